@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of all rungs: real databases, broker and cache, and the pretend host.
+
+The real services are started when they do not answer (tools/stacklib/backing.py); a missing one
+is an error, never a skip.
+"""
+import socket
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(CHECKOUT / "tools"), str(CHECKOUT / "tests/support")]
+
+RABBITMQCTL_TIMEOUT = 60
+
+
+@pytest.fixture
+def free_port():
+    """A function that returns a TCP port free on loopback, another one at each call."""
+    given = set()
+
+    def pick() -> int:
+        while True:
+            with socket.socket() as sock:
+                sock.bind(("127.0.0.1", 0))
+                port = sock.getsockname()[1]
+            if port not in given:
+                given.add(port)
+                return port
+
+    return pick
+
+
+def _sql(url: str, statement: str) -> None:
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(statement))
+    engine.dispose()
+
+
+@pytest.fixture
+def mysql_url():
+    """SQLAlchemy URL of a fresh database on the real MariaDB, dropped at the end."""
+    from stacklib import backing
+
+    backing.ensure("mariadb")
+    name = f"snakestack_{uuid.uuid4().hex[:12]}"
+    _sql(backing.MYSQL_URL, f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+    yield f"{backing.MYSQL_URL}{name}?charset=utf8mb4"
+    _sql(backing.MYSQL_URL, f"DROP DATABASE {name}")
+
+
+@pytest.fixture
+def postgresql_url():
+    """SQLAlchemy URL of a fresh database on the real PostgreSQL, dropped at the end."""
+    from stacklib import backing
+
+    backing.ensure("postgresql")
+    name = f"snakestack_{uuid.uuid4().hex[:12]}"
+    _sql(f"{backing.POSTGRESQL_URL}postgres", f"CREATE DATABASE {name} TEMPLATE template0")
+    yield f"{backing.POSTGRESQL_URL}{name}"
+    _sql(f"{backing.POSTGRESQL_URL}postgres", f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def amqp_url():
+    """URL of a virtual host of our own on the real RabbitMQ, removed at the end of the run."""
+    from stacklib import backing
+
+    backing.ensure("rabbitmq")
+    name = f"snakestack-{uuid.uuid4().hex[:12]}"
+
+    def control(*arguments: str) -> None:
+        subprocess.run(["rabbitmqctl", "-q", *arguments], check=True, capture_output=True,
+                       timeout=RABBITMQCTL_TIMEOUT)
+
+    control("add_vhost", name)
+    control("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+    yield f"{backing.AMQP_URL}{name}"
+    control("delete_vhost", name)
+
+
+@pytest.fixture
+def memcached_address():
+    """host:port of the real memcached; keys are shared, so prefix yours."""
+    from stacklib import backing
+
+    backing.ensure("memcached")
+    return backing.MEMCACHED
