@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration: PasteDeploy ini files, directories of them, and swift.conf.
+
+Names that the files of an OpenStack Swift cluster use (`use = egg:swift#object`) are understood
+without a distribution of that name: see `load_app`.
+"""
+from __future__ import annotations
+
+import configparser
+import os
+from typing import Any
+
+from paste.deploy import loadwsgi
+
+from swift.common.exceptions import ConfigError
+
+SWIFT_DIR = "/etc/swift"
+SWIFT_CONF = SWIFT_DIR + "/swift.conf"
+TRUE_VALUES = frozenset(("true", "1", "yes", "on", "t", "y"))
+
+# What egg:swift#NAME means; any other name is a filter in swift.common.middleware.
+_APPS = {
+    "proxy": "swift.proxy.server",
+    "account": "swift.account.server",
+    "container": "swift.container.server",
+    "object": "swift.obj.server",
+}
+
+
+def config_true(value: object) -> bool:
+    """True for True and for true, 1, yes, on, t, y in any case."""
+    return value is True or (isinstance(value, str) and value.strip().lower() in TRUE_VALUES)
+
+
+def config_int(conf: dict[str, str], name: str, default: int, minimum: int = 0) -> int:
+    """An integer option, or ConfigError naming it."""
+    value = conf.get(name, default)
+    try:
+        number = int(value)
+    except ValueError:
+        raise ConfigError(f"{name} must be a whole number, not {value!r}") from None
+    if number < minimum:
+        raise ConfigError(f"{name} must be at least {minimum}, not {number}")
+    return number
+
+
+def config_float(conf: dict[str, str], name: str, default: float, minimum: float = 0) -> float:
+    """A number of seconds or a rate, or ConfigError naming the option."""
+    value = conf.get(name, default)
+    try:
+        number = float(value)
+    except ValueError:
+        raise ConfigError(f"{name} must be a number, not {value!r}") from None
+    if not number >= minimum:
+        raise ConfigError(f"{name} must be at least {minimum}, not {value}")
+    return number
+
+
+def config_list(value: str) -> list[str]:
+    """A comma separated list without blanks and empty entries."""
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
+def config_fallocate(value: str) -> tuple[float, bool]:
+    """(amount, is a percentage) of a reserve such as `1%` or `10737418240`."""
+    text = value.strip()
+    try:
+        return (float(text[:-1]), True) if text.endswith("%") else (float(text), False)
+    except ValueError:
+        raise ConfigError(f"not a number of bytes or a percentage: {value!r}") from None
+
+
+def _parser() -> configparser.ConfigParser:
+    # Interpolation off: a password may hold a percent sign. Inline comments are not stripped,
+    # as PasteDeploy does not either.
+    parser = configparser.ConfigParser(interpolation=None, strict=False, delimiters=("=", ":"))
+    parser.optionxform = str                                   # type: ignore[assignment,method-assign]
+    return parser
+
+
+def conf_files(path: str) -> list[str]:
+    """The file itself, or the *.conf files of a directory in order of their names."""
+    if os.path.isdir(path):
+        return [os.path.join(path, name) for name in sorted(os.listdir(path))
+                if name.endswith(".conf") and not name.startswith(".")]
+    return [path]
+
+
+def _read(path: str) -> configparser.ConfigParser:
+    parser = _parser()
+    for name in conf_files(path):
+        try:
+            with open(name, encoding="utf-8") as conf_file:
+                parser.read_file(conf_file)
+        except OSError as exc:
+            raise ConfigError(f"cannot read {name}: {exc.strerror}") from exc
+        except (configparser.Error, UnicodeDecodeError) as exc:
+            raise ConfigError(f"{name}: {exc}") from exc
+    return parser
+
+
+def read_conf(path: str, section: str | None = None,
+              defaults: dict[str, str] | None = None, required: bool = True) -> dict[str, str]:
+    """Options of [DEFAULT] and, over them, of `section`, in one flat dictionary.
+
+    `log_name` defaults to the section's name; `__file__` is the path. Raises ConfigError when the
+    file or, with `required`, the section is missing.
+    """
+    parser = _read(path)
+    conf = dict(defaults or {})
+    conf.update(parser.defaults())
+    if section is not None:
+        if parser.has_section(section):
+            conf.update(parser.items(section))
+        elif required:
+            raise ConfigError(f"{path} has no section [{section}]")
+        conf.setdefault("log_name", section)
+    conf["__file__"] = path
+    return conf
+
+
+def read_sections(path: str) -> dict[str, dict[str, str]]:
+    """Every section with [DEFAULT] merged in."""
+    parser = _read(path)
+    return {section: dict(parser.items(section)) for section in parser.sections()}
+
+
+def swift_conf_path() -> str:
+    """Where swift.conf is: $SWIFT_CONF, $SWIFT_DIR/swift.conf or /etc/swift/swift.conf."""
+    return os.environ.get("SWIFT_CONF") or os.path.join(
+        os.environ.get("SWIFT_DIR", SWIFT_DIR), "swift.conf")
+
+
+def read_swift_conf(path: str | None = None) -> dict[str, dict[str, str]]:
+    """The sections of swift.conf; $SWIFT_CONF or $SWIFT_DIR name another place."""
+    return read_sections(path or swift_conf_path())
+
+
+# -- PasteDeploy ---------------------------------------------------------
+
+def _translate(use: str) -> str:
+    """Swift's own egg names as a plain import, so that no package metadata is searched."""
+    if not use.startswith("egg:swift#"):
+        return use
+    name = use.partition("#")[2]
+    if name in _APPS:
+        return f"call:{_APPS[name]}:app_factory"
+    return f"call:swift.common.middleware.{name.replace('-', '_')}:filter_factory"
+
+
+class _Loader(loadwsgi.ConfigLoader):
+    """PasteDeploy's loader that also takes a directory and Swift's names."""
+
+    def __init__(self, path: str) -> None:
+        self.filename = path
+        self.parser = loadwsgi.NicerConfigParser(path, interpolation=None)
+        self.parser.optionxform = str
+        for name in conf_files(path):
+            with open(name, encoding="utf-8") as conf_file:
+                self.parser.read_file(conf_file)
+        self.parser._defaults.setdefault("here", os.path.dirname(os.path.abspath(path)))
+        self.parser._defaults.setdefault("__file__", os.path.abspath(path))
+        for section in self.parser.sections():
+            if self.parser.has_option(section, "use"):
+                self.parser.set(section, "use", _translate(self.parser.get(section, "use")))
+
+
+def load_context(path: str, name: str | None = None, **global_conf: Any) -> Any:
+    """The PasteDeploy context of the pipeline or app in `path`, to look at before it is built."""
+    try:
+        loader = _Loader(os.path.abspath(path))
+        if global_conf:
+            loader.update_defaults(global_conf, overwrite=False)
+        return loader.get_context(loadwsgi.APP, name, global_conf)
+    except OSError as exc:
+        raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
+    except (configparser.Error, LookupError) as exc:
+        raise ConfigError(f"{path}: {exc}") from exc
+
+
+def load_app(path: str, name: str | None = None, **global_conf: Any) -> Any:
+    """The WSGI application that the ini file (or directory) describes. Raises ConfigError."""
+    return load_context(path, name, **global_conf).create()

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One logger per daemon: syslog when there is one, otherwise standard error."""
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+import socket
+import sys
+
+from swift.common.exceptions import ConfigError
+
+_FORMAT = "%(server)s: %(message)s"
+_STDERR_FORMAT = "%(asctime)s %(levelname)s %(server)s: %(message)s"
+
+
+class _Named(logging.Filter):
+    """Puts the daemon's name on each record; newlines must not start a line of someone's own."""
+
+    def __init__(self, server: str) -> None:
+        super().__init__()
+        self.server = server
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.server = self.server
+        return True
+
+
+class _OneLine(logging.Formatter):
+    """A formatter whose record is one line: a traceback is folded with #012 as syslog does."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text.replace("\n", "#012") if "\n" in text else text
+
+
+def _handler(conf: dict[str, str], to_stderr: bool) -> logging.Handler:
+    address = conf.get("log_address", "/dev/log")
+    host = conf.get("log_udp_host")
+    facility = conf.get("log_facility", "LOG_LOCAL0").lower().removeprefix("log_")
+    number = logging.handlers.SysLogHandler.facility_names.get(facility)
+    if number is None:
+        raise ConfigError(f"log_facility: no syslog facility is called {facility!r}")
+    if not to_stderr:
+        try:
+            if host:
+                port = int(conf.get("log_udp_port", logging.handlers.SYSLOG_UDP_PORT))
+                return logging.handlers.SysLogHandler((host, port), number)
+            if os.path.exists(address):
+                return logging.handlers.SysLogHandler(address, number, socket.SOCK_DGRAM)
+        except OSError:
+            pass                    # a socket file without a listener: standard error, as documented
+    return logging.StreamHandler(sys.stderr)
+
+
+def get_logger(conf: dict[str, str] | None = None, name: str | None = None,
+               to_stderr: bool = False) -> logging.Logger:
+    """The logger `swift.<log_name>` set up by the options log_name, log_level, log_facility,
+    log_address, log_udp_host and log_udp_port.
+
+    Calling it again with the same name returns the same logger with the newer settings.
+    """
+    conf = conf or {}
+    server = name or conf.get("log_name", "swift")
+    logger = logging.getLogger("swift." + server)
+    level = conf.get("log_level", "INFO").upper()
+    if level not in logging.getLevelNamesMapping():
+        raise ConfigError(f"log_level: unknown level {level!r}")
+    logger.setLevel(level)
+    logger.propagate = False
+    for old in list(logger.handlers):
+        logger.removeHandler(old)
+        old.close()
+    handler = _handler(conf, to_stderr)
+    stderr = type(handler) is logging.StreamHandler
+    handler.setFormatter(_OneLine(_STDERR_FORMAT if stderr else _FORMAT))
+    handler.addFilter(_Named(server))
+    logger.addHandler(handler)
+    return logger
