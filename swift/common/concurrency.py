@@ -13,10 +13,13 @@ import os
 import queue as _queue
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import eventlet
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")              # its maintainers' advice, on each start
+    import eventlet
 import eventlet.event
 import eventlet.hubs
 import eventlet.patcher
@@ -33,7 +36,7 @@ from greenlet import GreenletExit
 
 __all__ = [
     "Empty", "Event", "Full", "GreenPile", "GreenPool", "GreenletExit", "LightQueue", "Queue",
-    "Semaphore", "Timeout", "drop_connections_cache", "getcurrent", "is_patched", "listen",
+    "Semaphore", "Timeout", "after_fork", "getcurrent", "interrupt", "is_patched", "listen",
     "on_signals", "patch", "run_in_thread", "sleep", "socket", "spawn", "spawn_after", "spawn_n",
     "ssl", "subprocess", "trampoline",
 ]
@@ -152,7 +155,7 @@ def run_in_thread(function: Callable[..., Any], *args: Any, **kwargs: Any) -> An
     return _threads.call(function, args, kwargs)
 
 
-def drop_connections_cache() -> None:
+def after_fork() -> None:
     """Forget the hub and threads inherited over a fork; call first in the child."""
     global _threads
     _threads = None
@@ -179,6 +182,11 @@ def on_signals(signals: Iterable[int], callback: Callable[[int], None]) -> None:
                     spawn_n(callback, number)
 
     spawn_n(watch)
+
+
+def interrupt(greenlet: Any) -> None:
+    """Raise GreenletExit in a waiting green thread, soon; the caller goes on."""
+    eventlet.hubs.get_hub().schedule_call_global(0, greenlet.throw, GreenletExit)
 
 
 def exit_now(code: int) -> None:

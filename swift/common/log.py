@@ -49,7 +49,7 @@ def _handler(conf: dict[str, str], to_stderr: bool) -> logging.Handler:
             if os.path.exists(address):
                 return logging.handlers.SysLogHandler(address, number, socket.SOCK_DGRAM)
         except OSError:
-            pass                    # a socket file without a listener: standard error, as documented
+            pass               # a socket file without a listener: standard error, as documented
     return logging.StreamHandler(sys.stderr)
 
 

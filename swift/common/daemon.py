@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Background daemons: one shape for all, one pass with `once`, for ever otherwise.
+
+A daemon is a class with `run_once()` (one complete pass) and `interval` (seconds from the start of
+one pass to the start of the next). Several can share a process as green threads (`run_many`).
+"""
+from __future__ import annotations
+
+import logging
+import random
+import signal
+import sys
+import time
+from typing import Any
+
+from swift.common import concurrency
+from swift.common.conf import read_conf
+from swift.common.exceptions import ConfigError
+from swift.common.log import get_logger
+from swift.common.runner import drop_privileges, parse_args
+from swift.common.storage import validate_configuration
+
+
+class Daemon:
+    """The base of auditors, replicators, updaters and the reaper.
+
+    `conf` is the flat dictionary of the daemon's section. A pass that raises is logged and tried
+    again after the interval: a daemon ends only by a signal.
+    """
+
+    section = ""                  # of the configuration file
+    interval: float = 30.0
+
+    def __init__(self, conf: dict[str, str], logger: logging.Logger | None = None) -> None:
+        self.conf = conf
+        self.logger = logger or get_logger(conf, conf.get("log_name", self.section))
+
+    def run_once(self) -> None:
+        """One pass over everything that is to be done."""
+        raise NotImplementedError
+
+    def run_forever(self) -> None:
+        """Passes, `interval` apart, the first after a random part of it so that nodes spread."""
+        concurrency.sleep(random.random() * self.interval)
+        while True:
+            start = time.monotonic()
+            try:
+                self.run_once()
+            except (Exception, concurrency.Timeout):  # a daemon outlives whatever one pass meets
+                self.logger.exception("ERROR in a pass of %s", self.section)
+            concurrency.sleep(max(0.1, self.interval - (time.monotonic() - start)))
+
+
+def make(cls: type[Daemon], conf_path: str, verbose: bool = False) -> Daemon:
+    """The daemon as its section of `conf_path` describes it."""
+    conf = read_conf(conf_path, cls.section, required=False)
+    return cls(conf, get_logger(conf, conf.get("log_name", cls.section), verbose))
+
+
+def run(cls: type[Daemon], name: str, argv: list[str] | None = None) -> int:
+    """The main of one daemon: `name CONFIG [once] [verbose]`; the exit code."""
+    args = parse_args(name, (cls.__doc__ or "").partition("\n")[0], argv)
+    return run_many([(cls, args.config)], args.once, args.verbose)
+
+
+def run_many(daemons: list[tuple[type[Daemon], str]], once: bool = False,
+             verbose: bool = False) -> int:
+    """Run daemons (class, configuration path) in one process; with `once` one after another."""
+    try:
+        validate_configuration()
+        drop_privileges(read_conf(daemons[0][1]).get("user", "swift"))
+        made = [make(cls, path, verbose) for cls, path in daemons]
+    except ConfigError as exc:
+        print(f"Cannot start: {exc}", file=sys.stderr)
+        return 1
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    if once:
+        return _run_once(made)
+    done = concurrency.Event()
+
+    def stop(number: int) -> None:
+        if not done.ready():
+            done.send(number)
+
+    concurrency.on_signals((signal.SIGTERM, signal.SIGHUP, signal.SIGINT), stop)
+    for daemon in made:
+        concurrency.spawn_n(daemon.run_forever)
+    done.wait()
+    concurrency.exit_now(0)
+    return 0
+
+
+def _run_once(made: list[Daemon]) -> int:
+    code = 0
+    for daemon in made:
+        try:
+            daemon.run_once()
+        except (Exception, concurrency.Timeout):  # the others shall have their pass all the same
+            daemon.logger.exception("ERROR in the pass of %s", daemon.section)
+            code = 1
+    return code
+
+
+def start_all(made: list[Any]) -> None:
+    """Start daemons as green threads of a process that does something else as well."""
+    for daemon in made:
+        concurrency.spawn_n(daemon.run_forever)

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes of WSGI servers: options, sockets, workers, privileges, signals.
+
+A server of one worker is one process without a parent. With more, the parent sleeps in waitpid and
+starts a worker anew when one dies. SIGTERM and SIGHUP drain: what is in flight is answered, then
+the process ends. Several servers can share a process (`run_servers`): the all-in-one does.
+"""
+from __future__ import annotations
+
+import argparse
+import grp
+import os
+import pwd
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from swift.common import concurrency
+from swift.common.conf import config_float, config_int, load_context, read_conf
+from swift.common.exceptions import ConfigError
+from swift.common.log import get_logger
+from swift.common.storage import validate_configuration
+from swift.common.wsgi import Server
+
+DRAIN_SECONDS = 60.0          # a drained process ends after this even with requests in flight
+
+
+@dataclass
+class Plan:
+    """One server to be: its file, its section (`object-server`) and its usual port."""
+
+    conf_path: str
+    app_section: str
+    default_port: int
+
+
+def parse_args(name: str, description: str, argv: list[str] | None = None,
+               many: bool = False) -> argparse.Namespace:
+    """CONFIG [once] [verbose], the arguments all daemons have."""
+    parser = argparse.ArgumentParser(prog=name, description=description)
+    parser.add_argument("config", nargs="+" if many else None, help="configuration file or folder")
+    if not many:
+        parser.add_argument("words", nargs="*", choices=[[], "once", "verbose"][1:], default=[],
+                            metavar="once|verbose",
+                            help="once: one pass, then exit; verbose: log to standard error")
+    parser.add_argument("-o", "--once", action="store_true", help="one pass, then exit")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log to standard error")
+    args = parser.parse_args(argv)
+    words = getattr(args, "words", None) or []
+    args.once = args.once or "once" in words
+    args.verbose = args.verbose or "verbose" in words
+    return args
+
+
+def drop_privileges(user: str) -> None:
+    """Become `user` with just its groups, if we are root; umask 022. ConfigError if unknown."""
+    os.umask(0o022)
+    if os.geteuid() != 0:
+        return
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise ConfigError(f"user: there is no user {user!r} on this system") from None
+    os.setgroups([group.gr_gid for group in grp.getgrall() if user in group.gr_mem])
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+    os.environ["HOME"] = entry.pw_dir
+
+
+def worker_count(conf: dict[str, str]) -> int:
+    """The option `workers`: a number, or auto for one per processor; 0 and 1 are one process."""
+    value = conf.get("workers", "auto").strip().lower()
+    if value == "auto":
+        return concurrency.cpu_count()
+    return max(1, config_int(conf, "workers", 1))
+
+
+def _tls(conf: dict[str, str]) -> Any:
+    """A function that wraps an accepted socket, if cert_file is set."""
+    if not conf.get("cert_file"):
+        return None
+    context = concurrency.ssl.SSLContext(concurrency.ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(conf["cert_file"], conf.get("key_file"))
+    return lambda sock: context.wrap_socket(sock, server_side=True)
+
+
+def bind(conf: dict[str, str], default_port: int) -> Any:
+    """The listening socket of bind_ip, bind_port and backlog; ConfigError when it is taken."""
+    host = conf.get("bind_ip", "0.0.0.0")
+    port = config_int(conf, "bind_port", default_port)
+    deadline = time.monotonic() + config_float(conf, "bind_timeout", 30)
+    while True:
+        try:
+            return concurrency.listen(host, port, config_int(conf, "backlog", 4096, 1))
+        except OSError as exc:
+            # A predecessor that still drains gives the port back within seconds.
+            if time.monotonic() > deadline:
+                raise ConfigError(f"bind_ip, bind_port: {host}:{port}: {exc.strerror}") from exc
+            time.sleep(0.1)
+
+
+def make_server(plan: Plan, sock: Any, verbose: bool = False) -> Server:
+    """Load the application of `plan` and put it behind `sock`."""
+    conf = server_conf(plan)
+    logger = get_logger(conf, conf.get("log_name", plan.app_section), verbose)
+    app = load_context(plan.conf_path).create()
+    inner: Any = app
+    while not hasattr(inner, "access_log") and hasattr(inner, "app"):
+        inner = inner.app
+    return Server(
+        sock, app, logger,
+        client_timeout=config_float(conf, "client_timeout", 60),
+        keepalive_timeout=config_float(conf, "keepalive_timeout", 60),
+        max_clients=config_int(conf, "max_clients", 1024, 1),
+        access_log=getattr(inner, "access_log", None),
+        url_scheme="https" if conf.get("cert_file") else "http",
+        wrap=_tls(conf))
+
+
+def server_conf(plan: Plan) -> dict[str, str]:
+    """[DEFAULT] and the app's section in one dictionary."""
+    conf = read_conf(plan.conf_path, "app:" + plan.app_section)
+    if conf.get("log_name") == "app:" + plan.app_section:
+        conf["log_name"] = plan.app_section
+    return conf
+
+
+def run_server(conf_path: str, app_section: str, default_port: int, verbose: bool = False) -> int:
+    """Run one server with its workers until a signal ends it; the exit code."""
+    return run_servers([Plan(conf_path, app_section, default_port)], verbose=verbose)
+
+
+def run_servers(plans: list[Plan], verbose: bool = False, workers: int | None = None,
+                extra: Any = None) -> int:
+    """Run all of `plans` together in one process, or in each of `workers` processes.
+
+    `extra()`, if given, is called once the servers run (to start daemons in green threads).
+    """
+    try:
+        validate_configuration()
+        confs = [server_conf(plan) for plan in plans]
+        socks = [bind(conf, plan.default_port)
+                 for conf, plan in zip(confs, plans, strict=True)]
+        drop_privileges(confs[0].get("user", "swift"))
+        count = worker_count(confs[0]) if workers is None else workers
+    except ConfigError as exc:
+        print(f"Cannot start: {exc}", file=sys.stderr)
+        return 1
+    if count > 1:
+        return _parent(count, lambda: _work(plans, socks, verbose, extra))
+    return _work(plans, socks, verbose, extra)
+
+
+def _work(plans: list[Plan], socks: list[Any], verbose: bool, extra: Any) -> int:
+    try:
+        servers = [make_server(plan, sock, verbose)
+                   for plan, sock in zip(plans, socks, strict=True)]
+    except ConfigError as exc:
+        print(f"Cannot start: {exc}", file=sys.stderr)
+        return 1
+
+    def stop(_number: int) -> None:
+        concurrency.spawn_after(DRAIN_SECONDS, concurrency.exit_now, 0)
+        for server in servers:
+            server.stop()
+
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    concurrency.on_signals((signal.SIGTERM, signal.SIGHUP, signal.SIGINT), stop)
+    threads = [concurrency.spawn(server.run) for server in servers]
+    if extra is not None:
+        extra()
+    for thread in threads:
+        thread.wait()
+    concurrency.exit_now(0)
+    return 0
+
+
+def _parent(count: int, work: Any) -> int:
+    """Keep `count` children running; pass signals on; wait for all of them in the end."""
+    children: set[int] = set()
+    stopping: list[int] = []
+
+    def on_signal(number: int, _frame: Any) -> None:
+        stopping.append(number)
+        for child in children:
+            os.kill(child, signal.SIGTERM)
+
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, on_signal)
+    born = 0.0
+    while children or not stopping:
+        while len(children) < count and not stopping:
+            if time.monotonic() - born < 0.05 and len(children) + 1 < count and born:
+                time.sleep(0.05)                     # children that die at once must not spin
+            born = time.monotonic()
+            pid = os.fork()
+            if pid == 0:
+                _child(work)
+            children.add(pid)
+        try:
+            pid, status = os.waitpid(-1, 0)
+        except ChildProcessError:
+            break
+        children.discard(pid)
+        if not stopping and os.waitstatus_to_exitcode(status) != 0:
+            time.sleep(1)
+    return 0
+
+
+def _child(work: Any) -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    concurrency.after_fork()
+    _die_with_parent()
+    concurrency.exit_now(work())
+
+
+def _die_with_parent() -> None:
+    """Ask Linux for SIGTERM when the parent dies, so that `kill -9` of it leaves no orphans."""
+    import ctypes
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM, 0, 0, 0)
