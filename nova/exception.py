@@ -173,6 +173,14 @@ class RpcTimeout(NovaError):
     template = "No answer to {method} from {topic} within {seconds} seconds."
 
 
+class DatabaseUnavailable(NovaError):
+    """The database could not be reached, or was too busy, for as long as we were to try."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "serviceUnavailable"
+    template = "The database cannot be used now: {reason}."
+
+
 class NotSupported(NovaError):
     """The call exists in the API but not here."""
 

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of hypervisors: what each host offers, as its compute worker last said."""
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from nova.db.models import ComputeNode
+from nova.db.session import reader, retry, writer
+from nova.exception import HostNotFound
+
+# Written by claims alone.
+_NOT_TO_SET = {"id", "host", "generation", "created_at", "updated_at"}
+
+
+@retry
+def report(host: str, **values: Any) -> ComputeNode:
+    """Write down what a host offers; a row that says the same already is left alone."""
+    if wrong := _NOT_TO_SET & values.keys():
+        raise ValueError(f"{sorted(wrong)} are not a worker's to set")
+    try:
+        return _report(host, values)
+    except IntegrityError:      # two first reports at once
+        return _report(host, values)
+
+
+def _report(host: str, values: dict[str, Any]) -> ComputeNode:
+    with writer() as session:
+        row = session.scalars(select(ComputeNode).where(ComputeNode.host == host)).one_or_none()
+        if row is None:
+            row = ComputeNode(host=host, **values)
+            session.add(row)
+        for name, value in values.items():
+            if getattr(row, name) != value:
+                setattr(row, name, value)
+        session.flush()
+        session.refresh(row)
+        return row
+
+
+@retry
+def get_all() -> list[ComputeNode]:
+    """Return every hypervisor, ordered by host."""
+    with reader() as session:
+        return list(session.scalars(select(ComputeNode).order_by(ComputeNode.host)))
+
+
+@retry
+def get(host: str) -> ComputeNode:
+    """Return the hypervisor of a host or raise HostNotFound."""
+    with reader() as session:
+        row = session.scalars(select(ComputeNode).where(ComputeNode.host == host)).one_or_none()
+    if row is None:
+        raise HostNotFound(host=host)
+    return row
+
+
+@retry
+def get_by_id(node_id: str) -> ComputeNode:
+    """Return the hypervisor with this id or raise HostNotFound."""
+    with reader() as session:
+        row = session.get(ComputeNode, node_id)
+    if row is None:
+        raise HostNotFound(host=node_id)
+    return row
+
+
+@retry
+def remove(host: str) -> bool:
+    """Forget a hypervisor; False when there was none."""
+    with writer() as session:
+        row = session.scalars(select(ComputeNode).where(ComputeNode.host == host)).one_or_none()
+        if row is not None:
+            session.delete(row)
+        return row is not None

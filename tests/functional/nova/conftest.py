@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What nova's functional tests share."""
+
+import pytest
+
+from nova import db
+from nova.db import session as db_session
+from nova.db.models import Base
+
+
+@pytest.fixture
+def nova_db(tmp_path, monkeypatch):
+    """An empty database of nova in a file of the test's own; returns its URL."""
+    url = f"sqlite:///{tmp_path}/nova.db"
+    db.configure(url)
+    Base.metadata.create_all(db.engine())
+    yield url
+    db.engine().dispose()
+    monkeypatch.setattr(db_session, "_database", None)
