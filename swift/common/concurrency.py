@@ -184,6 +184,18 @@ def on_signals(signals: Iterable[int], callback: Callable[[int], None]) -> None:
     spawn_n(watch)
 
 
+_main_thread = _original_threading.main_thread().ident
+_original_sleep: Any = eventlet.patcher.original("time").sleep
+
+
+def pause(seconds: float) -> None:
+    """Sleep, letting other green threads run if this is the thread they run in."""
+    if _original_threading.get_ident() == _main_thread:
+        sleep(seconds)
+    else:
+        _original_sleep(seconds)
+
+
 def interrupt(greenlet: Any) -> None:
     """Raise GreenletExit in a waiting green thread, soon; the caller goes on."""
     eventlet.hubs.get_hub().schedule_call_global(0, greenlet.throw, GreenletExit)

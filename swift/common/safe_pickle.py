@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pickles OpenStack Swift's files and answers are made of, without what makes pickle dangerous.
+
+Extended attributes, hashes.pkl, async_pending, the databases' pending files and the answer to
+REPLICATE are pickles of plain values. Here nothing but plain values comes out of one: any reference
+to a class or function is refused with UnsafePickle before anything is called.
+"""
+from __future__ import annotations
+
+import io
+import pickle
+from typing import Any
+
+PROTOCOL = 2
+
+
+class UnsafePickle(pickle.UnpicklingError):
+    """The pickle refers to code; someone may want us to run it."""
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """How protocol 2 spells bytes: a call of `_codecs.encode(text, "latin1")`."""
+    if encoding != "latin1" or not isinstance(text, str):
+        raise UnsafePickle(f"bytes in {encoding!r}")
+    return text.encode("latin-1")
+
+
+def _empty(*args: Any) -> bytes:
+    if args:
+        raise UnsafePickle("bytes() with arguments")
+    return b""
+
+
+_PLAIN = {("_codecs", "encode"): _latin1, ("__builtin__", "bytes"): _empty,
+          ("builtins", "bytes"): _empty}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _PLAIN[module, name]
+        except KeyError:
+            raise UnsafePickle(f"refers to {module}.{name}") from None
+
+    def persistent_load(self, _pid: Any) -> Any:
+        raise UnsafePickle("persistent id")
+
+
+def dumps(value: Any) -> bytes:
+    """A pickle that every Swift reads."""
+    return pickle.dumps(value, PROTOCOL)
+
+
+def loads(data: bytes, encoding: str = "utf-8") -> Any:
+    """The plain value in `data`; UnpicklingError (ValueError, EOFError are turned into it) if it is
+    not one. `encoding` is for strings written by Python 2."""
+    try:
+        return _Unpickler(io.BytesIO(data), encoding=encoding, errors="surrogateescape").load()
+    except pickle.UnpicklingError:
+        raise
+    except Exception as exc:  # a broken pickle raises nearly anything: IndexError, KeyError, ...
+        raise pickle.UnpicklingError(f"broken pickle: {exc!r}") from exc
+
+
+UnpicklingError = pickle.UnpicklingError
