@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The OpenStack APIs of nova: what they share here, one package per API below."""
