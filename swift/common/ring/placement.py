@@ -1,0 +1,395 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which device gets which replica of which partition.
+
+The cluster is a tree: regions, zones, servers (addresses), devices. For every node of the tree a
+*target* is computed: how many replicas of each partition it should hold, as a real number. By
+weight alone it is the node's share of the cluster; by dispersion alone the replicas of a node are
+spread evenly over its children. The overload factor says how far the first may be bent towards
+the second. A node never takes more than ``ceil(target)`` replicas of one partition, and a device
+is due ``target * partitions`` of them in all. Assignment walks from the root to a device, at each
+node to the child that still lacks most and has room for this partition.
+"""
+
+import heapq
+import math
+import random
+
+EPSILON = 1e-9
+
+
+class Node:
+    """A region, zone, server or device in the tree (or the root, the cluster)."""
+
+    __slots__ = ('key', 'parent', 'children', 'dev', 'weight', 'size', 'weighted', 'dispersed',
+                 'target', 'limit', 'spread_limit', 'wanted', 'heap', 'live')
+
+    def __init__(self, key, parent):
+        self.key = key
+        self.parent = parent
+        self.children = {}
+        self.dev = None
+        self.weight = 0.0      # sum of the devices'
+        self.size = 0          # devices with weight below
+        self.weighted = self.dispersed = self.target = 0.0
+        self.limit = self.spread_limit = 0
+        self.wanted = 0        # replicas still to come (negative: too many)
+        self.heap = None
+        self.live = None
+
+    def fill(self, rng):
+        """Order the children, most wanted first, ties at random."""
+        self.live = [c for c in self.children.values() if c.size]
+        self.heap = [(-c.wanted, rng.random(), c) for c in self.live]
+        heapq.heapify(self.heap)
+        for child in self.live:
+            if child.dev is None:
+                child.fill(rng)
+
+
+class Tree:
+    """The cluster's devices with their targets for ``replicas`` replicas."""
+
+    def __init__(self, devs, replicas, overload=0.0):
+        self.root = Node((), None)
+        self.paths = {}
+        for dev in devs:
+            self._add(dev)
+        self.replicas = replicas
+        if self.root.size:
+            self._weigh()
+            self.root.dispersed = replicas
+            _disperse(self.root)
+            self.required_overload = self._required(self.root)
+            share = 0.0
+            if self.required_overload > 0:
+                share = min(1.0, overload / self.required_overload)
+            self._settle(self.root, share)
+
+    def _add(self, dev):
+        at, path = self.root, []
+        key = (dev['region'], dev['zone'], dev['ip'], dev['id'])
+        for depth in range(1, 5):
+            child = at.children.get(key[:depth])
+            if child is None:
+                child = at.children[key[:depth]] = Node(key[:depth], at)
+            path.append(child)
+            at = child
+        at.dev = dev
+        for node in (self.root, *path):
+            node.weight += dev['weight']
+            node.size += dev['weight'] > 0
+        self.paths[dev['id']] = path
+
+    def _weigh(self):
+        """Share of replicas by weight; no device can hold more than one of each partition."""
+        left, open_devs = self.replicas, [p[-1] for p in self.paths.values() if p[-1].weight > 0]
+        while open_devs:
+            total = sum(n.weight for n in open_devs)
+            full = [n for n in open_devs if n.weight * left / total > 1 + EPSILON]
+            if not full:
+                for n in open_devs:
+                    n.weighted = n.weight * left / total
+                break
+            for n in full:
+                n.weighted = 1.0
+            left -= len(full)
+            full = set(full)
+            open_devs = [n for n in open_devs if n not in full]
+        _sum_up(self.root)
+
+    def _required(self, node):
+        need = 0.0
+        if node.weighted > 0:
+            need = max(0.0, node.dispersed / node.weighted - 1)
+        return max([need, *(self._required(c) for c in node.children.values())])
+
+    def _settle(self, node, share):
+        node.target = node.weighted + (node.dispersed - node.weighted) * share
+        # A node without weight has room for nothing, any other for at least one replica.
+        node.limit = max(1, math.ceil(node.target - 1e-6)) if node.size else 0
+        node.spread_limit = max(1, math.ceil(node.dispersed - 1e-6))
+        for child in node.children.values():
+            self._settle(child, share)
+
+    def set_wanted(self, total, held):
+        """Give each device a whole number of replicas, ``total`` in all; ``held`` it has now.
+
+        Largest remainders get the odd ones; of equal remainders those keep theirs who hold more,
+        so that a balanced ring stays as it is.
+        """
+        leaves = [p[-1] for p in self.paths.values()]
+        exact = sum(n.target for n in leaves) or 1.0
+        due = {n: n.target * total / exact for n in leaves}
+        whole = {n: math.floor(d + 1e-7) for n, d in due.items()}
+        odd = total - sum(whole.values())
+        by_rest = sorted((n for n in leaves if n.size), reverse=True, key=lambda n: (
+            round(due[n] - whole[n], 7), held.get(n.dev['id'], 0) > whole[n], -n.dev['id']))
+        for n in by_rest[:max(0, odd)]:
+            whole[n] += 1
+        for n in leaves:
+            missing = whole[n] - held.get(n.dev['id'], 0)
+            at = n
+            while at is not None:
+                at.wanted += missing
+                at = at.parent
+
+
+def _sum_up(node):
+    if node.dev is None:
+        node.weighted = sum(_sum_up(c) for c in node.children.values())
+    return node.weighted
+
+
+def _disperse(node):
+    """Spread a node's replicas over its children evenly; what is left over goes by weight."""
+    live = [c for c in node.children.values() if c.size]
+    left, open_nodes = node.dispersed, live
+    while open_nodes:
+        each = math.floor(left / len(open_nodes) + EPSILON)
+        small = [c for c in open_nodes if c.size <= each]
+        if not small:
+            break
+        for c in small:
+            c.dispersed = float(c.size)
+        left -= sum(c.size for c in small)
+        open_nodes = [c for c in open_nodes if c.size > each]
+    else:
+        each = 0
+    rest = left - each * len(open_nodes)
+    takers, extra = list(open_nodes), dict.fromkeys(open_nodes, 0.0)
+    while takers and rest > EPSILON:
+        total = sum(c.weighted for c in takers)
+        full = [c for c in takers if c.weighted * rest / total > 1 + EPSILON]
+        if not full:
+            for c in takers:
+                extra[c] = c.weighted * rest / total
+            break
+        for c in full:
+            extra[c] = 1.0
+            takers.remove(c)
+        rest -= len(full)
+    for c in open_nodes:
+        c.dispersed = each + extra[c]
+    for c in live:
+        if c.dev is None:
+            _disperse(c)
+
+
+class Rebalance:
+    """One pass over a table: gather what has to move, then place it.
+
+    ``table`` is changed in place. ``movable(part)`` says whether min_part_hours allows a
+    partition to move; partitions on devices that are gone move regardless.
+    """
+
+    def __init__(self, table, tree, none, movable, rng):
+        self.table, self.tree, self.none = table, tree, none
+        self.movable, self.rng = movable, rng
+        self.gathered = {}       # part -> [replica, ...]
+        self.moves = set()       # parts that were taken off a living device
+
+    def run(self):
+        """Returns ``(replicas placed, parts moved or placed)``."""
+        self._gather_homeless()
+        held = {}
+        for row in self.table:
+            for dev_id in row:
+                held[dev_id] = held.get(dev_id, 0) + 1
+        held.pop(self.none, None)
+        self.tree.set_wanted(sum(map(len, self.table)), held)
+        self._gather_crowded()
+        self._gather_overweight()
+        before = {(p, r): self._old.get((p, r), self.none)
+                  for p, rs in self.gathered.items() for r in rs}
+        self._place()
+        changed = {p for (p, r), old in before.items() if self.table[r][p] != old}
+        count = sum(1 for (p, r), old in before.items() if self.table[r][p] != old)
+        return count, changed
+
+    def _take(self, part, replica):
+        dev_id = self.table[replica][part]
+        self._old[part, replica] = dev_id
+        self.gathered.setdefault(part, []).append(replica)
+        self.table[replica][part] = self.none
+        for node in self.tree.paths.get(dev_id, ()):
+            node.wanted += 1
+
+    def _gather_homeless(self):
+        """Slots of removed devices and slots never filled."""
+        self._old = {}
+        paths, none = self.tree.paths, self.none
+        known = set(paths)
+        for replica, row in enumerate(self.table):
+            if known.issuperset(set(row)):
+                continue
+            for part, dev_id in enumerate(row):
+                if dev_id not in known:
+                    self.gathered.setdefault(part, []).append(replica)
+                    self._old[part, replica] = none
+                    row[part] = none
+
+    def _holders(self, part):
+        return [(r, row[part]) for r, row in enumerate(self.table)
+                if part < len(row) and row[part] != self.none]
+
+    def _free_to_move(self, part):
+        return part not in self.gathered and self.movable(part)
+
+    def _gather_crowded(self):
+        """One replica of each partition that sits too close to another one."""
+        paths = self.tree.paths
+        if len(self.gathered) == len(self.table[0]):
+            return
+        for part in range(len(self.table[0])):
+            holders = self._holders(part)
+            seen, close = {}, False
+            for _, dev_id in holders:
+                for node in paths[dev_id]:
+                    seen[node] = n = seen.get(node, 0) + 1
+                    close |= n > node.limit
+            if not close or not self._free_to_move(part):
+                continue
+            best = None
+            for replica, dev_id in holders:
+                path = paths[dev_id]
+                if any(seen[n] > n.limit for n in path):
+                    rank = (path[-1].wanted, self.rng.random())
+                    if best is None or rank < best[0]:
+                        best = (rank, replica)
+            if best is not None:
+                self._take(part, best[1])
+
+    def _gather_overweight(self):
+        """Replicas of devices that hold too many, preferably where the move can succeed."""
+        leaves = {i: p[-1] for i, p in self.tree.paths.items()}
+        heavy = {i for i, n in leaves.items() if n.wanted < 0}
+        if not heavy:
+            return
+        parts = len(self.table[0])
+        start = self.rng.randrange(parts)
+        for forced in (False, True):
+            taken = 0
+            for part in (*range(start, parts), *range(start)):
+                holders = self._holders(part)
+                mine = [h for h in holders if h[1] in heavy]
+                if not mine or not self._free_to_move(part):
+                    continue
+                self.rng.shuffle(mine)
+                for replica, dev_id in mine:
+                    if forced or self._can_go(dev_id, holders):
+                        self._take(part, replica)
+                        taken += 1
+                        if leaves[dev_id].wanted >= 0:
+                            heavy.discard(dev_id)
+                        break
+                if not heavy:
+                    return
+            if taken:
+                return
+
+    def _can_go(self, dev_id, holders):
+        """Is there a device that lacks replicas and may take this one?"""
+        paths = self.tree.paths
+        used = {}
+        for _, other in holders:
+            if other != dev_id:
+                for node in paths[other]:
+                    used[node] = used.get(node, 0) + 1
+        own = paths[dev_id]      # these lack one more once this replica is taken
+        stack = [self.tree.root]
+        while stack:
+            node = stack.pop()
+            for child in node.children.values():
+                if child.wanted + (child in own) > 0 and used.get(child, 0) < child.limit:
+                    if child.dev is not None:
+                        if child is not own[-1]:
+                            return True
+                        continue
+                    stack.append(child)
+        return False
+
+    def _place(self):
+        rng, paths, table = self.rng, self.tree.paths, self.table
+        root = self.tree.root
+        if not root.size:
+            return
+        root.fill(rng)
+        order = list(self.gathered)
+        rng.shuffle(order)
+        for part in order:
+            used = {}
+            for _, dev_id in self._holders(part):
+                for node in paths[dev_id]:
+                    used[node] = used.get(node, 0) + 1
+            for replica in self.gathered[part]:
+                node = root
+                while node.dev is None:
+                    node = self._descend(node, used)
+                    used[node] = used.get(node, 0) + 1
+                table[replica][part] = node.dev['id']
+
+    def _descend(self, node, used):
+        """The child that lacks most and has room; its place in the order is renewed."""
+        heap, aside = node.heap, []
+        entry = heapq.heappop(heap)
+        child = entry[2]
+        if used.get(child, 0) >= child.limit:
+            aside.append(entry)
+            while heap:
+                entry = heapq.heappop(heap)
+                child = entry[2]
+                if used.get(child, 0) < child.limit:
+                    break
+                aside.append(entry)
+            else:           # no room anywhere: the child least over its limit
+                entry = min(aside, key=lambda e: (used.get(e[2], 0) - e[2].limit, e[:2]))
+                aside.remove(entry)
+                child = entry[2]
+        child.wanted -= 1
+        heapq.heappush(heap, (-child.wanted, self.rng.random(), child))
+        for other in aside:
+            heapq.heappush(heap, other)
+        return child
+
+
+def rebalance(table, devs, replicas, *, overload, none, movable, seed):
+    """Place and move replicas in ``table``; returns ``(replicas changed, parts changed, tree)``.
+
+    The same arguments and ``seed`` give the same table.
+    """
+    tree = Tree(devs, replicas, overload)
+    job = Rebalance(table, tree, none, movable, random.Random(seed))
+    count, parts = job.run()
+    return count, parts, tree
+
+
+def dispersion(table, devs, replicas, none):
+    """Per cent of replicas that sit closer together than they could, and a table by tier.
+
+    The second value maps a tier key to ``(partitions at risk, parts, most allowed, counts)``
+    where ``counts[n]`` is the number of partitions with n replicas in the tier.
+    """
+    tree = Tree([d for d in devs if d is not None], replicas)
+    if not table or not tree.root.size:
+        return 0.0, {}
+    parts = len(table[0])
+    counts, worse = {}, 0
+    for part in range(parts):
+        seen = {}
+        for row in table:
+            if part < len(row) and row[part] != none and row[part] in tree.paths:
+                for node in tree.paths[row[part]]:
+                    seen[node] = seen.get(node, 0) + 1
+        crowd = 0
+        for node, n in seen.items():
+            counts.setdefault(node, {}).setdefault(n, 0)
+            counts[node][n] += 1
+            crowd = max(crowd, n - node.spread_limit)
+        worse += crowd
+    graph = {}
+    for node, by_n in counts.items():
+        top = node.spread_limit
+        bad = sum(c for n, c in by_n.items() if n > top)
+        row = [parts - sum(by_n.values())] + [by_n.get(n, 0) for n in range(1, len(table) + 1)]
+        graph[node.key] = (bad, sum(n * c for n, c in by_n.items()), top, row)
+    return 100.0 * worse / sum(map(len, table)), graph
