@@ -246,6 +246,19 @@ class Quota(Timestamps, Base):
     hard_limit: Mapped[int] = mapped_column(Integer)
 
 
+class ProjectLock(Base):
+    """What makes two creates of one project follow each other while its quota is counted.
+
+    ``generation`` is written by whoever is going to count, before counting: see
+    :mod:`nova.quota`.
+    """
+
+    __tablename__ = "project_locks"
+
+    project_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    generation: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
 class Network(Timestamps, Base):
     """A network guests are on, or (``external``) a pool that floating addresses come from.
 
