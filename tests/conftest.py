@@ -7,6 +7,7 @@ is an error, never a skip.
 import socket
 import subprocess
 import sys
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -93,3 +94,15 @@ def memcached_address():
 
     backing.ensure("memcached")
     return backing.MEMCACHED
+
+
+@pytest.fixture(scope="session")
+def guest_image():
+    """Folder of the tiny guest: disk.qcow2, and vmlinuz, initrd.gz, root.ext4 as the trio.
+
+    Made once a machine and recipe; treat the files as read-only. The console shows
+    "snakestack guest" and "login:" when it is ready.
+    """
+    from stacklib import image
+
+    return image.guest_image(Path(tempfile.gettempdir()) / "snakestack-test-cache")

@@ -28,8 +28,8 @@ PIP_TIMEOUT = 900
 
 BUILD = ["python3-venv", "python3-dev", "gcc", "pkg-config"]
 # what tools/make-guest-image is made from
-GUEST_IMAGE = ["busybox-static", "dropbear-bin", "extlinux", "syslinux-common", "e2fsprogs",
-               "cpio", "kmod", "qemu-utils"]
+GUEST_IMAGE = ["busybox-static", "dropbear-bin", "syslinux", "syslinux-common", "mtools",
+               "e2fsprogs", "cpio", "qemu-utils"]
 COMPUTE = ["libvirt-daemon-system", "libvirt-clients", "libvirt-dev", "qemu-system-x86",
            "qemu-utils", "qemu-block-extra", "dnsmasq-base", "iptables", "ebtables", "iproute2",
            "iputils-arping", "openssh-client", "genisoimage"]
