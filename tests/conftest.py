@@ -106,3 +106,15 @@ def guest_image():
     from stacklib import image
 
     return image.guest_image(Path(tempfile.gettempdir()) / "snakestack-test-cache")
+
+
+@pytest.fixture
+def pretend_host():
+    """A machine of its own with its own libvirtd and a client on its public network.
+
+    See tests/support/pretend_host.py; start it yourself there for another scope or several hosts.
+    """
+    from pretend_host import PretendHost
+
+    with PretendHost() as host:
+        yield host
