@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Floating addresses: who has which, and which port it leads to.
+
+``project_id`` NULL is free, ``port_id`` says where it ought to lead, ``host`` where it is live
+now.  The API writes the first two, the network worker the third; so an address with a ``host``
+is not given to the next project before it is off the wire.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import delete, exists, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from nova import exception
+from nova.db import session as db
+from nova.db.models import FixedIp, FloatingIp, Network, Port, new_id, utcnow
+
+CANDIDATES = 16
+
+
+@db.retry
+def add(network_id: str, addresses: Iterable[str]) -> int:
+    """Add addresses to an external network's pool and return how many; AlreadyExists for one."""
+    rows = [{"id": new_id(), "network_id": network_id, "address": address, "description": ""}
+            for address in addresses]
+    if not rows:
+        return 0
+    try:
+        with db.writer() as session:
+            session.execute(insert(FloatingIp), rows)
+    except IntegrityError as error:
+        raise exception.AlreadyExists(
+            f"An address of {rows[0]['address']} - {rows[-1]['address']} is in a pool already, "
+            f"or there is no network {network_id}.") from error
+    return len(rows)
+
+
+@db.retry
+def remove(addresses: Sequence[str]) -> int:
+    """Take free addresses out of their pool and return how many those were."""
+    with db.writer() as session:
+        return session.execute(delete(FloatingIp).where(
+            FloatingIp.address.in_(addresses), FloatingIp.project_id.is_(None),
+            FloatingIp.host.is_(None))).rowcount  # type: ignore[attr-defined]
+
+
+@db.retry
+def find(project_id: str | None = None, *, ids: Sequence[str] | None = None,
+         addresses: Sequence[str] | None = None, port_ids: Sequence[str] | None = None,
+         network_ids: Sequence[str] | None = None, allocated: bool | None = True,
+         ) -> list[FloatingIp]:
+    """Return a project's floating addresses (None: everybody's); ``allocated`` None all rows."""
+    query = select(FloatingIp).order_by(FloatingIp.allocated_at, FloatingIp.id)
+    if project_id is not None:
+        query = query.where(FloatingIp.project_id == project_id)
+    elif allocated is not None:
+        query = query.where(FloatingIp.project_id.is_not(None) if allocated
+                            else FloatingIp.project_id.is_(None))
+    for column, values in ((FloatingIp.id, ids), (FloatingIp.address, addresses),
+                           (FloatingIp.port_id, port_ids), (FloatingIp.network_id, network_ids)):
+        if values is not None:
+            query = query.where(column.in_(values))
+    with db.reader() as session:
+        return list(session.scalars(query))
+
+
+def get(floating_id: str, project_id: str | None = None) -> FloatingIp:
+    """Return one allocated address of a project (None: anybody's) by id."""
+    found = find(project_id, ids=[floating_id])
+    if not found:
+        raise exception.FloatingIpNotFound(floating_id=floating_id)
+    return found[0]
+
+
+@db.retry
+def allocate(network_id: str, project_id: str, address: str | None = None,
+             description: str = "") -> FloatingIp:
+    """Give a project a free address of a pool, or just the one asked for.
+
+    ``NoMoreAddresses``, or InUse naming the address.
+    """
+    with db.writer() as session:
+        free = (FloatingIp.network_id == network_id, FloatingIp.project_id.is_(None),
+                FloatingIp.host.is_(None))
+        query = select(FloatingIp.id).where(*free).order_by(FloatingIp.address)
+        if address is not None:
+            query = query.where(FloatingIp.address == address)
+        while candidates := list(session.scalars(query.limit(CANDIDATES))):
+            for floating_id in candidates:
+                done = session.execute(
+                    update(FloatingIp).where(FloatingIp.id == floating_id, *free)
+                    .values(project_id=project_id, description=description, port_id=None,
+                            allocated_at=utcnow()),
+                    execution_options={"synchronize_session": False})
+                if done.rowcount == 1:  # type: ignore[attr-defined]
+                    return session.get_one(FloatingIp, floating_id)
+    if address is not None:
+        raise exception.InUse(kind="Floating IP", name=address)
+    raise exception.NoMoreAddresses(network_id=network_id)
+
+
+@db.retry
+def release(floating_id: str, project_id: str) -> FloatingIp:
+    """Take an address away from a project and from its port; FloatingIpNotFound if it is not its.
+
+    Returns the row as it is now: its ``host`` says whether it has to be withdrawn somewhere.
+    """
+    with db.writer() as session:
+        done = session.execute(
+            update(FloatingIp).where(FloatingIp.id == floating_id,
+                                     FloatingIp.project_id == project_id)
+            .values(project_id=None, port_id=None, allocated_at=None, description=""))
+        if done.rowcount != 1:  # type: ignore[attr-defined]
+            raise exception.FloatingIpNotFound(floating_id=floating_id)
+        return session.get_one(FloatingIp, floating_id)
+
+
+@db.retry
+def associate(floating_id: str, project_id: str, port_id: str | None) -> FloatingIp:
+    """Lead an address of a project to a port of the same project, or (None) nowhere.
+
+    Conflict when the port has another floating address, PortNotFound when it is not the
+    project's.
+    """
+    this = (FloatingIp.id == floating_id, FloatingIp.project_id == project_id)
+    with db.writer() as session:
+        if port_id is not None:
+            # The port's row is written first: two addresses cannot win the same port.
+            held = session.execute(
+                update(Port).where(Port.id == port_id, Port.project_id == project_id)
+                .values(updated_at=utcnow()))
+            if held.rowcount != 1:  # type: ignore[attr-defined]
+                raise exception.PortNotFound(port_id=port_id)
+            other = session.scalar(select(FloatingIp.address).where(
+                FloatingIp.port_id == port_id, FloatingIp.id != floating_id))
+            if other is not None:
+                raise exception.Conflict(
+                    f"Port {port_id} already has the floating IP {other} associated with it.")
+        done = session.execute(update(FloatingIp).where(*this).values(port_id=port_id))
+        if done.rowcount != 1:  # type: ignore[attr-defined]
+            raise exception.FloatingIpNotFound(floating_id=floating_id)
+        return session.get_one(FloatingIp, floating_id)
+
+
+@db.retry
+def describe(floating_id: str, description: str) -> None:
+    """Set the description of an address."""
+    with db.writer() as session:
+        session.execute(update(FloatingIp).where(FloatingIp.id == floating_id)
+                        .values(description=description))
+
+
+@db.retry
+def set_host(floating_id: str, host: str | None, *, only_from: str | None = None) -> bool:
+    """Write down where an address is live; with ``only_from``, unless it moved meanwhile."""
+    query = update(FloatingIp).where(FloatingIp.id == floating_id)
+    if only_from is not None:
+        query = query.where(FloatingIp.host == only_from)
+    with db.writer() as session:
+        return session.execute(query.values(host=host)).rowcount == 1  # type: ignore[attr-defined]
+
+
+@db.retry
+def routes(host: str | None = None, floating_id: str | None = None) -> list[Any]:
+    """Return what ought to be, or is, live: id, address, host, fixed address, network, external.
+
+    One row an address that has a port or a ``host``; ``fixed`` is None where it leads nowhere.
+    With ``host`` only addresses of networks that host serves, or that are live there.
+    """
+    fixed = (select(FixedIp.address).where(FixedIp.port_id == FloatingIp.port_id,
+                                           ~FixedIp.address.contains(":"))
+             .order_by(FixedIp.id).limit(1).scalar_subquery())
+    query = (select(FloatingIp.id, FloatingIp.address, FloatingIp.host, fixed.label("fixed"),
+                    FloatingIp.port_id, Network.id.label("network_id"), Network.bridge,
+                    Network.host.label("network_host"),
+                    FloatingIp.network_id.label("external_id"))
+             .outerjoin(Port, Port.id == FloatingIp.port_id)
+             .outerjoin(Network, Network.id == Port.network_id)
+             .where(or_(FloatingIp.port_id.is_not(None), FloatingIp.host.is_not(None)))
+             .order_by(FloatingIp.address))
+    if host is not None:
+        query = query.where(or_(Network.host == host, FloatingIp.host == host))
+    if floating_id is not None:
+        query = query.where(FloatingIp.id == floating_id)
+    with db.reader() as session:
+        return list(session.execute(query))
+
+
+@db.retry
+def count(project_id: str) -> int:
+    """Return how many addresses a project has."""
+    with db.reader() as session:
+        return session.scalar(select(func.count()).where(
+            FloatingIp.project_id == project_id)) or 0
+
+
+@db.retry
+def in_pool(address: str) -> bool:
+    """Tell whether an address is in any pool, free or not."""
+    with db.reader() as session:
+        return bool(session.scalar(select(exists().where(FloatingIp.address == address))))
