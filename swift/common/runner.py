@@ -42,13 +42,14 @@ def parse_args(name: str, description: str, argv: list[str] | None = None,
     parser = argparse.ArgumentParser(prog=name, description=description)
     parser.add_argument("config", nargs="+" if many else None, help="configuration file or folder")
     if not many:
-        parser.add_argument("words", nargs="*", choices=[[], "once", "verbose"][1:], default=[],
-                            metavar="once|verbose",
+        parser.add_argument("words", nargs="*", metavar="once|verbose",
                             help="once: one pass, then exit; verbose: log to standard error")
     parser.add_argument("-o", "--once", action="store_true", help="one pass, then exit")
     parser.add_argument("-v", "--verbose", action="store_true", help="log to standard error")
     args = parser.parse_args(argv)
     words = getattr(args, "words", None) or []
+    if unknown := set(words) - {"once", "verbose"}:
+        parser.error(f"unknown argument {unknown.pop()!r}")
     args.once = args.once or "once" in words
     args.verbose = args.verbose or "verbose" in words
     return args

@@ -36,6 +36,8 @@ MAX_LINE = 8192                   # request line and each header
 MAX_HEAD = 65536                  # request line and headers together
 DISCARD = 65536                   # of an unread body, before the connection is rather closed
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+# Beyond the RFC: names of metadata may be UTF-8, as they may in OpenStack Swift.
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z\x80-\xff-]+\Z")
 _TARGET = re.compile(r"[!-~\x80-\xff]+\Z")
 _DIGITS = re.compile(r"[0-9]{1,18}\Z")
 _REASONS = {400: "Bad Request", 408: "Request Timeout", 414: "URI Too Long",
@@ -61,12 +63,13 @@ class BadRequest(Exception):
 
 
 def _environ_key(name: str) -> str | None:
-    if not _TOKEN.match(name):
+    if not _NAME.match(name):
         raise BadRequest(400, "a header name is not a token")
     if "_" in name:
         key = None
     else:
-        key = name.upper().replace("-", "_")
+        # As bytes: upper() of a str would turn some non-ASCII letters into others.
+        key = name.encode("latin-1").upper().decode("latin-1").replace("-", "_")
         if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
             key = "HTTP_" + key
     if len(_keys) < _KEYS_LIMIT and len(name) <= 64:

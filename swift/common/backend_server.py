@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What account, container and object servers share: requests, answers, dispatch, the log line.
+
+A handler takes a `Request` and returns an `Answer`; answers are exceptions too, so a refusal can be
+raised from anywhere. Names are real text here; header values of an environ are "bytes as text".
+"""
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterable
+from http.client import responses
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+from swift.common.conf import config_true
+from swift.common.exceptions import (
+    DatabaseConnectionError,
+    InsufficientStorage,
+    LockTimeout,
+)
+from swift.common.log import get_logger
+from swift.common.timestamp import Timestamp
+
+_STATUS = {**{int(code): f"{int(code)} {reason}" for code, reason in responses.items()},
+           413: "413 Request Entity Too Large", 416: "416 Requested Range Not Satisfiable",
+           499: "499 Client Disconnect", 507: "507 Insufficient Storage"}
+_PARTITION = re.compile(r"[0-9]{1,10}\Z")
+_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+_header_names: dict[str, str] = {}
+
+
+class Answer(Exception):
+    """A response: status code, headers, body (bytes or an iterable of them)."""
+
+    def __init__(self, status: int, body: bytes | str | Iterable[bytes] = b"",
+                 headers: dict[str, str] | None = None,
+                 content_type: str = "text/plain; charset=utf-8") -> None:
+        super().__init__(status)
+        self.status = status
+        self.headers = headers if headers is not None else {}
+        self.body: bytes | Iterable[bytes] = body.encode("utf-8") if isinstance(body, str) else body
+        if "Content-Type" not in self.headers:
+            self.headers["Content-Type"] = content_type
+
+    def finish(self, start_response: Callable) -> Iterable[bytes]:
+        """Begin the WSGI response; its body."""
+        headers = self.headers
+        body = self.body
+        if isinstance(body, bytes):
+            if "Content-Length" not in headers:
+                headers["Content-Length"] = str(len(body))
+            body = [body]
+        start_response(_STATUS[self.status], list(headers.items()))
+        return body
+
+
+def text_of(value: str) -> str:
+    """Real text of "bytes as text"; what is no UTF-8 stays recoverable (surrogateescape)."""
+    if value.isascii():
+        return value
+    return value.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
+def wire(value: str) -> str:
+    """"Bytes as text" of real text."""
+    if value.isascii():
+        return value
+    return value.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def header_name(key: str) -> str:
+    """`X-Foo-Bar` of the environ key HTTP_X_FOO_BAR, as real text."""
+    name = _header_names.get(key)
+    if name is None:
+        raw = key.removeprefix("HTTP_").replace("_", "-").encode("latin-1").title()
+        name = raw.decode("utf-8", "surrogateescape")
+        if len(_header_names) < 4096 and len(key) < 80:
+            _header_names[key] = name
+    return name
+
+
+class Request:
+    """A view of a WSGI environ."""
+
+    __slots__ = ("env", "method", "extra_log")
+
+    def __init__(self, env: dict[str, Any]) -> None:
+        self.env = env
+        self.method: str = env["REQUEST_METHOD"]
+        self.extra_log = ""
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """A header's value as real text, by its environ key without HTTP_: `X_TIMESTAMP`."""
+        value = self.env.get("HTTP_" + name)
+        return default if value is None else text_of(value)
+
+    def split(self, least: int, most: int) -> list[str | None]:
+        """`most` parts of the path, the last with all slashes that are left; those beyond `least`
+        may be missing (None). 400 for another shape, 412 for names that are no UTF-8."""
+        path: str = self.env["PATH_INFO"]
+        if not path.isascii():
+            try:
+                path = path.encode("latin-1").decode("utf-8")
+            except UnicodeDecodeError:
+                raise Answer(412, "Invalid UTF8 or contains NULL") from None
+        if "\0" in path:
+            raise Answer(412, "Invalid UTF8 or contains NULL")
+        parts = path.split("/", most)
+        if parts[0] != "" or len(parts) <= least or "" in parts[1:least + 1]:
+            raise Answer(400, f"Invalid path: {quote(path)}")
+        found: list[str | None] = [part or None for part in parts[1:]]
+        if None in found[:-1] or not _PARTITION.match(found[1] or ""):
+            raise Answer(400, f"Invalid path: {quote(path)}")
+        device = found[0] or ""
+        if device in (".", "..") or not device.isprintable():
+            raise Answer(400, "Invalid device")
+        return found + [None] * (most - len(found))
+
+    def timestamp(self) -> Timestamp:
+        """X-Timestamp, or 400."""
+        value = self.env.get("HTTP_X_TIMESTAMP")
+        if value is None:
+            raise Answer(400, "Missing X-Timestamp header")
+        try:
+            return Timestamp(value)
+        except ValueError:
+            raise Answer(400, f"X-Timestamp should be a UNIX timestamp float value; "
+                              f"was {quote(value[:64])}") from None
+
+    def params(self) -> dict[str, str]:
+        """The query as real text; 400 for what is no UTF-8."""
+        query = self.env.get("QUERY_STRING", "")
+        if not query:
+            return {}
+        try:
+            return dict(parse_qsl(query, keep_blank_values=True, encoding="utf-8",
+                                  errors="strict", max_num_fields=100))
+        except ValueError:
+            raise Answer(400, "parameters not utf-8") from None
+
+    @property
+    def is_backend_open_expired(self) -> bool:
+        return config_true(self.env.get("HTTP_X_BACKEND_OPEN_EXPIRED", "")) or \
+            config_true(self.env.get("HTTP_X_BACKEND_REPLICATION", ""))
+
+
+Handler = Callable[[Request], Answer]
+
+
+class BackendApp:
+    """A storage server as a WSGI application; subclasses fill `handlers`.
+
+    Options: log_requests, replication_server (true: REPLICATE only; false: all but it).
+    """
+
+    server_type = "backend"
+
+    def __init__(self, conf: dict[str, str], logger: logging.Logger | None = None) -> None:
+        self.conf = conf
+        self.logger = logger or get_logger(conf, conf.get("log_name", self.server_type + "-server"))
+        self.log_requests = config_true(conf.get("log_requests", "true"))
+        only = conf.get("replication_server")
+        self.replication_server = None if only is None else config_true(only)
+        self.handlers: dict[str, Handler] = {}
+
+    def _handler(self, method: str) -> Handler | None:
+        if self.replication_server is not None and method != "OPTIONS":
+            if (method in ("REPLICATE", "SSYNC")) != self.replication_server:
+                return None
+        return self.handlers.get(method)
+
+    def __call__(self, env: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+        request = Request(env)
+        try:
+            handler = self._handler(request.method)
+            if handler is None:
+                raise Answer(405, "The method is not allowed for this resource.",
+                             {"Allow": ", ".join(sorted(self.handlers))})
+            answer = handler(request)
+        except Answer as exc:
+            answer = exc
+        except InsufficientStorage as exc:
+            answer = Answer(507, f"{quote(exc.drive)} is not mounted\n")
+        except (LockTimeout, DatabaseConnectionError) as exc:
+            self.logger.error("ERROR %s %s: %s", request.method, env["PATH_INFO"], exc)
+            answer = Answer(503, "The storage is busy or failing\n", {"Retry-After": "1"})
+        if request.extra_log:
+            env["swift.extra_log"] = request.extra_log
+        return answer.finish(start_response)
+
+    def access_log(self, env: dict[str, Any], status: str, sent: int, start: float,
+                   end: float) -> None:
+        """One line per request, in the order of fields OpenStack Swift's servers use."""
+        if not self.log_requests:
+            return
+        logger = self.logger
+        method = env["REQUEST_METHOD"]
+        level = logging.DEBUG if method == "REPLICATE" else logging.INFO
+        if not logger.isEnabledFor(level):
+            return
+        get = env.get
+        moment = time.gmtime(start)
+        logger.log(
+            level, '%s - - [%02d/%s/%d:%02d:%02d:%02d +0000] "%s %s" %s %s "%s" "%s" "%s" %.4f "%s"'
+                   " %d %s", env["REMOTE_ADDR"], moment.tm_mday, _MONTHS[moment.tm_mon - 1],
+            moment.tm_year, moment.tm_hour, moment.tm_min, moment.tm_sec, method,
+            get("RAW_PATH_INFO", ""), status[:3], sent or "-", get("HTTP_REFERER", "-"),
+            get("HTTP_X_TRANS_ID", "-"), get("HTTP_USER_AGENT", "-"), end - start,
+            get("swift.extra_log", "-"), os.getpid(),
+            get("HTTP_X_BACKEND_STORAGE_POLICY_INDEX", "-"))

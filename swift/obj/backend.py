@@ -1,0 +1,478 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Objects on a device: read them, write them so that what is acknowledged stays.
+
+    manager = Manager(conf, logger)
+    diskfile = manager.diskfile("sda", "12", "AUTH_a", "c", "o", policy)
+    with diskfile.create() as writer:
+        writer.write(b"hello")
+        writer.put({"X-Timestamp": ..., "Content-Type": ..., ...})
+    with diskfile.open():
+        body = b"".join(diskfile.reader())
+
+A small object is written in one call in a native thread (it waits for the disk twice), a large one
+in batches, so that hashing and writing release the interpreter; a small one is read in place, from
+the page cache more often than not, because a thread costs more than the read.
+"""
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import time
+from collections.abc import Iterator
+from hashlib import md5
+from typing import Any
+
+from swift.common import durable, safe_pickle
+from swift.common.concurrency import run_in_thread
+from swift.common.conf import config_fallocate, config_float, config_int, config_true
+from swift.common.exceptions import (
+    DiskFileBadMetadata,
+    DiskFileCollision,
+    DiskFileDeleted,
+    DiskFileError,
+    DiskFileExpired,
+    DiskFileNoSpace,
+    DiskFileNotExist,
+    DiskFileQuarantined,
+    InsufficientStorage,
+)
+from swift.common.storage import hash_path, storage_directory
+from swift.common.storage_policy import StoragePolicy
+from swift.common.timestamp import Timestamp
+from swift.obj import hashes
+from swift.obj.ondisk import (
+    FileInfo,
+    choose,
+    make_name,
+    merge_metadata,
+    read_metadata,
+    write_metadata,
+)
+
+SMALL = 262144                # a body up to this is kept in memory until it is complete
+BATCH = 1 << 20               # of a larger one, hashed and written in a thread at a time
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Manager:
+    """The devices of a node and how files on them are treated.
+
+    Options: devices, mount_check, disable_fallocate, fallocate_reserve, mb_per_sync,
+    disk_chunk_size, keep_cache_size, reclaim_age.
+    """
+
+    def __init__(self, conf: dict[str, str], logger: logging.Logger) -> None:
+        self.logger = logger
+        self.devices = conf.get("devices", "/srv/node")
+        self.mount_check = config_true(conf.get("mount_check", "true"))
+        self.use_fallocate = not config_true(conf.get("disable_fallocate", "no"))
+        self.reserve = config_fallocate(conf.get("fallocate_reserve", "1%"))
+        self.bytes_per_sync = config_int(conf, "mb_per_sync", 512) << 20
+        self.disk_chunk_size = config_int(conf, "disk_chunk_size", 65536, 1)
+        self.keep_cache_size = config_int(conf, "keep_cache_size", 5 << 20)
+        self.reclaim_age = config_float(conf, "reclaim_age", 604800)
+
+    def device_path(self, device: str) -> str:
+        """The directory of a device; InsufficientStorage when it is not there or not mounted."""
+        if not device or "/" in device or device in (".", ".."):
+            raise InsufficientStorage(device)
+        path = f"{self.devices}/{device}"
+        if not (os.path.ismount(path) if self.mount_check else os.path.isdir(path)):
+            raise InsufficientStorage(device)
+        return path
+
+    def diskfile(self, device: str, partition: str, account: str, container: str, obj: str,
+                 policy: StoragePolicy, open_expired: bool = False) -> DiskFile:
+        """The object of that name, there or not."""
+        return DiskFile(self, self.device_path(device), partition,
+                        f"/{account}/{container}/{obj}", hash_path(account, container, obj),
+                        policy, open_expired)
+
+    def diskfile_from_hash_dir(self, hash_dir: str, device_path: str,
+                               policy: StoragePolicy) -> DiskFile:
+        """The object in a directory whose name is not known yet; `open` reads it."""
+        partition = os.path.basename(os.path.dirname(os.path.dirname(hash_dir)))
+        return DiskFile(self, device_path, partition, None, os.path.basename(hash_dir), policy,
+                        open_expired=True)
+
+    def get_hashes(self, device: str, partition: str, suffixes: list[str], policy: StoragePolicy,
+                   do_listdir: bool = False) -> tuple[int, dict[str, Any]]:
+        """(computed, suffix -> hash) of a partition, made if it is missing. Blocks: see hashes."""
+        path = f"{self.device_path(device)}/{policy.datadir}/{partition}"
+        if not os.path.isdir(path):
+            durable.make_dirs(path)
+        return run_in_thread(hashes.get_hashes, path, suffixes, do_listdir, self.reclaim_age)
+
+    def pickle_async_update(self, device: str, account: str, container: str, obj: str,
+                            data: dict[str, Any], timestamp: Timestamp,
+                            policy: StoragePolicy) -> str:
+        """Note an update that a container server still has to get; where it is noted."""
+        device_path = self.device_path(device)
+        name_hash = hash_path(account, container, obj)
+        path = (f"{device_path}/{policy.asyncdir}/{name_hash[-3:]}/"
+                f"{name_hash}-{timestamp.internal}")
+        run_in_thread(durable.write_file, path, safe_pickle.dumps(data),
+                      f"{device_path}/{policy.tmpdir}")
+        return path
+
+
+class DiskFile:
+    """One object. `open()` fills metadata, timestamps and content_length."""
+
+    __slots__ = ("manager", "device_path", "partition", "name", "datadir", "policy",
+                 "open_expired", "fd", "metadata", "data_timestamp", "timestamp",
+                 "content_type_timestamp", "content_length", "data_file")
+
+    def __init__(self, manager: Manager, device_path: str, partition: str, name: str | None,
+                 name_hash: str, policy: StoragePolicy, open_expired: bool = False) -> None:
+        self.manager = manager
+        self.device_path = device_path
+        self.partition = partition
+        self.name = name
+        self.policy = policy
+        self.datadir = f"{device_path}/{storage_directory(policy.datadir, partition, name_hash)}"
+        self.open_expired = open_expired
+        self.fd = -1
+        self.metadata: dict[str, str] = {}
+        self.timestamp = self.data_timestamp = self.content_type_timestamp = Timestamp(0)
+        self.content_length = 0
+        self.data_file = ""
+
+    # -- reading ---------------------------------------------------------
+
+    def open(self, now: float | None = None) -> DiskFile:
+        """Find the newest files and read the metadata; keep the data file open.
+
+        Raises DiskFileDeleted, DiskFileExpired or their base DiskFileNotExist; DiskFileCollision;
+        DiskFileQuarantined when what is there was broken, and has been moved away.
+        """
+        try:
+            names = os.listdir(self.datadir)
+        except FileNotFoundError:
+            raise DiskFileNotExist() from None
+        except NotADirectoryError:
+            raise self.found_broken("a file is where its directory should be") from None
+        chosen = choose(names)
+        if chosen.data is None:
+            if chosen.ts is not None:
+                raise DiskFileDeleted({"X-Timestamp": chosen.ts.timestamp.internal,
+                                       "name": self.name or ""})
+            raise DiskFileNotExist()
+        try:
+            self._open_data(chosen.data, chosen.meta, chosen.ctype)
+            self._check(now)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _open_data(self, data: FileInfo, meta: FileInfo | None, ctype: FileInfo | None) -> None:
+        self.data_file = f"{self.datadir}/{data.name}"
+        try:
+            self.fd = os.open(self.data_file, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise DiskFileNotExist() from None      # a newer write replaced it this moment
+        try:
+            metadata = read_metadata(self.fd)
+            self.data_timestamp = self.timestamp = self.content_type_timestamp = data.timestamp
+            if meta is not None:
+                meta_values = read_metadata(f"{self.datadir}/{meta.name}")
+                ctype_values = None
+                if ctype is not None:
+                    ctype_values = meta_values if ctype is meta else \
+                        read_metadata(f"{self.datadir}/{ctype.name}")
+                    self.content_type_timestamp = ctype.ctype_timestamp or data.timestamp
+                metadata = merge_metadata(metadata, meta_values, ctype_values)
+                self.timestamp = meta.timestamp
+        except DiskFileBadMetadata as exc:
+            raise self.found_broken(f"bad metadata: {exc}") from exc
+        self.metadata = metadata
+
+    def _check(self, now: float | None) -> None:
+        metadata = self.metadata
+        name = metadata.get("name")
+        if name is None:
+            raise self.found_broken("metadata without a name")
+        if self.name is None:
+            self.name = name
+            if hash_path(*name[1:].split("/", 2)) != os.path.basename(self.datadir):
+                raise self.found_broken(f"metadata says it is {name!r}, which lives elsewhere")
+        elif name != self.name:
+            raise DiskFileCollision(f"{self.datadir} holds {name!r}, not {self.name!r}")
+        size = os.fstat(self.fd).st_size
+        if metadata.get("Content-Length") != str(size):
+            raise self.found_broken(
+                f"metadata says {metadata.get('Content-Length')!r} bytes, there are {size}")
+        self.content_length = size
+        delete_at = metadata.get("X-Delete-At")
+        if delete_at is not None and not self.open_expired:
+            try:
+                expired = int(delete_at) <= (time.time() if now is None else now)
+            except ValueError:
+                raise self.found_broken(f"bad X-Delete-At {delete_at!r}") from None
+            if expired:
+                raise DiskFileExpired(metadata)
+
+    def found_broken(self, reason: str) -> DiskFileQuarantined:
+        """Move the whole directory to quarantine; the exception to raise."""
+        target = self.quarantine()
+        self.manager.logger.error("ERROR quarantined %s to %s: %s", self.datadir, target, reason)
+        return DiskFileQuarantined(reason)
+
+    def quarantine(self) -> str:
+        """Move the object's directory to quarantine; where it is now."""
+        base = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(self.datadir))))
+        return hashes.quarantine(self.datadir, f"{base}/quarantined/{self.policy.datadir}")
+
+    def close(self) -> None:
+        """Close the data file, if it is open."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> DiskFile:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def read_small(self) -> bytes | None:
+        """The whole body if it fits in one chunk, checked against its ETag; else None.
+
+        Raises DiskFileQuarantined, before a byte of it went out, when it does not match.
+        """
+        size = self.content_length
+        if size > self.manager.disk_chunk_size:
+            return None
+        data = os.read(self.fd, size + 1) if size else b""
+        if len(data) != size or \
+                md5(data, usedforsecurity=False).hexdigest() != self.metadata.get("ETag"):
+            raise self.found_broken("the body does not match its ETag or length")
+        return data
+
+    def reader(self, start: int = 0, stop: int | None = None) -> Reader:
+        """The bytes from `start` to `stop`; takes over the open file and closes it."""
+        size = self.content_length
+        return Reader(self, [(start, size if stop is None else min(stop, size))])
+
+    # -- writing ---------------------------------------------------------
+
+    def create(self, size: int | None = None) -> Writer:
+        """A writer for a new version of `size` bytes (None: not known).
+
+        DiskFileNoSpace when there is no room for it.
+        """
+        return Writer(self, size)
+
+    def write_metadata(self, metadata: dict[str, str]) -> None:
+        """Write a `.meta` file of time X-Timestamp, and Content-Type-Timestamp if given."""
+        ctype = metadata.get("Content-Type-Timestamp")
+        name = make_name(Timestamp(metadata["X-Timestamp"]), ".meta",
+                         Timestamp(ctype) if ctype is not None else None)
+        run_in_thread(self._write, b"", {**metadata, "name": self.name or ""}, name)
+
+    def delete(self, timestamp: Timestamp) -> None:
+        """Write a tombstone; older files go."""
+        run_in_thread(self._write, b"", {"X-Timestamp": timestamp.internal,
+                                         "name": self.name or ""},
+                      make_name(timestamp, ".ts"))
+
+    def _write(self, data: bytes, metadata: dict[str, str], name: str) -> None:
+        """Make one file of the object, whole and durable. Runs in a thread."""
+        changed = durable.make_dirs(self.datadir)
+        fd = self.open_temp()
+        try:
+            if data:
+                durable.check_reserve(fd, len(data), self.manager.reserve)
+                durable.write_all(fd, data)
+            self.commit(fd, metadata, name, changed)
+        except OSError as exc:
+            if exc.errno in NO_SPACE:
+                raise DiskFileNoSpace(str(exc)) from exc
+            raise
+        finally:
+            os.close(fd)
+
+    def open_temp(self) -> int:
+        """A nameless file beside what it will become: nobody sees it and it cannot be left over."""
+        return os.open(self.datadir, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+
+    def commit(self, fd: int, metadata: dict[str, str], name: str, changed: list[str]) -> None:
+        """Give the open file metadata and its name; then let go of what it replaces."""
+        write_metadata(fd, metadata)
+        os.fsync(fd)
+        target = f"{self.datadir}/{name}"
+        try:
+            durable.link_open_file(fd, target, changed)
+        except FileNotFoundError:
+            # The directory was empty when a replicator cleaned up, and is gone.
+            changed = durable.make_dirs(self.datadir)
+            durable.link_open_file(fd, target, changed)
+        hashes.invalidate(os.path.dirname(self.datadir))
+        if not changed:
+            hashes.clean_up(self.datadir, self.manager.reclaim_age)
+
+
+class Reader:
+    """Iterates over pieces of an open object: byte ranges, and literal bytes between them.
+
+    Takes the file over and closes it at the end or by `close`. A complete read is checked against
+    the ETag and quarantines what does not match; by then the bytes are out, so the next reader is
+    who gains.
+    """
+
+    def __init__(self, diskfile: DiskFile, pieces: list[tuple[int, int] | bytes]) -> None:
+        self.diskfile = diskfile
+        self.pieces = pieces
+        self.fd, diskfile.fd = diskfile.fd, -1
+        whole = pieces == [(0, diskfile.content_length)]
+        self._digest = md5(usedforsecurity=False) if whole else None
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            for piece in self.pieces:
+                if isinstance(piece, bytes):
+                    yield piece
+                else:
+                    yield from self._range(*piece)
+        finally:
+            self.close()
+
+    def _range(self, start: int, stop: int) -> Iterator[bytes]:
+        diskfile, fd = self.diskfile, self.fd
+        manager = diskfile.manager
+        chunk = manager.disk_chunk_size
+        threaded = stop - start > 4 * chunk
+        drop = diskfile.content_length > manager.keep_cache_size
+        offset = start
+        while offset < stop:
+            want = min(BATCH if threaded else chunk, stop - offset)
+            data = run_in_thread(self._read, fd, want, offset) if threaded else \
+                self._read(fd, want, offset)
+            if not data:
+                break
+            if drop:
+                durable.drop_cache(fd, offset, len(data))
+            offset += len(data)
+            yield data
+        if self._digest is not None and (
+                offset != diskfile.content_length
+                or self._digest.hexdigest() != diskfile.metadata.get("ETag")):
+            diskfile.found_broken("the body does not match its ETag or length")
+
+    def _read(self, fd: int, want: int, offset: int) -> bytes:
+        data = os.pread(fd, want, offset)
+        if self._digest is not None:
+            self._digest.update(data)
+        return data
+
+    def close(self) -> None:
+        """Close the file; more than once is fine."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    __del__ = close
+
+
+class Writer:
+    """Takes the body of a new version; nothing of it is visible before `put`."""
+
+    def __init__(self, diskfile: DiskFile, size: int | None) -> None:
+        self.diskfile = diskfile
+        self.expected = size
+        self.size = 0
+        self._fd = -1
+        self._digest = md5(usedforsecurity=False)
+        self._buffer: list[bytes] = []
+        self._buffered = 0
+        self._synced = 0
+        self._changed: list[str] = []
+
+    def __enter__(self) -> Writer:
+        if self.expected is not None and self.expected > SMALL:
+            self._start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _start(self) -> None:
+        manager = self.diskfile.manager
+        try:
+            self._changed = durable.make_dirs(self.diskfile.datadir)
+            self._fd = self.diskfile.open_temp()
+            size = self.expected or 0
+            durable.check_reserve(self._fd, size, manager.reserve)
+            if manager.use_fallocate:
+                durable.allocate(self._fd, size)
+        except OSError as exc:
+            raise self._failed(exc) from exc
+
+    @staticmethod
+    def _failed(exc: OSError) -> DiskFileError | OSError:
+        return DiskFileNoSpace(str(exc)) if exc.errno in NO_SPACE else exc
+
+    def write(self, chunk: bytes) -> int:
+        """Take the next bytes; how many there are so far."""
+        self.size += len(chunk)
+        self._buffer.append(chunk)
+        self._buffered += len(chunk)
+        if self._buffered >= BATCH or (self._fd < 0 and self._buffered > SMALL):
+            if self._fd < 0:
+                self._start()
+            self._flush()
+        return self.size
+
+    def _flush(self) -> None:
+        chunks, self._buffer, self._buffered = self._buffer, [], 0
+        try:
+            run_in_thread(self._write_batch, chunks)
+        except OSError as exc:
+            raise self._failed(exc) from exc
+
+    def _write_batch(self, chunks: list[bytes]) -> None:
+        """Hash and write, and from time to time push to disk. Runs in a thread."""
+        data = b"".join(chunks)
+        self._digest.update(data)
+        durable.write_all(self._fd, data)
+        manager = self.diskfile.manager
+        self._synced += len(data)
+        if manager.bytes_per_sync and self._synced >= manager.bytes_per_sync:
+            os.fdatasync(self._fd)
+            durable.drop_cache(self._fd, 0, 0)
+            self._synced = 0
+
+    def finish(self) -> tuple[int, str]:
+        """(size, md5) of all that was written."""
+        if self._fd >= 0:
+            if self._buffer:
+                self._flush()
+        else:
+            for chunk in self._buffer:
+                self._digest.update(chunk)
+        return self.size, self._digest.hexdigest()
+
+    def put(self, metadata: dict[str, str]) -> None:
+        """Make it the object's newest version, of time X-Timestamp; durable when it returns.
+
+        Call after `finish`.
+        """
+        diskfile = self.diskfile
+        metadata = {**metadata, "name": diskfile.name or ""}
+        name = make_name(Timestamp(metadata["X-Timestamp"]), ".data")
+        try:
+            if self._fd < 0:
+                run_in_thread(diskfile._write, b"".join(self._buffer), metadata, name)
+            else:
+                run_in_thread(self._commit_large, metadata, name)
+        except OSError as exc:
+            raise self._failed(exc) from exc
+
+    def _commit_large(self, metadata: dict[str, str], name: str) -> None:
+        self.diskfile.commit(self._fd, metadata, name, self._changed)
+        if self.size > self.diskfile.manager.keep_cache_size:
+            durable.drop_cache(self._fd, 0, 0)

@@ -1,0 +1,509 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The object server: PUT, GET, HEAD, POST, DELETE of objects on its devices, and REPLICATE.
+
+    PUT /sda/12/AUTH_a/c/o        X-Timestamp decides: not newer than what is here is a 409
+"""
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import Any
+
+from swift.common import safe_pickle
+from swift.common.backend_server import Answer, BackendApp, Request, header_name, text_of, wire
+from swift.common.concurrency import Semaphore
+from swift.common.conditional import (
+    Unsatisfiable,
+    etag_list,
+    http_date,
+    parse_range,
+    precondition,
+)
+from swift.common.conf import config_float, config_int, config_list
+from swift.common.exceptions import (
+    ChunkReadError,
+    ChunkReadTimeout,
+    DiskFileCollision,
+    DiskFileDeleted,
+    DiskFileExpired,
+    DiskFileNoSpace,
+    DiskFileNotExist,
+    DiskFileQuarantined,
+    InsufficientStorage,
+)
+from swift.common.storage import hash_bytes
+from swift.common.storage_policy import StoragePolicy, policies
+from swift.common.timestamp import Timestamp
+from swift.obj.backend import DiskFile, Manager, Reader
+from swift.obj.container_update import container_update, delete_at_update
+
+DEFAULT_ALLOWED_HEADERS = ("Content-Disposition, Content-Encoding, X-Delete-At, X-Object-Manifest,"
+                           " X-Static-Large-Object, Cache-Control, Content-Language, Expires,"
+                           " X-Robots-Tag")
+_NEVER_ALLOWED = frozenset(("content-type", "content-length", "etag", "deleted", "x-timestamp",
+                            "name"))
+# environ prefixes of metadata that comes with a PUT, and of what a POST replaces
+_PUT_PREFIXES = ("HTTP_X_OBJECT_META_", "HTTP_X_OBJECT_SYSMETA_",
+                 "HTTP_X_OBJECT_TRANSIENT_SYSMETA_")
+_POST_PREFIXES = ("HTTP_X_OBJECT_META_", "HTTP_X_OBJECT_TRANSIENT_SYSMETA_")
+_SHOWN_PREFIXES = ("x-object-meta-", "x-object-sysmeta-", "x-object-transient-sysmeta-")
+_OVERRIDES = ("HTTP_X_BACKEND_CONTAINER_UPDATE_OVERRIDE_",
+              "HTTP_X_OBJECT_SYSMETA_CONTAINER_UPDATE_OVERRIDE_")
+Names = tuple[str, str, str]
+
+
+class ObjectApp(BackendApp):
+    """The WSGI application. Options: see etc/swift/object-server.conf-sample."""
+
+    server_type = "object"
+
+    def __init__(self, conf: dict[str, str], logger: logging.Logger | None = None) -> None:
+        super().__init__(conf, logger)
+        self.manager = Manager(conf, self.logger)
+        self.policies = policies()
+        self.node_timeout = config_float(conf, "node_timeout", 3)
+        self.conn_timeout = config_float(conf, "conn_timeout", 0.5)
+        self.container_update_timeout = config_float(conf, "container_update_timeout", 1)
+        self.max_upload_time = config_int(conf, "max_upload_time", 86400)
+        self.network_chunk_size = config_int(conf, "network_chunk_size", 65536, 1)
+        self.max_file_size = config_int(conf, "max_file_size", 5368709122)
+        self.expiring_account = conf.get("auto_create_account_prefix", ".") + \
+            conf.get("expiring_objects_account_name", "expiring_objects")
+        self.expirer_divisor = config_int(conf, "expiring_objects_container_divisor", 86400, 1)
+        allowed = config_list(conf.get("allowed_headers", DEFAULT_ALLOWED_HEADERS))
+        self.allowed_headers = {name.lower() for name in allowed} - _NEVER_ALLOWED
+        self._allowed_keys = tuple(
+            "HTTP_" + name.upper().replace("-", "_") for name in self.allowed_headers)
+        self._replications = Semaphore(config_int(conf, "replication_concurrency", 4, 1))
+        self.handlers = {"PUT": self.put, "GET": self.get, "HEAD": self.get, "POST": self.post,
+                         "DELETE": self.delete, "REPLICATE": self.replicate, "SSYNC": self.ssync,
+                         "OPTIONS": self.options}
+
+    # -- common ----------------------------------------------------------
+
+    def _policy(self, request: Request) -> StoragePolicy:
+        index = request.env.get("HTTP_X_BACKEND_STORAGE_POLICY_INDEX")
+        policy = self.policies.by_index(index)
+        if policy is None:
+            raise Answer(503, f"No policy with index {index[:20] if index else index}")
+        if policy.policy_type != "replication":
+            raise Answer(501, "Only replicated storage policies are supported")
+        return policy
+
+    def _diskfile(self, request: Request, open_expired: bool = False
+                  ) -> tuple[DiskFile, str, Names]:
+        device, partition, account, container, obj = request.split(5, 5)
+        assert device and partition and account and container and obj
+        diskfile = self.manager.diskfile(device, partition, account, container, obj,
+                                         self._policy(request), open_expired)
+        return diskfile, device, (account, container, obj)
+
+    def expirer_container(self, delete_at: int, account: str, container: str, obj: str) -> str:
+        """Which container of the expiring account queues an object."""
+        shard = int.from_bytes(hash_bytes(account, container, obj), "big") % 100
+        at = delete_at // self.expirer_divisor * self.expirer_divisor - shard
+        return f"{max(0, min(at, 9999999999)):010d}"
+
+    @staticmethod
+    def _delete_at(request: Request, timestamp: Timestamp) -> int:
+        """X-Delete-At, 0 without; 400 when it is no time or not in the future of the request."""
+        value = request.env.get("HTTP_X_DELETE_AT")
+        if value is None:
+            return 0
+        try:
+            at = int(value)
+        except ValueError:
+            raise Answer(400, "Non-integer X-Delete-At") from None
+        if not 0 <= at <= 9999999999:
+            raise Answer(400, "X-Delete-At is out of range")
+        if at < int(timestamp) and not request.is_backend_open_expired:
+            raise Answer(400, "X-Delete-At in past")
+        return at
+
+    def _metadata_of(self, request: Request, prefixes: tuple[str, ...]) -> dict[str, str]:
+        """Headers of a PUT or POST that are kept with the object."""
+        env = request.env
+        metadata = {}
+        for key, value in env.items():
+            if key.startswith(prefixes):
+                metadata[header_name(key)] = text_of(value)
+        for key in self._allowed_keys:
+            value = env.get(key)
+            if value:
+                metadata[header_name(key)] = text_of(value)
+        return metadata
+
+    # -- PUT -------------------------------------------------------------
+
+    def put(self, request: Request) -> Answer:
+        """Store a new version."""
+        env = request.env
+        timestamp = request.timestamp()
+        content_type = env.get("CONTENT_TYPE")
+        if not content_type:
+            raise Answer(400, "No content type")
+        delete_at = self._delete_at(request, timestamp)
+        size = self._declared_size(env)
+        diskfile, device, names = self._diskfile(request, open_expired=True)
+        old_delete_at = self._check_newer(diskfile, request, timestamp)
+        env_etag = env.get("HTTP_ETAG", "").strip('" ').lower()
+        try:
+            with diskfile.create(size) as writer:
+                self._receive(env["wsgi.input"], writer, size)
+                length, etag = writer.finish()
+                if env_etag and env_etag != etag:
+                    raise Answer(422, "The body does not match its ETag")
+                metadata = {"X-Timestamp": timestamp.internal,
+                            "Content-Type": text_of(content_type), "ETag": etag,
+                            "Content-Length": str(length)}
+                metadata.update(self._metadata_of(request, _PUT_PREFIXES))
+                writer.put(metadata)
+        except DiskFileNoSpace as exc:
+            self.logger.error("ERROR no space for %s: %s", env["PATH_INFO"], exc)
+            raise InsufficientStorage(device) from exc
+        self._update_expirer(request, delete_at, old_delete_at, device, names, diskfile.policy)
+        container_update(self, request, "PUT", device, names, diskfile.policy,
+                         self._row_of(request, metadata, timestamp))
+        return Answer(201, b"", {"ETag": f'"{etag}"'})
+
+    def _declared_size(self, env: dict[str, Any]) -> int | None:
+        length = env.get("CONTENT_LENGTH")
+        if length is None:
+            if env.get("HTTP_TRANSFER_ENCODING", "").lower() != "chunked":
+                raise Answer(411, "Missing Content-Length header.")
+            return None
+        size = int(length)
+        if size > self.max_file_size:
+            raise Answer(413, "Your request is too large.")
+        return size
+
+    def _check_newer(self, diskfile: DiskFile, request: Request, timestamp: Timestamp) -> int:
+        """409 unless `timestamp` is newer than what is stored; 412 for If-None-Match of it.
+
+        X-Delete-At of what is stored, 0 without.
+        """
+        none_match = request.env.get("HTTP_IF_NONE_MATCH")
+        try:
+            with diskfile.open():
+                stored = diskfile.data_timestamp
+                metadata = diskfile.metadata
+        except DiskFileDeleted as exc:
+            stored, metadata = Timestamp(exc.timestamp), {}
+        except (DiskFileNotExist, DiskFileQuarantined):
+            return 0
+        except DiskFileCollision:
+            raise Answer(403, "Another object of the same hash is stored") from None
+        if metadata and none_match is not None:
+            wanted = etag_list(none_match)
+            if "*" in wanted or metadata.get("ETag") in wanted:
+                raise Answer(412, "A precondition for this request was not met.",
+                             {"X-Backend-Timestamp": stored.internal})
+        if stored >= timestamp:
+            raise Answer(409, "There was a conflict when trying to complete your request.",
+                         {"X-Backend-Timestamp": stored.internal})
+        return int(metadata.get("X-Delete-At") or 0)
+
+    def _receive(self, body: Any, writer: Any, size: int | None) -> None:
+        """Feed the request's body to the writer."""
+        deadline = time.time() + self.max_upload_time
+        read, chunk_size = body.read1, self.network_chunk_size
+        received = 0
+        try:
+            while chunk := read(chunk_size):
+                received = writer.write(chunk)
+                if time.time() > deadline:
+                    raise Answer(408, "The upload took longer than max_upload_time")
+                if received > self.max_file_size:
+                    raise Answer(413, "Your request is too large.")
+        except ChunkReadTimeout:
+            raise Answer(408, "The body did not come in time",
+                         {"Connection": "close"}) from None
+        except ChunkReadError:
+            raise Answer(499, "The client went away", {"Connection": "close"}) from None
+        if size is not None and received != size:
+            raise Answer(499, "The body is shorter than its Content-Length",
+                         {"Connection": "close"})
+
+    @staticmethod
+    def _row_of(request: Request, metadata: dict[str, str], timestamp: Timestamp
+                ) -> dict[str, str]:
+        """What the container server gets to know of a stored object."""
+        row = {"X-Size": metadata["Content-Length"], "X-Content-Type": metadata["Content-Type"],
+               "X-Timestamp": timestamp.internal, "X-Etag": metadata["ETag"]}
+        for key, value in request.env.items():
+            if key.startswith(_OVERRIDES):
+                row["X-" + header_name(key).rpartition("Override-")[2]] = text_of(value)
+        return row
+
+    def _update_expirer(self, request: Request, new: int, old: int, device: str, names: Names,
+                        policy: StoragePolicy) -> None:
+        if new == old:
+            return
+        if new:
+            delete_at_update(self, request, "PUT", new, device, names, policy)
+        if old:
+            delete_at_update(self, request, "DELETE", old, device, names, policy)
+
+    # -- GET and HEAD ----------------------------------------------------
+
+    def get(self, request: Request) -> Answer:
+        """The object, or some ranges of it, if its conditions hold."""
+        diskfile, _, _ = self._diskfile(request, request.is_backend_open_expired)
+        env = request.env
+        try:
+            diskfile.open()
+        except (DiskFileNotExist, DiskFileQuarantined, DiskFileCollision) as exc:
+            raise self._absent(request, exc) from None
+        try:
+            headers = self._headers_of(diskfile)
+            metadata = diskfile.metadata
+            status = 200
+            if any(key.startswith("HTTP_IF_") for key in env):
+                status = precondition(env, self._etags(request, metadata),
+                                      Timestamp(metadata["X-Timestamp"]).ceil())
+            if status != 200:
+                headers["Content-Length"] = "0"
+                return Answer(status, b"", headers)
+            if request.method == "HEAD":
+                headers["Content-Length"] = str(diskfile.content_length)
+                return Answer(200, b"", headers)
+            return self._body_of(request, diskfile, headers)
+        except DiskFileQuarantined as exc:
+            raise self._absent(request, exc) from None
+        finally:
+            diskfile.close()              # unless a reader took the file over
+
+    @staticmethod
+    def _absent(request: Request, exc: Exception) -> Answer:
+        headers = {}
+        if isinstance(exc, DiskFileDeleted):
+            headers["X-Backend-Timestamp"] = Timestamp(exc.timestamp).internal
+            if isinstance(exc, DiskFileExpired):
+                headers["X-Backend-Expired"] = "true"
+        if precondition(request.env, set(), 0, exists=False) == 412:
+            return Answer(412, b"", headers)
+        return Answer(404, "The resource could not be found.", headers)
+
+    @staticmethod
+    def _etags(request: Request, metadata: dict[str, str]) -> set[str]:
+        """What counts as the object's ETag: its own, and metadata the proxy points at."""
+        etag = metadata.get("ETag", "")
+        for name in (request.get("X_BACKEND_ETAG_IS_AT") or "").split(","):
+            value = metadata.get(name.strip().title())
+            if value:
+                etag = value.strip('"')
+                break
+        return {etag}
+
+    def _headers_of(self, diskfile: DiskFile) -> dict[str, str]:
+        metadata = diskfile.metadata
+        stamp = Timestamp(metadata["X-Timestamp"])
+        headers = {
+            "Content-Type": wire(metadata.get("Content-Type", "application/octet-stream")),
+            "ETag": f'"{metadata["ETag"]}"',
+            "Last-Modified": http_date(stamp.ceil()),
+            "X-Timestamp": stamp.normal,
+            "X-Backend-Timestamp": stamp.internal,
+            "X-Backend-Data-Timestamp": diskfile.data_timestamp.internal,
+            "X-Backend-Durable-Timestamp": diskfile.data_timestamp.internal,
+        }
+        allowed = self.allowed_headers
+        for key, value in metadata.items():
+            lower = key.lower()
+            if lower.startswith(_SHOWN_PREFIXES) or lower in allowed:
+                headers[wire(key)] = wire(value)
+        return headers
+
+    def _body_of(self, request: Request, diskfile: DiskFile, headers: dict[str, str]) -> Answer:
+        size = diskfile.content_length
+        range_header = request.env.get("HTTP_RANGE")
+        ranges = None
+        if range_header is not None and self._range_applies(request, diskfile):
+            try:
+                ranges = parse_range(range_header, size)
+            except Unsatisfiable:
+                headers["Content-Range"] = f"bytes */{size}"
+                return Answer(416, "The Range requested is not available.", headers)
+        if ranges is None:
+            small = diskfile.read_small()
+            headers["Content-Length"] = str(size)
+            return Answer(200, small if small is not None else diskfile.reader(), headers)
+        if len(ranges) == 1:
+            start, stop = ranges[0]
+            headers["Content-Length"] = str(stop - start)
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+            return Answer(206, diskfile.reader(start, stop), headers)
+        return self._multipart(diskfile, ranges, headers)
+
+    @staticmethod
+    def _range_applies(request: Request, diskfile: DiskFile) -> bool:
+        """RFC 9110 If-Range: a range of another version than the client has is no use to it."""
+        value = request.env.get("HTTP_IF_RANGE")
+        if value is None:
+            return True
+        metadata = diskfile.metadata
+        return value.strip('"') == metadata["ETag"] or \
+            value == http_date(Timestamp(metadata["X-Timestamp"]).ceil())
+
+    @staticmethod
+    def _multipart(diskfile: DiskFile, ranges: list[tuple[int, int]], headers: dict[str, str]
+                   ) -> Answer:
+        boundary = os.urandom(16).hex()
+        size = diskfile.content_length
+        part_type = headers["Content-Type"]
+        heads = [(f"--{boundary}\r\nContent-Type: {part_type}\r\n"
+                  f"Content-Range: bytes {start}-{stop - 1}/{size}\r\n\r\n").encode("latin-1")
+                 for start, stop in ranges]
+        tail = f"--{boundary}--".encode()
+        headers["Content-Type"] = f"multipart/byteranges;boundary={boundary}"
+        headers["Content-Length"] = str(len(tail) + sum(
+            len(head) + stop - start + 2 for head, (start, stop) in zip(heads, ranges,
+                                                                        strict=True)))
+        pieces: list[tuple[int, int] | bytes] = []
+        for head, part in zip(heads, ranges, strict=True):
+            pieces += [head, part, b"\r\n"]
+        return Answer(206, Reader(diskfile, [*pieces, tail]), headers)
+
+    # -- POST and DELETE -------------------------------------------------
+
+    def post(self, request: Request) -> Answer:
+        """Replace the user metadata, and the content type if one is given."""
+        timestamp = request.timestamp()
+        delete_at = self._delete_at(request, timestamp)
+        diskfile, device, names = self._diskfile(request, request.is_backend_open_expired)
+        try:
+            with diskfile.open():
+                pass
+        except (DiskFileNotExist, DiskFileQuarantined, DiskFileCollision) as exc:
+            raise self._absent(request, exc) from None
+        old = diskfile.metadata
+        if diskfile.timestamp >= timestamp:
+            raise Answer(409, "There was a conflict when trying to complete your request.",
+                         {"X-Backend-Timestamp": diskfile.timestamp.internal})
+        metadata = {"X-Timestamp": timestamp.internal}
+        metadata.update(self._metadata_of(request, _POST_PREFIXES))
+        if "X-Static-Large-Object" in old:
+            metadata.setdefault("X-Static-Large-Object", old["X-Static-Large-Object"])
+        content_type, type_time = self._new_type(request, diskfile, timestamp, metadata)
+        try:
+            diskfile.write_metadata(metadata)
+        except DiskFileNoSpace as exc:
+            raise InsufficientStorage(device) from exc
+        self._update_expirer(request, delete_at, int(old.get("X-Delete-At") or 0), device, names,
+                             diskfile.policy)
+        row = {"X-Size": old["Content-Length"], "X-Content-Type": content_type,
+               "X-Timestamp": diskfile.data_timestamp.internal,
+               "X-Content-Type-Timestamp": type_time.internal,
+               "X-Meta-Timestamp": timestamp.internal, "X-Etag": old["ETag"]}
+        for key, value in old.items():
+            _, found, name = key.lower().partition("x-object-sysmeta-container-update-override-")
+            if found:
+                row["X-" + name.title()] = value
+        container_update(self, request, "PUT", device, names, diskfile.policy, row)
+        headers = {"X-Backend-Content-Type": wire(content_type)}
+        headers.update((wire(key), wire(value)) for key, value in old.items()
+                       if key.lower().startswith("x-object-sysmeta-"))
+        return Answer(202, "The request is accepted for processing.", headers)
+
+    @staticmethod
+    def _new_type(request: Request, diskfile: DiskFile, timestamp: Timestamp,
+                  metadata: dict[str, str]) -> tuple[str, Timestamp]:
+        """The content type after a POST and since when; puts it into `metadata` if it is new.
+
+        A type set by an earlier POST is carried along, so that older files can go.
+        """
+        given = request.env.get("CONTENT_TYPE")
+        since = diskfile.content_type_timestamp
+        if given and since < timestamp:
+            metadata["Content-Type"] = text_of(given)
+            metadata["Content-Type-Timestamp"] = timestamp.internal
+            return text_of(given), timestamp
+        content_type = diskfile.metadata["Content-Type"]
+        if since != diskfile.data_timestamp:
+            metadata["Content-Type"] = content_type
+            metadata["Content-Type-Timestamp"] = since.internal
+        return content_type, since
+
+    def delete(self, request: Request) -> Answer:
+        """Put a tombstone in its place."""
+        timestamp = request.timestamp()
+        diskfile, device, names = self._diskfile(request, open_expired=True)
+        metadata: dict[str, str] = {}
+        stored = Timestamp(0)
+        expired = False
+        try:
+            with diskfile.open():
+                metadata, stored = diskfile.metadata, diskfile.data_timestamp
+            at = int(metadata.get("X-Delete-At") or 0)
+            expired = 0 < at <= time.time()
+        except DiskFileDeleted as exc:
+            stored = Timestamp(exc.timestamp)
+        except (DiskFileNotExist, DiskFileQuarantined):
+            pass
+        except DiskFileCollision:
+            raise Answer(403, "Another object of the same hash is stored") from None
+        self._check_delete_at(request, metadata, stored, timestamp)
+        if stored >= timestamp:
+            raise Answer(409, "There was a conflict when trying to complete your request.",
+                         {"X-Backend-Timestamp": stored.internal})
+        try:
+            diskfile.delete(timestamp)
+        except DiskFileNoSpace as exc:
+            raise InsufficientStorage(device) from exc
+        old_delete_at = int(metadata.get("X-Delete-At") or 0)
+        if old_delete_at:
+            delete_at_update(self, request, "DELETE", old_delete_at, device, names,
+                             diskfile.policy)
+        container_update(self, request, "DELETE", device, names, diskfile.policy,
+                         {"X-Timestamp": timestamp.internal})
+        headers = {"X-Backend-Timestamp": timestamp.internal,
+                   "X-Backend-Content-Type": wire(metadata.get("Content-Type", ""))}
+        if metadata and (not expired or "HTTP_X_IF_DELETE_AT" in request.env):
+            return Answer(204, b"", headers)
+        return Answer(404, "The resource could not be found.", headers)
+
+    @staticmethod
+    def _check_delete_at(request: Request, metadata: dict[str, str], stored: Timestamp,
+                         timestamp: Timestamp) -> None:
+        """X-If-Delete-At, by which the expirer deletes only what it means."""
+        wanted = request.env.get("HTTP_X_IF_DELETE_AT")
+        if wanted is None:
+            return
+        try:
+            at = int(wanted)
+        except ValueError:
+            raise Answer(400, "Bad X-If-Delete-At header value") from None
+        if not metadata:
+            if stored >= timestamp:
+                raise Answer(409, "There was a conflict when trying to complete your request.",
+                             {"X-Backend-Timestamp": stored.internal})
+            raise Answer(404, "The resource could not be found.")
+        if int(metadata.get("X-Delete-At") or 0) != at:
+            raise Answer(412, "X-If-Delete-At and X-Delete-At do not match")
+
+    # -- replication -----------------------------------------------------
+
+    def replicate(self, request: Request) -> Answer:
+        """The pickled hashes of a partition, those of named suffixes computed anew."""
+        device, partition, suffixes = request.split(2, 3)
+        assert device and partition
+        policy = self._policy(request)
+        wanted = [suffix for suffix in (suffixes or "").split("-") if suffix]
+        with self._replications:
+            _, found = self.manager.get_hashes(device, partition, wanted, policy)
+        return Answer(200, safe_pickle.dumps(found), content_type="application/octet-stream")
+
+    def ssync(self, _request: Request) -> Answer:
+        """Not supported: replicas are moved by rsync."""
+        raise Answer(501, "SSYNC is not supported; use sync_method = rsync")
+
+    def options(self, _request: Request) -> Answer:
+        """What this server is and takes."""
+        return Answer(200, b"", {"Allow": ", ".join(sorted(self.handlers)),
+                                 "Server": "object-server"})
+
+
+def app_factory(global_conf: dict[str, str], **local_conf: str) -> ObjectApp:
+    """PasteDeploy's way to make the application."""
+    return ObjectApp({**global_conf, **local_conf})
