@@ -173,6 +173,14 @@ class RpcTimeout(NovaError):
     template = "No answer to {method} from {topic} within {seconds} seconds."
 
 
+class RpcUnavailable(NovaError):
+    """The message broker did not take a message for as long as we were to try."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "serviceUnavailable"
+    template = "The message broker cannot be used now: {reason}."
+
+
 class DatabaseUnavailable(NovaError):
     """The database could not be reached, or was too busy, for as long as we were to try."""
 

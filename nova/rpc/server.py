@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The answering side: takes messages of one topic and lets an endpoint work on them."""
+
+import logging
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from typing import Any
+
+from nova.context import RequestContext
+from nova.exception import NovaError
+from nova.rpc import message
+from nova.rpc.broker import (
+    CONF,
+    Address,
+    BrokerUnavailable,
+    Delivery,
+    Source,
+    Subscription,
+    broker,
+)
+from nova.rpc.table import MethodTable
+
+LOG = logging.getLogger(__name__)
+
+REMEMBERED = 500        # messages a server knows again when they come twice
+
+
+class _Job:
+    """One message being worked on, or done; ``reply`` is kept for whoever asks again."""
+
+    def __init__(self) -> None:
+        self.deliveries: list[Delivery] = []
+        self.done = False
+        self.reply: bytes | None = None
+
+
+class Server:
+    """A worker: takes from ``<topic>``, ``<topic>.<host>`` and the topic's fanout.
+
+    ``endpoint`` has a method for each row of the table, called as ``method(context, **args)`` in
+    a thread of its own, at most ``pool_size`` at a time from each queue.  A message is
+    acknowledged when its handler has come back, well or with an error.  One whose worker died in
+    the middle comes again, to another worker maybe; after ``max_deliveries`` of that it is put
+    into the queue ``nova_dead_letters``, as is what cannot be understood.
+    """
+
+    def __init__(self, table: MethodTable, host: str, endpoint: Any, *,
+                 pool_size: int | None = None) -> None:
+        missing = [name for name in table.by_name if not callable(getattr(endpoint, name, None))]
+        if missing:
+            raise TypeError(f"{type(endpoint).__name__} cannot serve {table.topic}: no {missing}")
+        self.table = table
+        self.host = host
+        self.endpoint = endpoint
+        self.pool_size = pool_size or CONF.rpc.pool_size
+        self._id = uuid.uuid4().hex
+        self._jobs: OrderedDict[str, _Job] = OrderedDict()
+        self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
+        self._running = 0
+        self._pings: dict[str, threading.Event] = {}
+        self._subscription: Subscription | None = None
+        self.broker = broker()
+        self.last_heard: float | None = None        # time.monotonic() of the last message
+
+    def start(self) -> "Server":
+        """Begin to listen, now or as soon as the broker can be reached."""
+        topic = self.table.topic
+        own = f"{topic}.{self.host}"
+        self._fanout_queue = f"{topic}_fanout.{self.host}.{self._id[:8]}"
+        self._subscription = self.broker.subscribe([
+            Source(Address.worker(topic), topic),
+            Source(Address.worker(topic, self.host), own),
+            Source(Address(Address.FANOUT, topic), self._fanout_queue),
+        ], self._on_delivery, prefetch=self.pool_size)
+        return self
+
+    def wait_ready(self, timeout: float) -> bool:
+        """Wait until the queues are listened on; False when they still are not."""
+        return self._subscription is not None and self._subscription.wait_ready(timeout)
+
+    def stop(self, grace: float = 60.0) -> None:
+        """Take nothing new, give handlers ``grace`` seconds to come back, stop listening.
+
+        What is not done by then goes back to the queue.
+        """
+        if self._subscription is None:
+            return
+        self._subscription.pause()
+        deadline = time.monotonic() + grace
+        with self._idle:
+            while self._running and (left := deadline - time.monotonic()) > 0:
+                self._idle.wait(left)
+            if self._running:
+                LOG.warning("%s handlers of %s are still running", self._running, self.table.topic)
+        self._subscription.stop()
+        self._subscription = None
+
+    def ping(self, timeout: float) -> bool:
+        """Send a message to ourselves through the broker; tell whether it came back in time."""
+        token = uuid.uuid4().hex
+        heard = self._pings[token] = threading.Event()
+        request = message.Request(message.PING, {"token": token}, {}, token)
+        deadline = time.monotonic() + timeout
+        try:
+            self.broker.publish(Address(Address.REPLY, self._fanout_queue), request.encode(),
+                                expiration=timeout, timeout=timeout)
+            return heard.wait(max(0.0, deadline - time.monotonic()))
+        except BrokerUnavailable:
+            return False
+        finally:
+            del self._pings[token]
+
+    # ------------------------------------------------------------ one message
+
+    def _on_delivery(self, delivery: Delivery) -> None:
+        self.last_heard = time.monotonic()
+        with self._lock:
+            self._running += 1
+        threading.Thread(target=self._work, args=(delivery,), daemon=True,
+                         name=f"rpc-{self.table.topic}").start()
+
+    def _work(self, delivery: Delivery) -> None:
+        try:
+            self._handle(delivery)
+        except BrokerUnavailable as error:
+            # Not acknowledged: it comes again.
+            LOG.error("The broker went away in the middle of a message: %s", error)
+        finally:
+            with self._idle:
+                self._running -= 1
+                self._idle.notify_all()
+
+    def _handle(self, delivery: Delivery) -> None:
+        try:
+            request = message.Request.decode(delivery.body)
+        except message.Malformed as error:
+            self._put_aside(delivery, f"malformed: {error}")
+            return
+        if request.method == message.PING:
+            if (heard := self._pings.get(request.unique_id)) is not None:
+                heard.set()
+            delivery.ack()
+            return
+        try:
+            self.table.check(request.method, request.args)
+        except ValueError as error:
+            if request.reply_to is None:
+                self._put_aside(delivery, str(error))
+            else:
+                LOG.warning("Refused message %s: %s", request.unique_id, error)
+                self._reply(request, message.encode_error(request.unique_id, error))
+                delivery.ack()
+            return
+        job, first = self._job(request, delivery)
+        if not first:
+            self._again(request, delivery, job)
+        elif delivery.redelivered and delivery.address.kind == Address.TOPIC:
+            self._count(request, delivery)
+        else:
+            self._run(request, job)
+
+    def _job(self, request: message.Request, delivery: Delivery) -> tuple[_Job, bool]:
+        with self._lock:
+            job = self._jobs.get(request.unique_id)
+            if job is not None:
+                if not job.done:
+                    job.deliveries.append(delivery)
+                return job, False
+            job = _Job()
+            if not delivery.redelivered or delivery.address.kind != Address.TOPIC:
+                job.deliveries.append(delivery)
+                self._jobs[request.unique_id] = job
+                if len(self._jobs) > REMEMBERED:
+                    for known, old in list(self._jobs.items())[:len(self._jobs) - REMEMBERED]:
+                        if old.done:
+                            del self._jobs[known]
+            return job, True
+
+    def _again(self, request: message.Request, delivery: Delivery, job: _Job) -> None:
+        """The same message once more: the running handler answers it, or did already."""
+        if not job.done:
+            return
+        LOG.info("Message %s came again and is done already", request.unique_id)
+        if job.reply is not None:
+            self._reply(request, job.reply)
+        delivery.ack()
+
+    def _count(self, request: message.Request, delivery: Delivery) -> None:
+        """A worker had it and died: send it round once more with that noted on it."""
+        attempts = delivery.attempts + 1
+        if attempts >= CONF.rpc.max_deliveries:
+            self._put_aside(delivery, f"{attempts} workers died of it")
+            return
+        LOG.warning("Message %s (%s) comes again, attempt %s", request.unique_id, request.method,
+                    attempts + 1)
+        self.broker.publish(
+            delivery.address, delivery.body, attempts=attempts,
+            persistent=request.reply_to is None,
+            expiration=request.timeout if request.reply_to else None)
+        delivery.ack()
+
+    def _put_aside(self, delivery: Delivery, reason: str) -> None:
+        LOG.error("A message on %s was put into nova_dead_letters: %s", self.table.topic, reason)
+        self.broker.publish(Address(Address.DEAD, "nova_dead_letters"), delivery.body,
+                            persistent=True)
+        delivery.ack()
+
+    def _run(self, request: message.Request, job: _Job) -> None:
+        context = RequestContext.from_wire(request.context)
+        context.update_store()      # the request id of every line logged from here on
+        started = time.monotonic()
+        reply = None
+        try:
+            result = getattr(self.endpoint, request.method)(context, **request.args)
+            if request.reply_to:
+                reply = message.encode_result(request.unique_id, result)
+        except Exception as error:      # whatever a handler raises is the caller's answer
+            reply = message.encode_error(request.unique_id, error)
+            if isinstance(error, NovaError):
+                LOG.warning("%s.%s: %s", self.table.topic, request.method, error)
+            else:
+                LOG.exception("%s.%s failed", self.table.topic, request.method)
+        LOG.debug("%s.%s took %.3f s", self.table.topic, request.method,
+                  time.monotonic() - started)
+        try:
+            if request.reply_to and reply is not None:
+                self._reply(request, reply)
+        finally:
+            with self._lock:
+                job.done = True
+                job.reply = reply if request.reply_to else None
+                deliveries, job.deliveries = job.deliveries, []
+            for delivery in deliveries:
+                delivery.ack()
+
+    def _reply(self, request: message.Request, reply: bytes) -> None:
+        assert request.reply_to is not None
+        try:
+            self.broker.publish(Address(Address.REPLY, request.reply_to), reply,
+                                timeout=request.timeout or 10)
+        except BrokerUnavailable as error:
+            # The caller asks again when he is connected again; the answer is kept for that.
+            LOG.warning("Reply to message %s could not be sent: %s", request.unique_id, error)
