@@ -16,6 +16,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from nova import exception
+from nova import rpc as nova_rpc
 from nova.compute.methods import METHODS as COMPUTE_METHODS
 from nova.context import RequestContext
 from nova.db import floating_ips, networks, ports, security_groups
@@ -32,9 +33,9 @@ def scope(context: RequestContext) -> str | None:
 
 
 class API:
-    """The door to networks.  ``rpc`` is a client of :mod:`nova.rpc`."""
+    """The door to networks.  ``rpc`` is :mod:`nova.rpc` or, in a test, what stands for it."""
 
-    def __init__(self, rpc: Any) -> None:
+    def __init__(self, rpc: Any = nova_rpc) -> None:
         self.rpc = rpc
 
     # -- looks ---------------------------------------------------------------------------------
