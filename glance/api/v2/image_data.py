@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/v2/images/{id}/file``: the bytes of an image, in and out."""
+
+from __future__ import annotations
+
+import webob
+
+from glance import exceptions, wsgi
+from glance.api import ranges
+
+OCTETS = "application/octet-stream"
+
+
+def upload(request: wsgi.Request, image_id: str) -> webob.Response:
+    """PUT: 204 once the data is safe and the image active."""
+    context = request.context
+    if request.media_type != OCTETS:
+        raise exceptions.UnsupportedMediaType(
+            f"Content-Type: must be {OCTETS}, is {request.media_type[:80] or 'missing'}")
+    store = request.headers.get("X-Image-Meta-Store")
+    request.service.upload(context, image_id, request.environ["wsgi.input"],
+                        announced_size(request), store_name=store)
+    return wsgi.empty_response(204)
+
+
+def download(request: wsgi.Request, image_id: str) -> webob.Response:
+    """GET: 200, 206 for a range, 204 for an image without data."""
+    context = request.context
+    image = request.service.get(context, image_id)
+    if image["status"] in ("queued", "saving"):
+        request.service.policy.check(context, "download_image", image)
+        return wsgi.empty_response(204)
+    size = image["size"] or 0
+    part = ranges.requested(request, size)
+    offset, length = (0, size) if part is None else part
+    content = request.service.read_content(context, image, offset, length)
+    headers = {"Content-Type": OCTETS, "Accept-Ranges": "bytes"}
+    if part is None:
+        headers["Content-MD5"] = image["checksum"]
+    else:
+        headers["Content-Range"] = f"bytes {offset}-{offset + length - 1}/{size}"
+    return data_response(content.pieces, length, headers, 200 if part is None else 206,
+                         f"download of image {image_id}")
+
+
+def announced_size(request: webob.Request) -> int | None:
+    """The Content-Length, or None for a chunked body."""
+    if request.headers.get("Transfer-Encoding", "").lower() == "chunked":
+        return None
+    try:
+        return request.content_length or 0
+    except ValueError:
+        raise exceptions.Invalid("Content-Length: not a number") from None
+
+
+def data_response(pieces: object, length: int, headers: dict[str, str], status: int,
+                  what: str) -> webob.Response:
+    """An answer whose body is read from a store while it is sent."""
+    response = webob.Response(status=status, headerlist=list(headers.items()))
+    response.app_iter = wsgi.LoggedIterator(pieces, what)  # type: ignore[arg-type]
+    response.content_length = length
+    return response

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The routes of Image API v2, as one table."""
+
+from __future__ import annotations
+
+import webob
+
+from glance import exceptions, wsgi
+from glance.api.v2 import actions, discovery, image_data, images, members, schemas, tags
+
+
+def _unsupported(what: str) -> dict[str, wsgi.Handler]:
+    def refuse(request: wsgi.Request, **_args: str) -> webob.Response:
+        request.require_identity()
+        raise exceptions.NotSupported(f"{what} is not supported by this service")
+
+    return dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), refuse)
+
+
+ROUTES = (
+    ("/images", {"GET": images.index, "POST": images.create}),
+    ("/images/{image_id}",
+     {"GET": images.show, "PATCH": images.update, "DELETE": images.delete}),
+    ("/images/{image_id}/file", {"GET": image_data.download, "PUT": image_data.upload}),
+    ("/images/{image_id}/actions/deactivate", {"POST": actions.deactivate}),
+    ("/images/{image_id}/actions/reactivate", {"POST": actions.reactivate}),
+    ("/images/{image_id}/tags/{tag}", {"PUT": tags.update, "DELETE": tags.delete}),
+    ("/images/{image_id}/members", {"GET": members.index, "POST": members.create}),
+    ("/images/{image_id}/members/{member_id}",
+     {"GET": members.show, "PUT": members.update, "DELETE": members.delete}),
+    ("/images/{image_id}/stage", _unsupported("image import")),
+    ("/images/{image_id}/import", _unsupported("image import")),
+    *((f"/schemas/{name}", {"GET": schemas.handler(name)}) for name in schemas.documents()),
+    ("/schemas/{name}", _unsupported("this schema")),
+    ("/schemas/metadefs/{name}", _unsupported("the metadata definitions API")),
+    ("/info/stores", {"GET": discovery.stores}),
+    ("/info/stores/detail", {"GET": discovery.stores_detail}),
+    ("/info/import", {"GET": discovery.imports}),
+    ("/info/usage", {"GET": discovery.usage}),
+    ("/tasks", _unsupported("the tasks API")),
+    ("/tasks/{task_id}", _unsupported("the tasks API")),
+    ("/metadefs/{rest:.*}", _unsupported("the metadata definitions API")),
+)
+
+
+def app_factory(_global_conf: dict[str, str], **_local_conf: str) -> wsgi.Application:
+    """For paste."""
+    return wsgi.Application(ROUTES)

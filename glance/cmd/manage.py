@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""glance-manage: what an operator does to the registry's database."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from oslo_config import cfg
+
+from glance import config, exceptions
+
+PROGRAM = "glance-manage"
+
+
+def _sync(conf: cfg.ConfigOpts, revision: str) -> int:
+    from glance.registry.db import migration
+    from glance.registry.db.session import Database
+
+    database = Database.from_conf(conf)
+    before = migration.version(database)
+    migration.sync(database, revision)
+    print(f"{before or 'empty'} -> {migration.version(database)}")
+    return 0
+
+
+def _version(conf: cfg.ConfigOpts) -> int:
+    from glance.registry.db import migration
+    from glance.registry.db.session import Database
+
+    print(migration.version(Database.from_conf(conf)) or "empty")
+    return 0
+
+
+def _check(conf: cfg.ConfigOpts) -> int:
+    from glance.registry.client.sql import SqlClient
+
+    SqlClient.from_conf(conf).check()
+    print("up to date")
+    return 0
+
+
+def _audit(conf: cfg.ConfigOpts) -> int:
+    from glance.image.audit import findings
+    from glance.image.service import ImageService
+
+    found = 0
+    for finding in findings(ImageService.from_conf(conf)):
+        print(finding)
+        found += 1
+    print(f"{found} finding(s)")
+    return 1 if found else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
+    parser.add_argument("--config-file", action="append", default=[],
+                        help="as for glance-api; may be repeated")
+    commands = parser.add_subparsers(dest="command", required=True)
+    database = commands.add_parser("db", help="the database").add_subparsers(
+        dest="action", required=True)
+    sync = database.add_parser("sync", help="bring the schema to this release")
+    sync.add_argument("revision", nargs="?", default="head")
+    database.add_parser("version", help="print the schema's revision")
+    database.add_parser("check", help="exit 0 if the schema is this release's")
+    # the names of old
+    commands.add_parser("db_sync", help="db sync").add_argument(
+        "revision", nargs="?", default="head")
+    commands.add_parser("db_version", help="db version")
+    commands.add_parser("audit", help="compare the registry with the stores")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    args = _parser().parse_args(argv)
+    files = [f"--config-file={path}" for path in args.config_file]
+    command = f"db_{args.action}" if args.command == "db" else args.command
+    try:
+        conf = config.load(files, PROGRAM)
+        if command == "db_sync":
+            return _sync(conf, args.revision)
+        return {"db_version": _version, "db_check": _check, "audit": _audit}[command](conf)
+    except (exceptions.GlanceError, cfg.Error) as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What glance-api and glance-registry do alike: listen, say so, serve, drain."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from oslo_config import cfg
+
+from glance import concurrency
+
+LOG = logging.getLogger(__name__)
+
+
+def serve(conf: cfg.ConfigOpts, program: str, app: Callable[..., Any]) -> None:
+    """Serve `app` on the configured address until told to stop."""
+    sock = concurrency.listen(conf.bind_host, conf.bind_port, conf.backlog)
+    host, port = sock.getsockname()[:2]
+    concurrency.serve(
+        sock, app, max_requests=conf.max_requests, socket_timeout=conf.client_socket_timeout,
+        keepalive=conf.http_keepalive, drain_timeout=conf.graceful_shutdown_timeout,
+        on_ready=lambda: LOG.info("%s serves on %s:%d", program, host, port))
+    LOG.info("%s stopped", program)

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading an image back, with an eye on whether it is still what was written."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Iterator
+
+from glance import exceptions
+from glance.registry.client.base import Image
+from glance.store import Stores
+
+LOG = logging.getLogger(__name__)
+
+
+def open_image(stores: Stores, image: Image, offset: int = 0,
+               length: int | None = None) -> Iterator[bytes]:
+    """The bytes of an active image from the first of its locations that can deliver.
+
+    A whole image is checked while it streams: on a wrong checksum or size the last piece is never
+    handed out and `CorruptData` is raised, so no reader can mistake bad data for good.
+    """
+    problem: exceptions.GlanceError = exceptions.NotFound(f"image {image['id']} has no data")
+    for place in image["locations"]:
+        try:
+            store = stores[place["store"]]
+            found = store.size(place["url"])
+            if found != image["size"]:
+                raise exceptions.CorruptData(
+                    f"image {image['id']}: {image['size']} bytes were stored, {found} are there")
+            pieces = store.read(place["url"], offset, length)
+        except exceptions.GlanceError as error:
+            LOG.error("image %s cannot be read from store %s: %s", image["id"], place["store"],
+                      error.message)
+            problem = error
+            continue
+        if offset == 0 and length in (None, image["size"]) and place["crc32"] is not None:
+            return _verified(pieces, image, place["crc32"])
+        return pieces
+    if isinstance(problem, exceptions.NotFound):
+        problem = exceptions.CorruptData(f"the data of image {image['id']} is missing")
+    raise problem
+
+
+def _verified(pieces: Iterator[bytes], image: Image, crc32: int) -> Iterator[bytes]:
+    seen = 0
+    held = b""
+    for piece in pieces:
+        if held:
+            yield held
+        seen = zlib.crc32(piece, seen)
+        held = piece
+    if seen != crc32:
+        LOG.error("image %s is corrupt: crc32 of its data is %08x, was %08x", image["id"], seen,
+                  crc32)
+        raise exceptions.CorruptData(f"the data of image {image['id']} is corrupt")
+    if held:
+        yield held

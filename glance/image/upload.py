@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One upload: the bytes pass once, and are counted, hashed, inspected and stored on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from glance import concurrency, exceptions
+from glance.image.formats import Inspector
+
+#: bytes per read: large enough that a thread switch per piece does not matter
+CHUNK = 1 << 20
+#: seconds between signs of life; also how soon a delete stops a running upload
+BEAT_INTERVAL = 2.0
+
+
+class Readable(Protocol):
+    """Where the bytes come from: a WSGI input, a file."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class UploadStream:
+    """The chunks of an upload, for a store to take.
+
+    Iterating ends well only when everything was right: the announced size came, the cap was kept,
+    the content is of the declared format.  Otherwise it raises, and the store drops what it has.
+
+    :param size: the announced number of bytes, or None for a chunked body.
+    :param checksum: an md5 the caller announced, to be compared at the end.
+    :param check_size: raises `LimitExceeded` for a size that is too large.
+    :param on_beat: told the bytes so far every `BEAT_INTERVAL` seconds; may raise to stop.
+    """
+
+    algorithm = "sha512"
+
+    def __init__(self, source: Readable, size: int | None, inspector: Inspector, *,
+                 check_size: Callable[[int], None], on_beat: Callable[[int], None],
+                 checksum: str | None = None) -> None:
+        self._source = source
+        self._announced = size
+        self._inspector = inspector
+        self._check_size = check_size
+        self._on_beat = on_beat
+        self._expected_checksum = checksum
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._strong = hashlib.new(self.algorithm)
+        self.crc32 = 0
+        self.received = 0
+        self.virtual_size: int | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        last_beat = time.monotonic()
+        while chunk := self._next():
+            concurrency.blocking(self._digest, chunk)
+            yield chunk
+            if time.monotonic() - last_beat >= BEAT_INTERVAL:
+                self._on_beat(self.received)
+                last_beat = time.monotonic()
+        if self._announced is not None and self.received != self._announced:
+            raise exceptions.ClientDisconnected(
+                f"image data: {self._announced} bytes were announced, {self.received} arrived")
+        if self._expected_checksum not in (None, self.checksum):
+            raise exceptions.Invalid(
+                f"checksum: {self._expected_checksum} was announced, the data has {self.checksum}")
+        self.virtual_size = self._inspector.finish()
+
+    def _next(self) -> bytes:
+        wanted = CHUNK
+        if self._announced is not None:
+            wanted = min(CHUNK, self._announced - self.received)
+        if wanted <= 0:
+            return b""
+        try:
+            chunk = self._source.read(wanted)
+        except (OSError, ValueError) as error:  # a lost or silent client, a malformed chunk
+            raise exceptions.ClientDisconnected(
+                f"image data: broken off after {self.received} bytes "
+                f"({type(error).__name__})") from None
+        self.received += len(chunk)
+        self._check_size(self.received)
+        return chunk
+
+    def _digest(self, chunk: bytes) -> None:
+        self._md5.update(chunk)
+        self._strong.update(chunk)
+        self.crc32 = zlib.crc32(chunk, self.crc32)
+        self._inspector.eat(chunk)
+
+    @property
+    def checksum(self) -> str:
+        """md5 of the bytes so far, for clients of old; never a proof of anything."""
+        return self._md5.hexdigest()
+
+    def digests(self) -> dict[str, Any]:
+        """The fields of an image that its bytes decide."""
+        return {"size": self.received, "checksum": self.checksum,
+                "os_hash_algo": self.algorithm, "os_hash_value": self._strong.hexdigest(),
+                "virtual_size": self.virtual_size}

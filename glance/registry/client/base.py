@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of a registry: whatever answers these calls can keep the images' metadata.
+
+An image is a plain dictionary, the same over REST and in process::
+
+    {"id", "name", "status", "visibility", "disk_format", "container_format", "size",
+     "virtual_size", "checksum", "os_hash_algo", "os_hash_value", "owner", "min_disk", "min_ram",
+     "protected", "os_hidden", "created_at", "updated_at", "deleted_at", "deleted", "version",
+     "upload_bytes", "properties": {name: value}, "tags": [str], "locations": [location]}
+
+A location is ``{"store", "url", "crc32"}``, a member ``{"image_id", "member", "can_share",
+"status", "created_at", "updated_at"}``.  Times are ISO 8601 in UTC, to the second, with a ``Z``.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from glance.context import RequestContext
+
+Image = dict[str, Any]
+Member = dict[str, Any]
+
+OPERATORS = ("eq", "neq", "gt", "gte", "lt", "lte", "in")
+SORT_KEYS = ("name", "status", "container_format", "disk_format", "size", "id", "created_at",
+             "updated_at", "min_disk", "min_ram", "owner")
+#: what an image update may carry besides ``properties``, ``tags`` and ``locations``
+COLUMNS = ("name", "status", "visibility", "disk_format", "container_format", "size",
+           "virtual_size", "checksum", "os_hash_algo", "os_hash_value", "owner", "min_disk",
+           "min_ram", "protected", "os_hidden")
+#: set by the upload machinery only
+UPLOAD_COLUMNS = ("upload_token", "upload_worker", "upload_bytes")
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageQuery:
+    """Which images to list, in which order.
+
+    :ivar filters: (field, operator, value) triples, all of which must hold; a field is a column,
+        ``tag``, or ``property:NAME``; the value of ``in`` is a list.
+    :ivar visibility: one of the four, ``all`` for everything the caller may see, or None for
+        the default: everything but other projects' community images.
+    :ivar member_status: status a membership must have for the image to be listed, or ``all``.
+    :ivar marker: id of the last image of the previous page.
+    """
+
+    filters: tuple[tuple[str, str, Any], ...] = ()
+    visibility: str | None = None
+    member_status: str = "accepted"
+    sort: tuple[tuple[str, str], ...] = (("created_at", "desc"),)
+    marker: str | None = None
+    limit: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Usage:
+    """What a project takes up: images, uploads under way, bytes stored and on their way."""
+
+    images: int
+    uploads: int
+    bytes: int
+
+
+class RegistryClient(abc.ABC):
+    """Every method raises `glance.exceptions` only: `NotFound` for what the caller may not see,
+    `Forbidden` for what it may see but not change, `Unavailable` when the registry does not
+    answer."""
+
+    @abc.abstractmethod
+    def create_image(self, context: RequestContext, values: Mapping[str, Any]) -> Image:
+        """Make a row; raises `Duplicate` if the id is or ever was in use."""
+
+    @abc.abstractmethod
+    def get_image(self, context: RequestContext, image_id: str) -> Image:
+        """The image, if the caller may see it."""
+
+    @abc.abstractmethod
+    def list_images(self, context: RequestContext, query: ImageQuery) -> list[Image]:
+        """The images of `query` that the caller may see; an unknown marker is `Invalid`."""
+
+    @abc.abstractmethod
+    def update_image(self, context: RequestContext, image_id: str, values: Mapping[str, Any], *,
+                     purge_props: bool = False, from_status: Sequence[str] | None = None,
+                     upload_token: str | None = None, version: int | None = None) -> Image:
+        """Change an image in one conditional step and return it as it is then.
+
+        ``properties`` are merged, or replaced with `purge_props`; ``tags`` and ``locations`` are
+        replaced.  Nothing changes unless the status is in `from_status`, the running upload is
+        `upload_token` and nothing else has changed since `version` (each only when given):
+        `Conflict` then says what was found.
+        """
+
+    @abc.abstractmethod
+    def delete_image(self, context: RequestContext, image_id: str, *, final: bool = False) -> Image:
+        """Take the image out of everybody's sight and return it as it was last.
+
+        Its status becomes ``pending_delete``: from here nobody can reach or finish it.  With
+        `final`, for the service only and once no byte is left, ``deleted``.  A protected image
+        is `Forbidden`.
+        """
+
+    @abc.abstractmethod
+    def beat(self, context: RequestContext, image_id: str, upload_token: str,
+             received: int) -> None:
+        """Say that an upload is alive and how far it got; `Gone` when the image is no longer
+        being saved by this attempt."""
+
+    @abc.abstractmethod
+    def usage(self, context: RequestContext, owner: str | None) -> Usage:
+        """What `owner` takes up now."""
+
+    @abc.abstractmethod
+    def list_transient(self, context: RequestContext) -> list[Image]:
+        """Images in ``saving`` or ``pending_delete`` with their upload columns and
+        ``upload_age`` (seconds since the last sign of life); for the service only."""
+
+    @abc.abstractmethod
+    def set_tag(self, context: RequestContext, image_id: str, tag: str, present: bool,
+                limit: int) -> None:
+        """Add or remove one tag; `NotFound` when it is not there to remove, `LimitExceeded`
+        when more than `limit` (negative: any number) would be there."""
+
+    @abc.abstractmethod
+    def list_members(self, context: RequestContext, image_id: str) -> list[Member]:
+        """The members the caller may see: all for the owner, only itself for a member."""
+
+    @abc.abstractmethod
+    def set_member(self, context: RequestContext, image_id: str, member: str, *,
+                   can_share: bool | None = None, status: str | None = None,
+                   create: bool = True, limit: int = -1) -> Member:
+        """Add or change one membership.  The owner adds, the member alone sets ``status``."""
+
+    @abc.abstractmethod
+    def replace_members(self, context: RequestContext, image_id: str,
+                        members_wanted: Sequence[Mapping[str, Any]], limit: int = -1) -> None:
+        """Make `members_wanted` ({member, can_share}) the whole list; those who stay keep their
+        status."""
+
+    @abc.abstractmethod
+    def delete_member(self, context: RequestContext, image_id: str, member: str) -> None:
+        """End a membership; `NotFound` when there is none."""
+
+    @abc.abstractmethod
+    def shared_images(self, context: RequestContext, member: str) -> list[Member]:
+        """Memberships of `member` that the caller may see and the member accepted."""
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """Raise `Unavailable` or `ConfigurationError` unless the registry can be used."""

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The schema revision this release works with.
+
+Kept apart from the migrations so that a daemon can check it without loading alembic (11 MB).
+"""
+
+HEAD = "001_first_tables"

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of a store: where the bytes of images are kept.
+
+Every store passes the same suite, `tests/functional/glance/test_store_contract.py`.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator
+
+# What an image id, and so the name of a file or an object, may look like.
+SAFE_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """Bytes that are safe: the store's address for them (no credentials in it) and their count."""
+
+    url: str
+    size: int
+
+
+class Store(abc.ABC):
+    """A place for image data, named in ``enabled_backends``.
+
+    Errors are `glance.exceptions`: `NotFound` for missing data, `StorageFull` when there is no
+    room, `Unavailable` when the place cannot be reached; their messages name no path, address or
+    account, for clients read them.
+    """
+
+    #: URL schemes this store understands
+    schemes: tuple[str, ...] = ()
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """Raise unless data can be stored here now; called at start and by the health check."""
+
+    @abc.abstractmethod
+    def add(self, image_id: str, chunks: Iterable[bytes], size: int | None) -> Stored:
+        """Take all of `chunks` and return once they survive a crash of the machine.
+
+        Nothing can be read before the last chunk is in; an exception out of `chunks`, or any
+        failure, leaves nothing behind.  `size`, when known, is checked.  Data under the same id
+        is `Duplicate` and stays as it is.
+        """
+
+    @abc.abstractmethod
+    def read(self, url: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """The bytes from `offset`, `length` of them or all the rest, in pieces of up to 1 MiB.
+
+        `NotFound` comes from this call, not from the first piece.  Fewer bytes than asked for is
+        `CorruptData` at the end.
+        """
+
+    @abc.abstractmethod
+    def size(self, url: str) -> int:
+        """How many bytes lie at `url`."""
+
+    @abc.abstractmethod
+    def delete(self, url: str) -> None:
+        """Remove the data at `url`, for good once this returns; `NotFound` if there is none."""
+
+    @abc.abstractmethod
+    def discard(self, image_id: str) -> None:
+        """Remove whatever an unfinished `add` for this id may have left; harmless if nothing."""
+
+    @abc.abstractmethod
+    def list_ids(self) -> Iterator[str]:
+        """Ids of images with finished or unfinished data here, for the audit."""
+
+
+def checked_id(image_id: str) -> str:
+    """`image_id` if it can safely be part of a name in a store, else `ValueError`."""
+    if not SAFE_ID.fullmatch(image_id):
+        raise ValueError(f"not an image id: {image_id!r}")
+    return image_id

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images as files: ``DATADIR/<id>``, written under ``DATADIR/.partial/`` until they are whole."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import pathlib
+import urllib.parse
+import uuid
+from collections.abc import Iterable, Iterator
+
+from oslo_config import cfg
+
+from glance import concurrency, exceptions
+from glance.store.base import SAFE_ID, Store, Stored, checked_id
+
+LOG = logging.getLogger(__name__)
+
+OPTIONS = [
+    cfg.StrOpt("filesystem_store_datadir", default="/var/lib/glance/images",
+               help="Directory that holds the image files; made if missing."),
+    cfg.StrOpt("filesystem_store_file_perm", default="600", regex="^0?[0-7]{3}$",
+               help="Permission bits of image files, in octal."),
+]
+CHUNK = 1 << 20
+PARTIAL = ".partial"
+
+
+class FilesystemStore(Store):
+    """Files in one directory of a local (or cluster) file system."""
+
+    schemes = ("file", "filesystem")
+
+    def __init__(self, name: str, datadir: str | os.PathLike[str],
+                 file_mode: int = 0o600) -> None:
+        super().__init__(name)
+        self.datadir = pathlib.Path(datadir).absolute()
+        self.partial = self.datadir / PARTIAL
+        self.file_mode = file_mode
+
+    @classmethod
+    def from_conf(cls, conf: cfg.ConfigOpts, name: str) -> FilesystemStore:
+        """The store that section ``[name]`` describes."""
+        conf.register_opts(OPTIONS, name)
+        return cls(name, conf[name].filesystem_store_datadir,
+                   int(conf[name].filesystem_store_file_perm, 8))
+
+    def check(self) -> None:
+        try:
+            self.partial.mkdir(mode=0o750, parents=True, exist_ok=True)
+        except OSError as error:
+            raise exceptions.ConfigurationError(
+                f"[{self.name}] filesystem_store_datadir: {error}") from None
+        if not os.access(self.partial, os.W_OK | os.X_OK):
+            raise exceptions.Unavailable(f"store {self.name} cannot be written to")
+
+    def add(self, image_id: str, chunks: Iterable[bytes], size: int | None) -> Stored:
+        final = self.datadir / checked_id(image_id)
+        if final.exists():
+            raise exceptions.Duplicate(f"image {image_id} has data in store {self.name} already")
+        partial = self.partial / f"{image_id}.{uuid.uuid4().hex}"
+        try:
+            written = self._write(partial, chunks, size)
+            if size is not None and written != size:
+                raise exceptions.ClientDisconnected(
+                    f"image data: {size} bytes were announced, {written} arrived")
+            concurrency.blocking(_publish, partial, final)
+        except OSError as error:
+            raise self._translate(error, image_id) from None
+        finally:
+            partial.unlink(missing_ok=True)
+        return Stored(url=final.as_uri(), size=written)
+
+    def _write(self, path: pathlib.Path, chunks: Iterable[bytes], size: int | None) -> int:
+        written = 0
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self.file_mode)
+        try:
+            if size:
+                concurrency.blocking(_reserve, descriptor, size)
+            for chunk in chunks:
+                concurrency.blocking(_write_all, descriptor, chunk)
+                written += len(chunk)
+            concurrency.blocking(os.fsync, descriptor)
+        finally:
+            os.close(descriptor)
+        return written
+
+    def read(self, url: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        path = self._path(url)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError as error:
+            raise self._translate(error, path.name) from None
+        if length is None:
+            length = max(0, os.fstat(descriptor).st_size - offset)
+        return self._pieces(descriptor, offset, length)
+
+    def _pieces(self, descriptor: int, offset: int, length: int) -> Iterator[bytes]:
+        try:
+            while length > 0:
+                chunk = concurrency.blocking(os.pread, descriptor, min(CHUNK, length), offset)
+                if not chunk:
+                    raise exceptions.CorruptData(
+                        f"image data in store {self.name} ends {length} bytes early")
+                yield chunk
+                offset += len(chunk)
+                length -= len(chunk)
+        finally:
+            os.close(descriptor)
+
+    def size(self, url: str) -> int:
+        path = self._path(url)
+        try:
+            return path.stat(follow_symlinks=False).st_size
+        except OSError as error:
+            raise self._translate(error, path.name) from None
+
+    def delete(self, url: str) -> None:
+        path = self._path(url)
+        try:
+            path.unlink()
+        except OSError as error:
+            raise self._translate(error, path.name) from None
+        concurrency.blocking(_sync_directory, self.datadir)
+
+    def discard(self, image_id: str) -> None:
+        checked_id(image_id)
+        for leftover in (*self.partial.glob(f"{image_id}.*"), self.datadir / image_id):
+            try:
+                leftover.unlink()
+                LOG.info("store %s: removed unfinished data of image %s", self.name, image_id)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise self._translate(error, image_id) from None
+        concurrency.blocking(_sync_directory, self.datadir)
+
+    def list_ids(self) -> Iterator[str]:
+        seen = set()
+        for directory in (self.datadir, self.partial):
+            for entry in os.scandir(directory):
+                image_id = entry.name.partition(".")[0]
+                if SAFE_ID.fullmatch(image_id) and image_id not in seen:
+                    seen.add(image_id)
+                    yield image_id
+
+    def _path(self, url: str) -> pathlib.Path:
+        """The file behind one of our own URLs: always an id directly under the data directory,
+        whatever directory the URL speaks of, so no URL can reach another file."""
+        parsed = urllib.parse.urlsplit(url)
+        name = parsed.path.rpartition("/")[2]
+        if parsed.scheme not in self.schemes or not SAFE_ID.fullmatch(name):
+            raise exceptions.NotFound(f"no image data in store {self.name}")
+        return self.datadir / name
+
+    def _translate(self, error: OSError, image_id: str) -> exceptions.GlanceError:
+        """What a client may know of a file system error; the rest goes to the log."""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            LOG.warning("store %s is full: %s", self.name, error)
+            return exceptions.StorageFull(f"store {self.name} has no room for this image")
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return exceptions.NotFound(f"no data of image {image_id} in store {self.name}")
+        if error.errno == errno.EEXIST:
+            return exceptions.Duplicate(
+                f"image {image_id} has data in store {self.name} already")
+        LOG.error("store %s: %s", self.name, error)
+        return exceptions.Unavailable(f"store {self.name} cannot be used now")
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Claim the room now, so that a full disk shows before gigabytes have travelled."""
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            raise
+
+
+def _write_all(descriptor: int, chunk: bytes) -> None:
+    view = memoryview(chunk)
+    while view:
+        view = view[os.write(descriptor, view):]
+
+
+def _sync_directory(directory: pathlib.Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _publish(partial: pathlib.Path, final: pathlib.Path) -> None:
+    """Give a whole file its name, atomically and only if nobody has that name; then make the
+    name itself durable."""
+    os.link(partial, final)  # unlike rename this refuses to replace data that is there
+    partial.unlink()
+    _sync_directory(final.parent)
