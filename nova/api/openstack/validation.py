@@ -179,6 +179,8 @@ def _sentence(error: ValidationError) -> str:
     wanted = " or ".join(limit) if error.validator == "type" and isinstance(limit, list) \
         else _cut(str(limit))
     return f"Invalid input for {_cut(where)}: {reason.format(shown=shown, wanted=wanted)}."
+
+
 def _refuse_constant(text: str) -> Any:
     raise ValueError(f"{text} is not JSON")
 

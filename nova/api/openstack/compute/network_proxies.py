@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network through compute's own, old paths, for clients that still ask here.
+
+Networks are for reading.  Security groups and floating addresses can be listed and shown,
+floating addresses also taken and given back; making groups and rules is the Network API's.
+"""
+
+from typing import Any
+
+from nova import exception, quota
+from nova.api.openstack.validation import Schema, obj, string
+from nova.api.openstack.wsgi import Request, Resource, route
+from nova.compute.api import API, scope_of
+from nova.db import floating_ips, networks, ports, security_groups
+from nova.db.models import FloatingIp, Network, SecurityGroupRule
+from nova.db.security_groups import GroupView
+
+ALLOCATE = Schema({"anyOf": [obj({"pool": string(255)}), {"type": "null"}]})
+
+
+def _full(network: Network) -> dict[str, Any]:
+    return {"id": network.id, "label": network.name, "cidr": network.cidr,
+            "cidr_v6": network.cidr_v6, "gateway": network.gateway,
+            "gateway_v6": network.gateway_v6, "project_id": network.project_id,
+            "mtu": network.mtu, "dhcp_server": network.dhcp_server}
+
+
+class Networks(Resource):
+    """``/os-networks`` and ``/os-tenant-networks``"""
+
+    @route("GET", "/os-networks", policy="networks:list")
+    def index(self, req: Request) -> dict[str, Any]:
+        return {"networks": [_full(row) for row in networks.find(scope_of(req.context))]}
+
+    @route("GET", "/os-networks/{network_id}", policy="networks:show")
+    def show(self, req: Request, network_id: str) -> dict[str, Any]:
+        return {"network": _full(networks.get(network_id, scope_of(req.context)))}
+
+    @route("GET", "/os-tenant-networks", policy="networks:list")
+    def tenant_index(self, req: Request) -> dict[str, Any]:
+        return {"networks": [self._short(row) for row in networks.find(req.context.project_id)]}
+
+    @route("GET", "/os-tenant-networks/{network_id}", policy="networks:show")
+    def tenant_show(self, req: Request, network_id: str) -> dict[str, Any]:
+        return {"network": self._short(networks.get(network_id, scope_of(req.context)))}
+
+    @staticmethod
+    def _short(row: Network) -> dict[str, Any]:
+        return {"id": row.id, "label": row.name, "cidr": row.cidr}
+
+
+def _rule_view(rule: SecurityGroupRule, names: dict[str, str]) -> dict[str, Any]:
+    remote = {"name": names.get(rule.remote_group_id, ""), "tenant_id": rule.project_id} \
+        if rule.remote_group_id else {}
+    return {"id": rule.id, "parent_group_id": rule.group_id, "ip_protocol": rule.protocol,
+            "from_port": rule.port_min, "to_port": rule.port_max, "group": remote,
+            "ip_range": {} if rule.remote_group_id else {"cidr": rule.remote_cidr or "0.0.0.0/0"}}
+
+
+def group_view(view: GroupView) -> dict[str, Any]:
+    """Return a group with what it lets in, as the old path shows it."""
+    names = {view.group.id: view.group.name}
+    return {"id": view.group.id, "name": view.group.name, "description": view.group.description,
+            "tenant_id": view.group.project_id,
+            "rules": [_rule_view(rule, names) for rule in view.rules
+                      if rule.direction == "ingress"]}
+
+
+class SecurityGroups(Resource):
+    """``/os-security-groups``"""
+
+    @route("GET", "/os-security-groups", policy="security_groups:list")
+    def index(self, req: Request) -> dict[str, Any]:
+        return {"security_groups": [group_view(view) for view in
+                                    security_groups.find(req.context.project_id)]}
+
+    @route("GET", "/os-security-groups/{group_id}", policy="security_groups:show")
+    def show(self, req: Request, group_id: str) -> dict[str, Any]:
+        return {"security_group": group_view(
+            security_groups.get(group_id, req.context.project_id))}
+
+
+class FloatingIps(Resource):
+    """``/os-floating-ips`` and ``/os-floating-ip-pools``"""
+
+    def __init__(self, compute: API) -> None:
+        self._network = compute.network
+
+    @staticmethod
+    def _views(rows: list[FloatingIp]) -> list[dict[str, Any]]:
+        pools = {row.id: row.name for row in networks.find(external=True)}
+        held = {view.port.id: view for view in ports.find(
+            ids=[row.port_id for row in rows if row.port_id])} if rows else {}
+        found = []
+        for row in rows:
+            view = held.get(row.port_id or "")
+            fixed = next((a.address for a in view.addresses if ":" not in a.address), None) \
+                if view else None
+            found.append({"id": row.id, "ip": row.address, "fixed_ip": fixed,
+                          "instance_id": view.port.device_id if view else None,
+                          "pool": pools.get(row.network_id)})
+        return found
+
+    @route("GET", "/os-floating-ips", policy="floating_ips:list")
+    def index(self, req: Request) -> dict[str, Any]:
+        return {"floating_ips": self._views(floating_ips.find(req.context.project_id))}
+
+    @route("GET", "/os-floating-ips/{floating_id}", policy="floating_ips:show")
+    def show(self, req: Request, floating_id: str) -> dict[str, Any]:
+        row = floating_ips.get(floating_id, req.context.project_id)
+        return {"floating_ip": self._views([row])[0]}
+
+    @route("POST", "/os-floating-ips", body=ALLOCATE, policy="floating_ips:create")
+    def create(self, req: Request, body: dict[str, Any] | None) -> dict[str, Any]:
+        wanted = (body or {}).get("pool")
+        pools = [row for row in networks.find(req.context.project_id, external=True)
+                 if wanted in (None, row.name, row.id)]
+        if not pools:
+            raise exception.NotFound(f"There is no floating IP pool {wanted or 'at all'}.")
+        project_id = req.context.project_id
+        quota.check_count("floating_ips", floating_ips.count(project_id) + 1,
+                          quota.limits(project_id)["floating_ips"])
+        row = floating_ips.allocate(pools[0].id, project_id)
+        return {"floating_ip": self._views([row])[0]}
+
+    @route("DELETE", "/os-floating-ips/{floating_id}", status=202, policy="floating_ips:delete")
+    def delete(self, req: Request, floating_id: str) -> None:
+        row = floating_ips.get(floating_id, req.context.project_id)
+        self._network.release_floating(req.context, row)
+
+    @route("GET", "/os-floating-ip-pools", policy="floating_ips:list")
+    def pools(self, req: Request) -> dict[str, Any]:
+        return {"floating_ip_pools": [
+            {"name": row.name} for row in networks.find(req.context.project_id, external=True)]}

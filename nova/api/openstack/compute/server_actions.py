@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is done to a server: ``POST /servers/ID/action`` with the action's name as the one key."""
+
+from typing import Any
+
+from nova import exception
+from nova.api.openstack.compute import servers_schema as schema
+from nova.api.openstack.wsgi import Request, Resource, action
+from nova.compute.api import API
+
+PATH = "/servers/{server_id}/action"
+
+UNSUPPORTED = (
+    "resize", "confirmResize", "revertResize", "rebuild", "createImage", "changePassword",
+    "pause", "unpause", "suspend", "resume", "rescue", "unrescue", "shelve", "shelveOffload",
+    "unshelve", "migrate", "os-migrateLive", "evacuate", "createBackup", "os-resetState",
+    "resetNetwork", "injectNetworkInfo", "os-getVNCConsole", "os-getSPICEConsole",
+    "os-getSerialConsole", "os-getRDPConsole", "os-getMKSConsole", "trigger_crash_dump",
+    "forceDelete", "restore", "addFixedIp", "removeFixedIp", "attach", "os-set-crash-dump",
+)
+
+
+class ServerActions(Resource):
+    """Actions on servers.  Those in UNSUPPORTED answer 501."""
+
+    def __init__(self, compute: API) -> None:
+        self._compute = compute
+
+    @action(PATH, "reboot", body=schema.REBOOT, policy="servers:reboot")
+    def reboot(self, req: Request, server_id: str, body: dict[str, Any]) -> None:
+        self._compute.reboot(req.context, server_id, hard=body["type"].upper() == "HARD")
+
+    @action(PATH, "os-start", policy="servers:start")
+    def start(self, req: Request, server_id: str) -> None:
+        self._compute.start(req.context, server_id)
+
+    @action(PATH, "os-stop", policy="servers:stop")
+    def stop(self, req: Request, server_id: str) -> None:
+        self._compute.stop(req.context, server_id)
+
+    @action(PATH, "lock", policy="servers:lock")
+    def lock(self, req: Request, server_id: str) -> None:
+        self._compute.set_locked(req.context, server_id, True)
+
+    @action(PATH, "unlock", policy="servers:unlock")
+    def unlock(self, req: Request, server_id: str) -> None:
+        self._compute.set_locked(req.context, server_id, False)
+
+    @action(PATH, "os-getConsoleOutput", status=200, body=schema.CONSOLE,
+            policy="servers:console_output")
+    def console_output(self, req: Request, server_id: str,
+                       body: dict[str, Any]) -> dict[str, Any]:
+        length = body.get("length")
+        lines = None if length is None or int(length) < 0 else int(length)
+        return {"output": self._compute.get_console_output(req.context, server_id, lines)}
+
+    # ------------------------------------------------------------ the network's, by old names
+
+    @action(PATH, "addSecurityGroup", body=schema.GROUP, policy="servers:security_groups")
+    def add_group(self, req: Request, server_id: str, body: dict[str, Any]) -> None:
+        self._compute.add_security_group(req.context, server_id, body["name"].strip())
+
+    @action(PATH, "removeSecurityGroup", body=schema.GROUP, policy="servers:security_groups")
+    def remove_group(self, req: Request, server_id: str, body: dict[str, Any]) -> None:
+        self._compute.remove_security_group(req.context, server_id, body["name"].strip())
+
+    @action(PATH, "addFloatingIp", body=schema.FLOATING_IP, policy="servers:floating_ips")
+    def add_floating(self, req: Request, server_id: str, body: dict[str, Any]) -> None:
+        server = self._compute.get(req.context, server_id)
+        if server.host is None:
+            raise exception.BadRequest(f"Instance {server_id} has no address yet.")
+        self._compute.network.associate_floating_ip(
+            req.context, body["address"], server.id, body.get("fixed_address"))
+
+    @action(PATH, "removeFloatingIp", body=schema.FLOATING_IP_GONE,
+            policy="servers:floating_ips")
+    def remove_floating(self, req: Request, server_id: str, body: dict[str, Any]) -> None:
+        server = self._compute.get(req.context, server_id)
+        self._compute.network.disassociate_floating_ip(req.context, body["address"], server.id)

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""May this server be made?  Looks at everything a boot refers to and touches nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nova import exception, policy, quota
+from nova.context import RequestContext
+from nova.db import flavors, keypairs, services
+from nova.db.models import Flavor
+from nova.image.model import Image
+
+MAX_USER_DATA = 65535
+_GIB = 1024 ** 3
+
+
+@dataclass(frozen=True)
+class BootRequest:
+    """A wish for servers.
+
+    ``networks``: None for the default, "none", or dicts of ``uuid``, ``port``, ``fixed_ip``.
+    ``user_data`` is base64.  ``availability_zone`` may carry an administrator's ``zone:host``.
+    """
+
+    name: str
+    flavor_id: str
+    image_id: str
+    min_count: int = 1
+    max_count: int = 1
+    key_name: str | None = None
+    networks: Sequence[Mapping[str, Any]] | str | None = None
+    security_groups: Sequence[str] = ()
+    user_data: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    availability_zone: str | None = None
+    config_drive: bool = False
+    description: str | None = None
+    access_ip_v4: str | None = None
+    access_ip_v6: str | None = None
+    scheduler_hints: Mapping[str, Any] = field(default_factory=dict)
+    kernel_id: str | None = None
+    ramdisk_id: str | None = None
+    disk_config: str = "MANUAL"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A boot that may go ahead: the columns its rows share."""
+
+    flavor: Flavor
+    columns: Mapping[str, Any]
+
+
+def check_boot(context: RequestContext, request: BootRequest, images: Any,
+               network: Any) -> Plan:
+    """Return the plan of a boot, or raise BadRequest (OverQuota, Forbidden) that says why not."""
+    if request.min_count > request.max_count:
+        raise exception.BadRequest("min_count must be <= max_count")
+    limits = quota.limits(context.project_id)
+    quota.check_count("metadata_items", len(request.metadata), limits["metadata_items"])
+    if request.user_data and len(request.user_data) > MAX_USER_DATA:
+        raise exception.BadRequest(f"user_data is longer than {MAX_USER_DATA} characters.")
+    flavor = _flavor(context, request.flavor_id)
+    zone, host = _zone(context, request.availability_zone)
+    key = _key(context, request.key_name)
+    image, kernel_id, ramdisk_id = _images(context, request, images)
+    _check_fits(image, flavor)
+    wired = network.validate_requested(context, request.networks, list(request.security_groups))
+    return Plan(flavor, {
+        "description": request.description,
+        "image_id": image.id, "kernel_id": kernel_id, "ramdisk_id": ramdisk_id,
+        "flavor_id": flavor.flavorid, "flavor_name": flavor.name,
+        "flavor_extra_specs": dict(flavor.extra_specs), "vcpus": flavor.vcpus,
+        "memory_mb": flavor.memory_mb, "root_gb": flavor.root_gb,
+        "ephemeral_gb": flavor.ephemeral_gb, "swap_mb": flavor.swap_mb,
+        "availability_zone": zone, "key_name": key and key.name,
+        "key_data": key and key.public_key, "user_data": request.user_data,
+        "config_drive": request.config_drive, "access_ip_v4": request.access_ip_v4,
+        "access_ip_v6": request.access_ip_v6, "metadata_": dict(request.metadata),
+        "build_request": {
+            **wired,
+            "security_group_names": list(request.security_groups),
+            "scheduler_hints": dict(request.scheduler_hints),
+            "image_properties": dict(image.properties),
+            "forced_host": host,
+            "request_id": context.request_id,
+            "disk_config": request.disk_config,
+            "refusals": [],
+        }})
+
+
+def _flavor(context: RequestContext, flavor_id: str) -> Flavor:
+    # In the caller's own scope, always: a private flavor is nobody else's by its id either.
+    try:
+        flavor = flavors.get(flavor_id, context.project_id if not context.is_admin else None)
+    except exception.FlavorNotFound as error:
+        raise exception.BadRequest(f"flavorRef: {error}") from None
+    if flavor.disabled:
+        raise exception.BadRequest(f"flavorRef: flavor {flavor_id} is disabled.")
+    return flavor
+
+
+def _key(context: RequestContext, name: str | None) -> Any:
+    if not name:
+        return None
+    try:
+        return keypairs.get(context.user_id, name)
+    except exception.KeyPairNotFound:
+        raise exception.BadRequest(f"key_name: no key pair {name!r} of yours.") from None
+
+
+def _zone(context: RequestContext, wanted: str | None) -> tuple[str | None, str | None]:
+    """Return (zone, forced host) of what was asked for."""
+    if not wanted:
+        return None, None
+    zone, _, host = wanted.partition(":")
+    host = host.partition(":")[0]
+    rows = services.get_all(topic="compute")
+    if host:
+        policy.authorize(context, "servers:create:forced_host")
+        if host not in {row.host for row in rows}:
+            raise exception.BadRequest(f"availability_zone: there is no compute host {host!r}.")
+    if zone and zone not in {row.availability_zone for row in rows}:
+        raise exception.BadRequest("availability_zone: The requested availability zone is not "
+                                   f"available: {zone!r}.")
+    return zone or None, host or None
+
+
+def _images(context: RequestContext, request: BootRequest,
+            images: Any) -> tuple[Image, str | None, str | None]:
+    image = _image(context, images, request.image_id, "imageRef")
+    if image.container_format in ("aki", "ari"):
+        raise exception.BadRequest(
+            f"imageRef: image {image.id} is a {image.container_format}, not a root disk.")
+    kernel_id = request.kernel_id or image.kernel_id
+    ramdisk_id = request.ramdisk_id or image.ramdisk_id
+    for other_id, name in ((kernel_id, "kernel_id"), (ramdisk_id, "ramdisk_id")):
+        if other_id:
+            _image(context, images, other_id, name)
+    return image, kernel_id, ramdisk_id
+
+
+def _image(context: RequestContext, images: Any, image_id: str, name: str) -> Image:
+    try:
+        image = images.get(context, image_id)
+    except exception.ImageNotFound as error:
+        raise exception.BadRequest(f"{name}: {error}") from None
+    if image.status != "active":
+        raise exception.BadRequest(f"{name}: image {image_id} is not active.")
+    return image
+
+
+def _check_fits(image: Image, flavor: Flavor) -> None:
+    if image.min_ram > flavor.memory_mb:
+        raise exception.BadRequest(
+            f"Flavor's memory is too small for requested image: {flavor.memory_mb} MiB, "
+            f"{image.min_ram} needed.")
+    if not flavor.root_gb:
+        return
+    if image.min_disk > flavor.root_gb:
+        raise exception.BadRequest(
+            f"Flavor's disk is smaller than the minimum size specified in image metadata: "
+            f"{flavor.root_gb} GiB, {image.min_disk} needed.")
+    if image.size and image.size > flavor.root_gb * _GIB:
+        raise exception.BadRequest(
+            f"Flavor's disk is too small for requested image: {flavor.root_gb} GiB for "
+            f"{image.size} bytes.")
+
