@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of tools/stack. Standard library only: it is read before anything exists."""
+import argparse
+from pathlib import Path
+
+from .layout import SERVICES, default_data
+
+ENV_KINDS = ("openrc", "clouds", "aws")
+PORT_BASE_MAX = 65535 - 9696  # the highest of our ports must still be one
+
+
+def port_base(text: str) -> int:
+    """A number that leaves every shifted port a port."""
+    number = int(text)
+    if not 0 <= number <= PORT_BASE_MAX:
+        raise argparse.ArgumentTypeError(f"between 0 and {PORT_BASE_MAX}")
+    return number
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command and its options; a mistake ends the program with the usage."""
+    parser = argparse.ArgumentParser(
+        prog="tools/stack", description="The whole cloud on this machine, by one command.")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--data", type=lambda text: Path(text).absolute(), default=default_data(),
+                        metavar="DIR", help="where everything is kept (default %(default)s)")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, parents=[common], help=text, description=text)
+
+    up = command("up", "install what is missing, start everything, boot a first server")
+    up.add_argument("services", nargs="*", metavar="SERVICE", help=f"of {' '.join(SERVICES)}; "
+                    "what they need comes along (default all, or what this stack had)")
+    up.add_argument("--compute", choices=("libvirt", "fake"),
+                    help="real machines, or pretended ones (default libvirt where it answers)")
+    up.add_argument("--port-base", type=port_base, metavar="N", help="add N to every port")
+    up.add_argument("--no-packages", action="store_true", help="install no Debian packages")
+    command("down", "end the daemons; data and running guests stay")
+    one = command("status", "what runs, what it answers, what it costs")
+    one.add_argument("--json", action="store_true")
+    one = command("env", "what clients need to reach this stack")
+    one.add_argument("kind", nargs="?", choices=ENV_KINDS, default=ENV_KINDS[0])
+    one.add_argument("--user", choices=("demo", "admin"), default="demo")
+    one = command("logs", "the log of one daemon")
+    one.add_argument("-f", "--follow", action="store_true")
+    one.add_argument("name", metavar="NAME")
+    one = command("reset", "remove the stack with everything in it")
+    one.add_argument("--yes", action="store_true", help="do not ask")
+    command("doctor", "what this machine has and lacks")
+    options = parser.parse_args(arguments)
+    unknown = set(getattr(options, "services", ())) - set(SERVICES)
+    if unknown:
+        up.error(f"no such service: {', '.join(sorted(unknown))}")
+    return options

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Object storage of the stack: rings, configuration, daemons.
+
+Three replicas over four device folders in four zones of one node; the account, container and
+object server of the node share a process, so do the background daemons. Alone the stack's proxy
+knows tempauth; with Keystone it knows both.
+"""
+import getpass
+import os
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from . import packages
+from .layout import ADDRESS, Cloud, write_atomically
+from .probe import http_status
+from .progress import StackError
+from .supervise import Daemon
+
+RING_TIMEOUT = 60.0
+PART_POWER, REPLICAS, DEVICES = 10, 3, 4
+SERVERS = ("account", "container", "object")
+TEMPAUTH_USER = "test:tester"
+
+PROXY = """\
+[DEFAULT]
+bind_ip = {address}
+bind_port = {port}
+workers = 1
+user = {user}
+swift_dir = {etc}
+log_name = proxy-server
+
+[pipeline:main]
+pipeline = {pipeline}
+
+[app:proxy-server]
+use = egg:swift#proxy
+account_autocreate = true
+allow_account_management = true
+
+[filter:catch_errors]
+use = egg:swift#catch_errors
+
+[filter:gatekeeper]
+use = egg:swift#gatekeeper
+
+[filter:healthcheck]
+use = egg:swift#healthcheck
+
+[filter:proxy-logging]
+use = egg:swift#proxy_logging
+
+[filter:cache]
+use = egg:swift#memcache
+
+[filter:tempauth]
+use = egg:swift#tempauth
+user_admin_admin = {admin} .admin .reseller_admin
+user_test_tester = {tester} .admin
+user_test2_tester2 = {tester2} .admin
+user_test_tester3 = {tester3}
+reseller_prefix = {reseller}
+"""
+
+KEYSTONE = """
+[filter:authtoken]
+paste.filter_factory = keystonemiddleware.auth_token:filter_factory
+www_authenticate_uri = {identity}
+auth_url = {identity}
+auth_type = password
+username = swift
+password = {password}
+project_name = service
+project_domain_id = default
+user_domain_id = default
+delay_auth_decision = true
+token_cache_time = 300
+service_token_roles_required = true
+
+[filter:keystoneauth]
+use = egg:swift#keystoneauth
+operator_roles = admin, member
+reseller_prefix = AUTH
+"""
+
+STORAGE = """\
+[DEFAULT]
+bind_ip = {address}
+bind_port = {port}
+workers = 1
+user = {user}
+swift_dir = {etc}
+devices = {devices}
+mount_check = false
+log_name = {kind}-server
+
+[pipeline:main]
+pipeline = healthcheck {kind}-server
+
+[app:{kind}-server]
+use = egg:swift#{kind}
+
+[filter:healthcheck]
+use = egg:swift#healthcheck
+
+{daemons}"""
+DAEMONS = {"account": ("auditor", "replicator", "reaper"),
+           "container": ("auditor", "replicator", "updater"),
+           "object": ("auditor", "replicator", "updater", "expirer")}
+
+
+def folder(cloud: Cloud) -> Path:
+    return cloud.etc / "swift"
+
+
+def devices(cloud: Cloud) -> Path:
+    return cloud.data / "swift"
+
+
+def prepare(cloud: Cloud) -> None:
+    """Folders, rings and configuration exist. Rings and the hash salt are made once; without
+    them the data could not be found again."""
+    for number in range(1, DEVICES + 1):
+        (devices(cloud) / f"d{number}").mkdir(parents=True, exist_ok=True)
+    etc = folder(cloud)
+    etc.mkdir(parents=True, exist_ok=True)
+    write_atomically(etc / "swift.conf", "[swift-hash]\n"
+                     f"swift_hash_path_prefix = {cloud.secret('swift_hash_prefix')}\n"
+                     f"swift_hash_path_suffix = {cloud.secret('swift_hash_suffix')}\n", 0o640)
+    user = getpass.getuser()
+    for kind in SERVERS:
+        sections = "".join(f"[{kind}-{name}]\n\n" for name in DAEMONS[kind])
+        write_atomically(etc / f"{kind}-server.conf", STORAGE.format(
+            address=ADDRESS, port=cloud.port(kind), user=user, etc=etc, kind=kind,
+            devices=devices(cloud), daemons=sections))
+    write_atomically(etc / "proxy-server.conf", proxy_configuration(cloud, user), 0o600)
+    with ThreadPoolExecutor() as pool:
+        for job in [pool.submit(_make_ring, cloud, kind) for kind in SERVERS]:
+            job.result()
+
+
+def proxy_configuration(cloud: Cloud, user: str) -> str:
+    """proxy-server.conf: tempauth alone, or tempauth beside Keystone."""
+    with_keystone = cloud.has("keystone")
+    auth = "tempauth authtoken keystoneauth" if with_keystone else "tempauth"
+    text = PROXY.format(
+        address=ADDRESS, port=cloud.port("object-store"), user=user, etc=folder(cloud),
+        admin=cloud.secret("tempauth_admin"), tester=cloud.secret("tempauth_tester"),
+        tester2=cloud.secret("tempauth_tester2"), tester3=cloud.secret("tempauth_tester3"),
+        # two systems of accounts must not share a name: AUTH_ is Keystone's where there is one
+        reseller="TEMPAUTH" if with_keystone else "AUTH",
+        pipeline=f"catch_errors gatekeeper healthcheck proxy-logging cache {auth} proxy-server")
+    if with_keystone:
+        text += KEYSTONE.format(identity=cloud.url("identity"), password=cloud.secret("swift"))
+    return text
+
+
+def _make_ring(cloud: Cloud, kind: str) -> None:
+    """`kind`.builder and `kind`.ring.gz, made beside and moved in place when complete."""
+    etc = folder(cloud)
+    if (etc / f"{kind}.ring.gz").exists():
+        return
+    work = etc / f".{kind}.partial"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    builder = str(work / f"{kind}.builder")
+    port = cloud.port(kind)
+    places = []
+    for number in range(1, DEVICES + 1):
+        places += [f"r1z{number}-{ADDRESS}:{port}/d{number}", "100"]
+    for arguments in (["create", str(PART_POWER), str(REPLICAS), "0"], ["add", *places],
+                      ["rebalance"]):
+        command = [str(packages.PRODUCT_VENV / "bin/python"), "-m", "swift.cli.ringbuilder",
+                   builder, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=RING_TIMEOUT,
+                              check=False)
+        if done.returncode:
+            raise StackError(f"swift-ring-builder {' '.join(arguments)}: "
+                             f"{done.stdout}{done.stderr}")
+    # the ring last: it is what says that both exist
+    os.rename(builder, etc / f"{kind}.builder")
+    os.rename(work / f"{kind}.ring.gz", etc / f"{kind}.ring.gz")
+    shutil.rmtree(work)
+
+
+def daemons(cloud: Cloud) -> list[Daemon]:
+    """Storage servers first: the proxy's first request needs them."""
+    etc, python = folder(cloud), str(packages.PRODUCT_VENV / "bin/python")
+    configurations = [str(etc / f"{kind}-server.conf") for kind in SERVERS]
+    port = cloud.port("object-store")
+
+    def storage_answers() -> bool:
+        return all(http_status(ADDRESS, cloud.port(kind), "/healthcheck") == 200
+                   for kind in SERVERS)
+
+    return [
+        Daemon("swift-storage", "swift",
+               [python, "-m", "swift.cli.storage_server", *configurations, "--verbose"],
+               answers=storage_answers),
+        Daemon("swift-proxy", "swift",
+               [python, "-m", "swift.cli.proxy_server", str(etc / "proxy-server.conf"),
+                "--verbose"],
+               answers=lambda: http_status(ADDRESS, port, "/healthcheck") == 200),
+        Daemon("swift-consistency", "swift",
+               [python, "-m", "swift.cli.consistency", *configurations, "--verbose"],
+               answers=None),
+    ]
