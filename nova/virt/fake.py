@@ -18,7 +18,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from nova import concurrency, exception
+from nova import exception
 from nova.compute.states import PowerState
 from nova.image.model import ImageSource
 from nova.network.model import VIF
@@ -152,7 +152,7 @@ class FakeDriver(ComputeDriver):
                     pass
         seconds = CONF.fake.spawn_seconds if knobs.spawn_seconds is None else knobs.spawn_seconds
         if seconds:
-            concurrency.sleep(seconds)
+            time.sleep(seconds)
         guest = {"id": spec.id, "name": spec.name, "project_id": spec.project_id,
                  "memory_mb": spec.memory_mb, "vcpus": spec.vcpus, "root_gb": spec.root_gb,
                  "power_state": PowerState.SHUTDOWN, "process_id": None,
@@ -190,7 +190,7 @@ class FakeDriver(ComputeDriver):
         while knobs.deaf and time.monotonic() < until:
             if keep_waiting is not None and not keep_waiting():
                 return
-            concurrency.sleep(min(1.0, max(0.0, until - time.monotonic())))
+            time.sleep(min(1.0, max(0.0, until - time.monotonic())))
         self.set_power_state(instance_id, PowerState.SHUTDOWN)
 
     def power_on(self, spec: InstanceSpec) -> None:
@@ -207,7 +207,7 @@ class FakeDriver(ComputeDriver):
         if knobs.power_error:
             _raise(knobs.power_error, "reboot a guest")
         if kind is RebootType.SOFT and knobs.deaf:
-            concurrency.sleep(timeout)
+            time.sleep(timeout)
         self._boot(guest, spec.vifs)
 
     def get_console_output(self, instance_id: str, limit: int) -> bytes:
