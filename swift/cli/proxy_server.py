@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""swift-proxy-server CONFIG: the public API of the object store."""
+
+from swift.common import concurrency
+
+concurrency.patch()
+
+import sys
+
+from swift.common.runner import parse_args, run_server
+
+
+def main(argv=None):
+    """Run until a signal ends it."""
+    args = parse_args('swift-proxy-server', __doc__, argv)
+    sys.exit(run_server(args.config, 'proxy-server', 8080, args.verbose))
+
+
+if __name__ == '__main__':
+    main()

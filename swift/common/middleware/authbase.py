@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the auth filters share: refusing, and reseller prefixes."""
+
+from urllib.parse import quote
+
+from swift.common.request import answer, wsgi_text
+
+
+def read_prefixes(conf, name='reseller_prefix', default='AUTH'):
+    """The reseller prefixes, each ended by ``_`` unless it is empty; the first is the main one."""
+    prefixes = []
+    for item in conf.get(name, default).split(','):
+        item = item.strip()
+        if item in ("''", '""'):
+            item = ''
+        if item and not item.endswith('_'):
+            item += '_'
+        if item not in prefixes:
+            prefixes.append(item)
+    return prefixes or ['']
+
+
+def prefix_options(conf, prefixes, name, default=''):
+    """An option that can be given for each prefix: ``SERVICE_require_group = service``."""
+    return {prefix: conf.get(prefix + name, conf.get("''" + name if not prefix else '', default))
+            if prefix else conf.get(name, default) for prefix in prefixes}
+
+
+def account_prefix(account, prefixes):
+    """The prefix an account belongs to, None when to none. ``AUTH_`` alone is no account."""
+    best = None
+    for prefix in prefixes:
+        if account.startswith(prefix) and account != prefix and \
+                (best is None or len(prefix) > len(best)):
+            best = prefix
+    return best
+
+
+def refuse(env, account=None):
+    """403 for somebody, 401 with a challenge for nobody in particular."""
+    if env.get('REMOTE_USER'):
+        return answer(403)
+    realm = quote(wsgi_text(account)) if account else 'unknown'
+    return answer(401, headers=[('Www-Authenticate', f'Swift realm="{realm}"')])

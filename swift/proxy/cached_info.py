@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the proxy remembers of accounts and containers for a while.
+
+The cache is whatever the cache filter put into ``swift.cache``; without that filter each request
+asks the servers once. Entries are plain dictionaries. What does not exist is remembered a tenth
+of the time, failures not at all.
+"""
+
+import random
+
+from swift.common.request import Request, split_path
+
+CORS = 'x-container-meta-access-control-'
+
+
+def cache_key(account, container=None):
+    """The key of an entry."""
+    return f'container/{account}/{container}' if container is not None else f'account/{account}'
+
+
+def container_entry(status, headers):
+    """A container's entry from the headers (lower case) of its HEAD."""
+    meta, sysmeta, cors = _sorted_out(headers, 'x-container-')
+    return {
+        'status': status,
+        'read_acl': headers.get('x-container-read'),
+        'write_acl': headers.get('x-container-write'),
+        'sync_key': headers.get('x-container-sync-key'),
+        'object_count': headers.get('x-container-object-count'),
+        'bytes': headers.get('x-container-bytes-used'),
+        'versions': headers.get('x-versions-location'),
+        'storage_policy': headers.get('x-backend-storage-policy-index', '0'),
+        'created_at': headers.get('x-backend-timestamp'),
+        'meta': meta, 'sysmeta': sysmeta, 'cors': cors,
+    }
+
+
+def account_entry(status, headers):
+    """An account's entry from the headers of its HEAD."""
+    meta, sysmeta, _ = _sorted_out(headers, 'x-account-')
+    return {
+        'status': status,
+        'container_count': headers.get('x-account-container-count'),
+        'total_object_count': headers.get('x-account-object-count'),
+        'bytes': headers.get('x-account-bytes-used'),
+        'deleted': headers.get('x-account-status', '').lower() == 'deleted',
+        'meta': meta, 'sysmeta': sysmeta,
+    }
+
+
+def _sorted_out(headers, prefix):
+    meta, sysmeta, cors = {}, {}, {}
+    for name, value in headers.items():
+        if not name.startswith(prefix):
+            continue
+        if name.startswith(prefix + 'meta-'):
+            meta[name[len(prefix) + 5:]] = value
+            if name.startswith(CORS):
+                cors[name[len(CORS):].replace('-', '_')] = value
+        elif name.startswith(prefix + 'sysmeta-'):
+            sysmeta[name[len(prefix) + 8:]] = value
+    return meta, sysmeta, cors
+
+
+class InfoCache:
+    """Entries for the proxy itself: from the cache, else from the servers."""
+
+    def __init__(self, app):
+        self.app = app
+
+    def container(self, req, account, container):
+        """The entry of a container; its ``status`` is 404 or 503 when there is none."""
+        env = req.environ
+        key = cache_key(account, container)
+        entry = _known(env, key)
+        if entry is None:
+            ring = self.app.container_ring
+            status, headers = self._head(req, 'Container', ring, account, container)
+            entry = container_entry(status, headers)
+            remember(env, key, entry, self.app.recheck_container)
+        return entry
+
+    def account(self, req, account):
+        """The entry of an account."""
+        env = req.environ
+        key = cache_key(account)
+        entry = _known(env, key)
+        if entry is None:
+            status, headers = self._head(req, 'Account', self.app.account_ring, account)
+            entry = account_entry(status, headers)
+            remember(env, key, entry, self.app.recheck_account)
+        return entry
+
+    def _head(self, req, kind, ring, account, container=None):
+        from swift.proxy.backend import backend_path
+        from swift.proxy.get import Getter
+        part, primaries = ring.get_nodes(account, container)
+        getter = Getter(self.app, 'HEAD', kind,
+                        self.app.node_iter(ring, part, primaries, shuffle=True), len(primaries),
+                        part, backend_path(account, container), self.app.backend_headers(req))
+        response = getter.response()
+        return response.status, {n.lower(): v for n, v in response.headers}
+
+    def forget(self, req, account, container=None):
+        """Drop an entry that a write made stale."""
+        key = cache_key(account, container)
+        req.environ.get('swift.infocache', {}).pop(key, None)
+        cache = req.environ.get('swift.cache')
+        if cache is not None:
+            cache.delete(key)
+
+
+def _known(env, key):
+    infos = env.get('swift.infocache')
+    if infos is not None and key in infos:
+        return infos[key]
+    cache = env.get('swift.cache')
+    if cache is None:
+        return None
+    entry = cache.get(key)
+    if entry is not None:
+        env.setdefault('swift.infocache', {})[key] = entry
+    return entry
+
+
+def remember(env, key, entry, seconds):
+    """Keep an entry for this request, and in the cache for as long as its status warrants."""
+    env.setdefault('swift.infocache', {})[key] = entry
+    cache = env.get('swift.cache')
+    if cache is None:
+        return
+    if 200 <= entry['status'] < 300:
+        # Not all at once: entries made together should not run out together.
+        cache.set(key, entry, seconds * (0.9 + 0.1 * random.random()))
+    elif entry['status'] in (404, 410):
+        cache.set(key, entry, seconds * 0.1)
+
+
+# -- for filters ---------------------------------------------------------------
+def get_container_info(env, app):
+    """The entry of the container a request is about, for a filter above the proxy."""
+    _, account, container, _ = split_path(env)
+    return _through(env, app, account, container)
+
+
+def get_account_info(env, app):
+    """The entry of the account a request is about."""
+    _, account, _, _ = split_path(env)
+    return _through(env, app, account, None)
+
+
+def _through(env, app, account, container):
+    key = cache_key(account, container)
+    entry = _known(env, key)
+    if entry is None:
+        path = f'/v1/{account}' + (f'/{container}' if container is not None else '')
+        status, headers, body = subrequest(env, app, 'HEAD', path)
+        for _ in body:
+            pass
+        names = {n.lower(): v for n, v in headers}
+        make = container_entry if container is not None else account_entry
+        entry = make(status, names)
+        # The proxy below has remembered it in the cache already.
+        env.setdefault('swift.infocache', {}).setdefault(key, entry)
+        entry = env['swift.infocache'][key]
+    return entry
+
+
+def subrequest(env, app, method, path, headers=None, query='', authorized=True, body=None):
+    """Ask ``app`` on behalf of a filter; ``(status, headers, body pieces)``.
+
+    ``path`` is real text. With ``authorized`` no authorization takes place.
+    """
+    new = {k: v for k, v in env.items()
+           if not k.startswith('HTTP_') or k in ('HTTP_HOST', 'HTTP_USER_AGENT', 'HTTP_REFERER')}
+    for key in ('CONTENT_LENGTH', 'CONTENT_TYPE', 'swift.split_path', 'headers_raw'):
+        new.pop(key, None)
+    wire = path.encode('utf-8', 'surrogateescape')
+    from urllib.parse import quote
+    new.update(REQUEST_METHOD=method, PATH_INFO=wire.decode('latin-1'), RAW_PATH_INFO=quote(wire),
+               QUERY_STRING=query)
+    new.setdefault('swift.infocache', env.setdefault('swift.infocache', {}))
+    if authorized:
+        new.pop('swift.authorize', None)
+        new['swift.authorize_override'] = True
+        new['swift.authorize'] = lambda req: None
+    if body is None:
+        new['CONTENT_LENGTH'] = '0'
+    else:
+        new['wsgi.input'] = body
+    req = Request(new)
+    for name, value in (headers or {}).items():
+        req.set(name, value)
+    got = []
+
+    def start(status, items, exc_info=None):
+        got[:] = [int(status[:3]), items]
+    pieces = app(new, start)
+    if not got:                   # a generator that answers when it is first asked
+        pieces = iter(pieces)
+        first = next(pieces, b'')
+        import itertools
+        pieces = itertools.chain((first,), pieces)
+    return got[0], got[1], pieces

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Containers: listing their objects, metadata and access lists, creating and deleting them."""
+
+from swift.common.request import answer
+from swift.proxy.backend import backend_path, choose, respond
+from swift.proxy.cached_info import cache_key, container_entry, remember
+from swift.proxy.controllers.base import Controller
+from swift.proxy.controllers.listing import check_listing, listing_query
+from swift.proxy.get import Getter
+
+# What besides X-Container-Meta-* a client may set.
+SETTABLE = frozenset(('x-container-read', 'x-container-write', 'x-container-sync-key',
+                      'x-container-sync-to', 'x-versions-location'))
+
+
+class ContainerController(Controller):
+    """``/v1/<account>/<container>``"""
+
+    kind = 'Container'
+    delay_denial = ('GET', 'HEAD', 'OPTIONS')
+
+    def __init__(self, app, req, account, container):
+        super().__init__(app, req, account)
+        self.container = container
+
+    def _nodes(self):
+        return self.app.container_ring.get_nodes(self.account, self.container)
+
+    # -- reading -------------------------------------------------------------
+    def GET(self):
+        """The listing, always as JSON; the listing_formats filter makes the other forms."""
+        app, req = self.app, self.req
+        if self.account_exists() is None and not self._hidden_account():
+            return self.authorize(None) or answer(404)
+        bad = check_listing(req, app.constraints.container_listing_limit)
+        if bad is not None:
+            return bad
+        part, nodes = self._nodes()
+        lines = app.backend_headers(req) + 'Accept: application/json\r\n'
+        for key, value in req.environ.items():
+            if key.startswith('HTTP_X_BACKEND_'):
+                lines += f'{key[5:].replace("_", "-").title()}: {value}\r\n'
+        getter = Getter(app, req.method, self.kind,
+                        app.node_iter(app.container_ring, part, nodes, shuffle=True), len(nodes),
+                        part, backend_path(self.account, self.container), lines,
+                        query=listing_query(req),
+                        newest=req.get('X-Newest', '').lower() in ('true', '1', 'yes', 'on', 't'))
+        response = getter.response()
+        names = {n.lower(): v for n, v in response.headers}
+        entry = container_entry(response.status, names)
+        remember(req.environ, cache_key(self.account, self.container), entry,
+                 app.recheck_container)
+        denied = self.authorize(names.get('x-container-read'))
+        if denied is not None:
+            return denied
+        self._dress(response, names)
+        return self.with_cors(response, entry)
+
+    HEAD = GET
+
+    def _hidden_account(self):
+        """Accounts of the system's own are made when they are first written to."""
+        return self.account.startswith(self.app.constraints.auto_create_account_prefix)
+
+    def _dress(self, response, names):
+        """Headers for the client: the policy by name, owners' headers for owners only."""
+        hidden = {'x-put-timestamp'}
+        if not self.req.environ.get('swift_owner'):
+            hidden |= self.app.swift_owner_headers
+        response.headers = [h for h in response.headers if h[0].lower() not in hidden]
+        index = names.get('x-backend-storage-policy-index')
+        if index is not None and response.status // 100 == 2:
+            policy = self.app.policies.by_index(index)
+            if policy is not None:
+                response.headers.append(('X-Storage-Policy', policy.name))
+
+    # -- writing -------------------------------------------------------------
+    def _clean_acls(self):
+        """Let the auth filter put access lists into their stored form; a 400 when it cannot."""
+        clean = self.req.environ.get('swift.clean_acl')
+        if clean is None:
+            return None
+        for key in ('HTTP_X_CONTAINER_READ', 'HTTP_X_CONTAINER_WRITE'):
+            value = self.req.environ.get(key)
+            if value:
+                try:
+                    self.req.environ[key] = clean(key[5:].replace('_', '-').title(), value)
+                except ValueError as e:
+                    return answer(400, str(e))
+        return None
+
+    def _policy(self):
+        """``(index or None, response or None)`` of the policy asked for."""
+        name = self.req.get('X-Storage-Policy')
+        if not name:
+            return None, None
+        policy = self.app.policies.by_name(name)
+        if policy is None:
+            names = ', '.join(p.name for p in self.app.policies if not p.is_deprecated)
+            return None, answer(400, f'Invalid X-Storage-Policy {name!r}: it is none of {names}')
+        if policy.is_deprecated:
+            return None, answer(400, f'Storage Policy {policy.name!r} is deprecated')
+        return policy.index, None
+
+    def _lines(self, timestamp):
+        return self.app.backend_headers(self.req, timestamp) + self.metadata_lines(SETTABLE)
+
+    def _protect_owner_headers(self):
+        """Only owners may set what only owners may see."""
+        if self.req.environ.get('swift_owner') or 'swift.authorize_override' in self.req.environ:
+            return
+        for name in self.app.swift_owner_headers:
+            self.req.set(name, None)
+
+    def PUT(self):
+        """Create the container, or change its metadata."""
+        app, req = self.app, self.req
+        policy, bad = self._policy()
+        bad = self._clean_acls() or bad \
+            or app.constraints.check_metadata(req, 'container') \
+            or app.constraints.check_name('container', self.container)
+        if bad is not None:
+            return bad
+        self._protect_owner_headers()
+        account = self.account_exists(create=True)
+        if account is None:
+            return answer(404)
+        most = app.max_containers_per_account
+        if most and int(account.get('container_count') or 0) >= most and \
+                self.account not in app.max_containers_whitelist:
+            if app.info_cache.container(req, self.account, self.container)['status'] == 404:
+                return answer(403, f'Reached container limit of {most}')
+        part, nodes = self._nodes()
+        lines = self._lines(app.new_timestamp(req))
+        lines += f'X-Backend-Storage-Policy-Default: {app.policies.default.index}\r\n'
+        if policy is not None:
+            lines += f'X-Backend-Storage-Policy-Index: {policy}\r\n'
+        slots = self.update_lines('Account', app.account_ring, self.account, None, len(nodes))
+        answers = self.fan_out('PUT', app.container_ring, part, nodes,
+                               backend_path(self.account, self.container), lines, slots)
+        app.info_cache.forget(req, self.account, self.container)
+        response = respond(choose(answers, len(nodes)))
+        return response
+
+    def POST(self):
+        """Change metadata and access lists."""
+        app, req = self.app, self.req
+        bad = self._clean_acls() or app.constraints.check_metadata(req, 'container')
+        if bad is not None:
+            return bad
+        self._protect_owner_headers()
+        if self.account_exists() is None:
+            return answer(404)
+        part, nodes = self._nodes()
+        app.info_cache.forget(req, self.account, self.container)
+        answers = self.fan_out('POST', app.container_ring, part, nodes,
+                               backend_path(self.account, self.container),
+                               self._lines(app.new_timestamp(req)))
+        app.info_cache.forget(req, self.account, self.container)
+        return respond(choose(answers, len(nodes)))
+
+    def DELETE(self):
+        """Delete the container, which has to be empty."""
+        app, req = self.app, self.req
+        if self.account_exists() is None:
+            return answer(404)
+        part, nodes = self._nodes()
+        slots = self.update_lines('Account', app.account_ring, self.account, None, len(nodes))
+        answers = self.fan_out('DELETE', app.container_ring, part, nodes,
+                               backend_path(self.account, self.container),
+                               app.backend_headers(req, app.new_timestamp(req)), slots)
+        app.info_cache.forget(req, self.account, self.container)
+        best = choose(answers, len(nodes))
+        if best is not None and best.status == 202:
+            return answer(404)        # a write that is newer than this deletion
+        return respond(best)
+
+    def OPTIONS(self):
+        """What may be done here, and what scripts of other origins may do."""
+        info = self.app.info_cache.container(self.req, self.account, self.container)
+        return self.options(info)
+
+
+ContainerController.methods = {
+    'GET': ContainerController.GET, 'HEAD': ContainerController.HEAD,
+    'PUT': ContainerController.PUT, 'POST': ContainerController.POST,
+    'DELETE': ContainerController.DELETE, 'OPTIONS': ContainerController.OPTIONS}

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/info``: what this cluster can do and which limits it has."""
+
+import hmac
+import json
+import time
+
+from swift.common.request import Response, answer
+
+_info = {'swift': {}}
+_admin = {}
+
+
+def register(name='swift', admin=False, **facts):
+    """Facts a filter adds; ``admin`` ones are shown to holders of the admin key only."""
+    (_admin if admin else _info).setdefault(name, {}).update(facts)
+
+
+class InfoController:
+    """GET and HEAD of ``/info``; the administrator's part needs a signature."""
+
+    def __init__(self, app, req):
+        self.app, self.req = app, req
+
+    def handle(self):
+        """The response."""
+        if self.req.method == 'OPTIONS':
+            return Response(200, [('Allow', 'GET, HEAD, OPTIONS'), ('Content-Length', '0')])
+        if self.req.method not in ('GET', 'HEAD'):
+            return answer(405, headers=[('Allow', 'GET, HEAD, OPTIONS')])
+        if not self.app.expose_info:
+            return answer(403)
+        signature = self.req.params.get('swiftinfo_sig', '')
+        if signature and not self._signed(signature):
+            return answer(401)
+        shown = {k: dict(v) for k, v in _info.items()}
+        shown.setdefault('swift', {}).update(self.app.info['swift'])
+        for section in self.app.disallowed_sections:
+            path = section.split('.')
+            at = shown
+            for key in path[:-1]:
+                at = at.get(key, {})
+            if isinstance(at, dict):
+                at.pop(path[-1], None)
+        if signature:
+            shown['admin'] = {**_admin, 'disallowed_sections': self.app.disallowed_sections}
+        return Response(200, [('Content-Type', 'application/json; charset=UTF-8')],
+                        json.dumps(shown, sort_keys=True).encode())
+
+    def _signed(self, signature):
+        expires = self.req.params.get('swiftinfo_expires', '')
+        if not (self.app.admin_key and expires.isascii() and expires.isdigit()
+                and len(expires) < 16 and int(expires) > time.time()):
+            return False
+        methods = ('GET', 'HEAD') if self.req.method == 'HEAD' else ('GET',)
+        given = signature.encode('utf-8', 'surrogateescape')
+        good = False
+        for method in methods:
+            text = f'{method}\n{expires}\n/info'
+            for algorithm in ('sha1', 'sha256', 'sha512'):
+                right = hmac.new(self.app.admin_key.encode(), text.encode(), algorithm)
+                good |= hmac.compare_digest(right.hexdigest().encode(), given)
+        return good

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Objects: reading, writing, deleting, changing metadata."""
+
+import mimetypes
+import time
+
+from swift.common.exceptions import ChunkReadError
+from swift.common.request import Abort, Response, answer, http_date
+from swift.common.storage import hash_path
+from swift.proxy.backend import backend_path, choose, header_name, respond
+from swift.proxy.controllers.base import Controller, spread
+from swift.proxy.get import Getter
+from swift.proxy.put import INLINE, Upload, small_put
+
+# Client headers that go to the object servers with a write. What names servers to be told about
+# the change (X-Container-Host and its like) is ours to say: no client header of that kind passes.
+STORED = frozenset(('HTTP_CONTENT_ENCODING', 'HTTP_CONTENT_DISPOSITION', 'HTTP_CONTENT_LANGUAGE',
+                    'HTTP_CACHE_CONTROL', 'HTTP_EXPIRES', 'HTTP_X_ROBOTS_TAG',
+                    'HTTP_X_OBJECT_MANIFEST', 'HTTP_X_STATIC_LARGE_OBJECT', 'HTTP_X_DELETE_AT',
+                    'HTTP_X_IF_DELETE_AT'))
+STORED_PREFIXES = ('HTTP_X_OBJECT_META_', 'HTTP_X_OBJECT_SYSMETA_',
+                   'HTTP_X_OBJECT_TRANSIENT_SYSMETA_', 'HTTP_X_BACKEND_')
+READ = frozenset(('HTTP_RANGE', 'HTTP_IF_MATCH', 'HTTP_IF_NONE_MATCH', 'HTTP_IF_MODIFIED_SINCE',
+                  'HTTP_IF_UNMODIFIED_SINCE', 'HTTP_IF_RANGE'))
+TRUE = ('true', '1', 'yes', 'on', 't', 'y')
+
+
+class ObjectController(Controller):
+    """``/v1/<account>/<container>/<object>``"""
+
+    kind = 'Object'
+    delay_denial = ('GET', 'HEAD', 'PUT', 'POST', 'DELETE', 'OPTIONS')
+
+    def __init__(self, app, req, account, container, obj):
+        super().__init__(app, req, account)
+        self.container, self.obj = container, obj
+
+    def _container(self):
+        return self.app.info_cache.container(self.req, self.account, self.container)
+
+    def _place(self, info):
+        """``(policy index, ring, partition, nodes)`` of the object."""
+        index = self.req.environ.get('HTTP_X_BACKEND_STORAGE_POLICY_INDEX',
+                                     info['storage_policy'])
+        ring = self.app.object_ring(int(index))
+        part, nodes = ring.get_nodes(self.account, self.container, self.obj)
+        return index, ring, part, nodes
+
+    # -- reading -------------------------------------------------------------
+    def GET(self):
+        """The object, or the parts of it and on the conditions the headers say."""
+        app, req = self.app, self.req
+        env = req.environ
+        info = self._container()
+        req.acl = info['read_acl']
+        authorize = env.get('swift.authorize')
+        if authorize is not None:
+            denied = authorize(req)
+            if denied is not None:
+                return denied
+        index, ring, part, nodes = self._place(info)
+        lines = (f"{app.agent}X-Trans-Id: {env['swift.trans_id']}\r\n"
+                 f'X-Backend-Storage-Policy-Index: {index}\r\n')
+        for key, value in env.items():
+            if key[:5] == 'HTTP_' and (key in READ or key[:15] == 'HTTP_X_BACKEND_' and
+                                       key != 'HTTP_X_BACKEND_STORAGE_POLICY_INDEX'):
+                lines += f'{header_name(key)}: {value}\r\n'
+        if app.allow_open_expired and env.get('HTTP_X_OPEN_EXPIRED', '').lower() in TRUE:
+            lines += 'X-Backend-Open-Expired: true\r\n'
+        newest = env.get('HTTP_X_NEWEST')
+        response = Getter(
+            app, req.method, 'Object', app.node_iter(ring, part, nodes, shuffle=True), len(nodes),
+            part, backend_path(self.account, self.container, self.obj), lines,
+            newest=newest is not None and newest.lower() in TRUE, resume=True).response()
+        if response.status in (200, 206):
+            response.headers.append(('Accept-Ranges', 'bytes'))
+        if 'HTTP_ORIGIN' in env:
+            return self.with_cors(response, info)
+        return response
+
+    HEAD = GET
+
+    # -- writing -------------------------------------------------------------
+    def _write_target(self):
+        """The container's entry, once the request is found authorized and the container there."""
+        info = self._container()
+        req = self.req
+        req.acl = info['write_acl']
+        req.environ['swift_sync_key'] = info['sync_key']
+        denied = self.authorize(info['write_acl'])
+        if denied is not None:
+            raise Abort(denied)
+        if info['status'] // 100 != 2:
+            raise Abort(answer(503 if info['status'] >= 500 else 404))
+        return info
+
+    def _expiry(self):
+        """Check and normalise X-Delete-At and X-Delete-After."""
+        env = self.req.environ
+        env.pop('HTTP_X_DELETE_AT_HOST', None)
+        after, at = env.pop('HTTP_X_DELETE_AFTER', None), env.get('HTTP_X_DELETE_AT')
+        if env.get('HTTP_X_REMOVE_DELETE_AT') or env.get('HTTP_X_REMOVE_DELETE_AFTER'):
+            env.pop('HTTP_X_DELETE_AT', None)
+            return
+        now = time.time()
+        if after is not None:
+            try:
+                at = str(int(now) + int(after.strip()))
+            except ValueError:
+                raise Abort(answer(400, 'Non-integer X-Delete-After')) from None
+            if int(after) < 0:
+                raise Abort(answer(400, 'X-Delete-After in past'))
+        if at is None:
+            return
+        try:
+            when = int(at.strip())
+            if not 0 <= when < 10 ** 10:
+                raise ValueError
+        except ValueError:
+            raise Abort(answer(400, 'Non-integer X-Delete-At')) from None
+        if when <= now and self.req.get('X-Backend-Replication', '').lower() not in TRUE:
+            raise Abort(answer(400, 'X-Delete-At in past'))
+        env['HTTP_X_DELETE_AT'] = f'{when:010d}'
+
+    def _expiry_lines(self, slots):
+        """Headers that make the object servers book the object for removal, for each replica."""
+        at = self.req.environ.get('HTTP_X_DELETE_AT')
+        if at is None:
+            return None
+        app = self.app
+        shard = int(hash_path(self.account, self.container, self.obj), 16) % 100
+        container = f'{int(at) // app.expiring_divisor * app.expiring_divisor - shard:010d}'
+        part, nodes = app.container_ring.get_nodes(app.expiring_account, container)
+        return [f'X-Delete-At-Container: {container}\r\n' + line
+                for line in spread('Delete-At', part, nodes, slots)]
+
+    def _headers(self, info, index, timestamp, nodes):
+        """``(lines for all, lines for each replica)`` of a write."""
+        lines = self.app.backend_headers(self.req, timestamp) \
+            + f'X-Backend-Storage-Policy-Index: {index}\r\n'
+        for key, value in self.req.environ.items():
+            if key[:5] == 'HTTP_' and (key in STORED or key.startswith(STORED_PREFIXES)) and \
+                    key != 'HTTP_X_BACKEND_STORAGE_POLICY_INDEX':
+                lines += f'{header_name(key)}: {value}\r\n'
+        own = self.update_lines('Container', self.app.container_ring, self.account,
+                                self.container, len(nodes))
+        expiry = self._expiry_lines(len(nodes))
+        if expiry:
+            own = [a + b for a, b in zip(own, expiry, strict=True)]
+        return lines, own
+
+    def PUT(self):
+        """Store an object; 201 once a majority of the replicas has it on disk."""
+        app, req = self.app, self.req
+        env = req.environ
+        bad = app.constraints.check_name('object', self.obj) or self._if_none_match()
+        if bad is not None:
+            return bad
+        info = self._write_target()
+        length = req.content_length
+        bad = self._body_fits(length) or app.constraints.check_metadata(req, 'object')
+        if bad is not None:
+            return bad
+        self._expiry()
+        content_type = self._content_type()
+        timestamp = app.new_timestamp(req)
+        index, ring, part, nodes = self._place(info)
+        lines, own = self._headers(info, index, timestamp, nodes)
+        lines += f'Content-Type: {content_type}\r\n'
+        if env.get('HTTP_ETAG'):
+            lines += f"ETag: {env['HTTP_ETAG'].strip(chr(34))}\r\n"
+        if env.get('HTTP_IF_NONE_MATCH'):
+            lines += 'If-None-Match: *\r\n'
+        body, source = self._first_bytes(length)
+        if source is None:
+            answers = small_put(self, ring, part, nodes, lines, own, body)
+        else:
+            upload = Upload(self, ring, part, nodes, lines, own, body, source, length)
+            answers = upload.run()
+        return self._stored(answers, len(nodes), timestamp)
+
+    def _if_none_match(self):
+        value = self.req.environ.get('HTTP_IF_NONE_MATCH')
+        if value is not None and value.strip() != '*':
+            return answer(400, 'If-None-Match only supports *')
+        return None
+
+    def _body_fits(self, length):
+        if length is None and not self.req.chunked:
+            return answer(411, 'Missing Content-Length header.')
+        if length is not None and length > self.app.constraints.max_file_size:
+            return answer(413, 'Your request is too large.')
+        if length and self.req.environ.get('HTTP_X_COPY_FROM'):
+            return answer(400, 'Copy requests require a zero byte body')
+        return None
+
+    def _content_type(self):
+        """The type to store: the client's, or a guess from the name."""
+        env = self.req.environ
+        value = env.get('CONTENT_TYPE')
+        if not value or env.get('HTTP_X_DETECT_CONTENT_TYPE', '').lower() in TRUE:
+            guess = mimetypes.guess_type(self.obj)[0]
+            return guess or 'application/octet-stream'
+        if not value.isascii():
+            try:
+                value.encode('latin-1').decode('utf-8')
+            except UnicodeError:
+                raise Abort(answer(400, 'Content-Type is not valid UTF-8')) from None
+        if 'swift_' in value:       # parameters of ours, never a client's
+            value = ';'.join(p for p in value.split(';') if not p.strip().startswith('swift_'))
+        return value
+
+    def _first_bytes(self, length):
+        """``(bytes, source of the rest)``; no source when the bytes are all of the body."""
+        source = self.req.environ['wsgi.input']
+        try:
+            if length is not None:
+                if length <= INLINE:
+                    body = source.read(length) if length else b''
+                    if len(body) != length:
+                        raise ChunkReadError('the body is shorter than its Content-Length')
+                    return body, None
+                return b'', source
+            first = source.read(INLINE)
+            return (first, None) if len(first) < INLINE else (first, source)
+        except OSError as e:
+            raise ChunkReadError(str(e)) from e
+
+    def _stored(self, answers, count, timestamp):
+        """The client's response to a PUT."""
+        statuses = [a.status for a in answers]
+        if self.req.environ.get('HTTP_IF_NONE_MATCH') and 412 in statuses:
+            return answer(412)
+        best = choose(answers, count)
+        if best is not None and best.status // 100 == 2:
+            etags = {a.headers['etag'].strip('"') for a in answers
+                     if a.status // 100 == 2 and 'etag' in a.headers}
+            if len(etags) > 1:
+                self.app.logger.error('Object servers returned %s mismatched etags', len(etags))
+                return answer(500)
+            headers = [('Content-Type', 'text/html; charset=UTF-8'),
+                       ('Last-Modified', http_date(timestamp.ceil()))]
+            if etags:
+                headers.append(('Etag', etags.pop()))
+            return self._cors_if_asked(Response(201, headers))
+        if 409 in statuses:
+            return answer(202)         # something newer is there already, or will be
+        return self._cors_if_asked(respond(best))
+
+    def _cors_if_asked(self, response):
+        if 'HTTP_ORIGIN' in self.req.environ:
+            return self.with_cors(response, self._container())
+        return response
+
+    def POST(self):
+        """Replace the object's metadata."""
+        app = self.app
+        info = self._write_target()
+        bad = app.constraints.check_metadata(self.req, 'object')
+        if bad is not None:
+            return bad
+        self._expiry()
+        index, ring, part, nodes = self._place(info)
+        lines, own = self._headers(info, index, app.new_timestamp(self.req), nodes)
+        if self.req.environ.get('CONTENT_TYPE'):
+            lines += f'Content-Type: {self._content_type()}\r\n'
+        if app.allow_open_expired and self.req.get('X-Open-Expired', '').lower() in TRUE:
+            lines += 'X-Backend-Open-Expired: true\r\n'
+        answers = self.fan_out('POST', ring, part, nodes,
+                               backend_path(self.account, self.container, self.obj), lines, own)
+        return self._cors_if_asked(respond(choose(answers, len(nodes))))
+
+    def DELETE(self):
+        """Delete the object; 404 when a majority did not have it."""
+        info = self._write_target()
+        self.req.environ.pop('HTTP_X_DELETE_AT', None)
+        index, ring, part, nodes = self._place(info)
+        lines, own = self._headers(info, index, self.app.new_timestamp(self.req), nodes)
+        answers = self.fan_out('DELETE', ring, part, nodes,
+                               backend_path(self.account, self.container, self.obj), lines, own)
+        # A replica that had nothing to delete is as good as one that deleted.
+        return self._cors_if_asked(respond(choose(answers, len(nodes), {404: 204})))
+
+    def OPTIONS(self):
+        """What may be done here, and what scripts of other origins may do."""
+        return self.options(self._container())
+
+
+ObjectController.methods = {
+    'GET': ObjectController.GET, 'HEAD': ObjectController.HEAD, 'PUT': ObjectController.PUT,
+    'POST': ObjectController.POST, 'DELETE': ObjectController.DELETE,
+    'OPTIONS': ObjectController.OPTIONS}
+
+

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The proxy: takes client requests apart and sends each to the controller of its depth."""
+
+import os
+import random
+import time
+
+from swift.common import storage_policy
+from swift.common.conf import SWIFT_DIR, config_float, config_int, config_list, config_true
+from swift.common.constraints import Constraints
+from swift.common.exceptions import ChunkReadError, ChunkReadTimeout, ConfigError
+from swift.common.http_client import Pool
+from swift.common.log import get_logger
+from swift.common.request import Abort, PathError, Request, answer, split_path
+from swift.common.ring import Ring
+from swift.common.timestamp import Timestamp
+from swift.proxy.cached_info import InfoCache
+from swift.proxy.controllers.account import AccountController
+from swift.proxy.controllers.container import ContainerController
+from swift.proxy.controllers.info import InfoController
+from swift.proxy.controllers.obj import ObjectController
+from swift.proxy.nodes import ErrorLimiter, NodeIter
+
+VERSION = '2.38.0'
+OWNER_HEADERS = ('x-container-read, x-container-write, x-container-sync-key, '
+                 'x-container-sync-to, x-account-meta-temp-url-key, '
+                 'x-account-meta-temp-url-key-2, x-container-meta-temp-url-key, '
+                 'x-container-meta-temp-url-key-2, x-account-access-control')
+
+
+class Application:
+    """The WSGI application of the proxy server."""
+
+    def __init__(self, conf, logger=None, account_ring=None, container_ring=None):
+        self.logger = logger or get_logger(conf, conf.get('log_name', 'proxy-server'))
+        self.conf = conf
+        swift_dir = conf.get('swift_dir') or os.environ.get('SWIFT_DIR', SWIFT_DIR)
+        self.swift_dir = swift_dir
+        self._timeouts(conf)
+        self.account_autocreate = config_true(conf.get('account_autocreate', 'no'))
+        self.allow_account_management = config_true(conf.get('allow_account_management', 'no'))
+        self.allow_open_expired = config_true(conf.get('allow_open_expired', 'no'))
+        self.max_containers_per_account = config_int(conf, 'max_containers_per_account', 0)
+        self.max_containers_whitelist = set(
+            config_list(conf.get('max_containers_whitelist', '')))
+        self.deny_hosts = set(config_list(conf.get('deny_host_headers', '')))
+        self.log_handoffs = config_true(conf.get('log_handoffs', 'yes'))
+        self.swift_owner_headers = {h.lower() for h in config_list(
+            conf.get('swift_owner_headers', OWNER_HEADERS))}
+        self._cors(conf)
+        if conf.get('sorting_method', 'shuffle') != 'shuffle' or conf.get('read_affinity') or \
+                conf.get('write_affinity'):
+            raise ConfigError('sorting_method: only shuffle is supported, without affinities')
+        self.constraints = Constraints.load()
+        self.policies = storage_policy.policies()
+        self.account_ring = account_ring or Ring(swift_dir, ring_name='account')
+        self.container_ring = container_ring or Ring(swift_dir, ring_name='container')
+        self._object_rings = {}
+        self.limiter = ErrorLimiter(config_float(conf, 'error_suppression_interval', 60),
+                                    config_int(conf, 'error_suppression_limit', 10))
+        self.pool = Pool(config_float(conf, 'conn_timeout', 0.5))
+        self.info_cache = InfoCache(self)
+        self.agent = f'User-Agent: proxy-server {os.getpid()}\r\n'
+        self.info = self._describe(conf)
+        for ring in (self.account_ring, self.container_ring):
+            self.request_node_count(ring)
+
+    def _timeouts(self, conf):
+        self.node_timeout = config_float(conf, 'node_timeout', 10)
+        self.recoverable_node_timeout = config_float(conf, 'recoverable_node_timeout',
+                                                     self.node_timeout)
+        self.client_timeout = config_float(conf, 'client_timeout', 60)
+        self.post_quorum_timeout = config_float(conf, 'post_quorum_timeout', 0.5)
+        self.recheck_account = config_float(conf, 'recheck_account_existence', 60)
+        self.recheck_container = config_float(conf, 'recheck_container_existence', 60)
+        self.object_chunk_size = config_int(conf, 'object_chunk_size', 65536, 1)
+        self.client_chunk_size = config_int(conf, 'client_chunk_size', 65536, 1)
+        self.put_queue_depth = config_int(conf, 'put_queue_depth', 10, 1)
+        self.expiring_divisor = config_int(conf, 'expiring_objects_container_divisor', 86400, 1)
+        self.expiring_account = (conf.get('auto_create_account_prefix', '.')
+                                 + conf.get('expiring_objects_account_name', 'expiring_objects'))
+        count = conf.get('request_node_count', '2 * replicas').lower().split()
+        if len(count) == 1 and count[0].isdigit():
+            self._node_count = (int(count[0]), 0)
+        elif len(count) == 3 and count[0].isdigit() and count[1:] == ['*', 'replicas']:
+            self._node_count = (0, int(count[0]))
+        else:
+            raise ConfigError(f"request_node_count: {conf['request_node_count']!r} is neither a "
+                              'number nor N * replicas')
+
+    def _cors(self, conf):
+        self.cors_allow_origin = config_list(conf.get('cors_allow_origin', ''))
+        self.cors_expose_headers = config_list(conf.get('cors_expose_headers', ''))
+        self.strict_cors_mode = config_true(conf.get('strict_cors_mode', 't'))
+
+    def _describe(self, conf):
+        """What /info says."""
+        self.expose_info = config_true(conf.get('expose_info', 'yes'))
+        self.disallowed_sections = config_list(conf.get('disallowed_sections', 'swift.valid_api_'
+                                                        'versions'))
+        self.admin_key = conf.get('admin_key') or None
+        return {'swift': dict(
+            self.constraints.info(), version=VERSION,
+            strict_cors_mode=self.strict_cors_mode,
+            policies=[{'name': p.name, 'aliases': ', '.join(p.names),
+                       **({'default': True} if p.is_default else {})}
+                      for p in self.policies if not p.is_deprecated],
+            allow_account_management=self.allow_account_management,
+            account_autocreate=self.account_autocreate,
+            allow_open_expired=self.allow_open_expired)}
+
+    # -- rings and nodes -----------------------------------------------------
+    def object_ring(self, index):
+        """The ring of a storage policy; its file is read when the policy is first used."""
+        ring = self._object_rings.get(index)
+        if ring is None:
+            policy = self.policies.by_index(index)
+            if policy is None:
+                raise Abort(answer(503, f'storage policy {index} is not known here'))
+            if policy.policy_type != 'replication':
+                raise Abort(answer(501, f'storage policy {policy.name} is of a type that is not '
+                                   'supported'))
+            ring = self._object_rings[index] = Ring(self.swift_dir, ring_name=policy.ring_name)
+        return ring
+
+    def request_node_count(self, ring):
+        """How many nodes are asked at most for one request."""
+        fixed, times = self._node_count
+        return fixed or times * round(ring.replica_count)
+
+    def node_iter(self, ring, part, primaries, shuffle=False):
+        """The nodes of a partition in the order to ask them."""
+        return NodeIter(self.limiter, ring, part, primaries, self.request_node_count(ring),
+                        self._handoff if self.log_handoffs else None, shuffle)
+
+    def _handoff(self, node):
+        self.logger.debug('Handoff requested (%s)', node['handoff_index'])
+
+    def failed(self, node, kind, error, what):
+        """Count an error of a node and log it."""
+        limited = self.limiter.count(node)
+        self.logger.error('ERROR with %s server %s:%s/%s re: %s: %r%s', kind, node['ip'],
+                          node['port'], node['device'], what, error,
+                          ' - it is left alone for a while' if limited else '')
+
+    def server_error(self, node, kind, reply, what):
+        """True when a node answered with a 5xx; it is counted, a missing disk shut out."""
+        if reply.status < 500:
+            return False
+        if reply.status == 507:
+            self.limiter.shut_out(node)
+            self.logger.error('ERROR Insufficient Storage %s:%s/%s', node['ip'], node['port'],
+                              node['device'])
+        else:
+            self.failed(node, kind, f'{reply.status} {reply.reason}', what)
+        return True
+
+    def backend_headers(self, req, timestamp=None):
+        """Header lines that every backend request of ``req`` carries."""
+        env = req.environ
+        lines = f"{self.agent}X-Trans-Id: {env.get('swift.trans_id', '-')}\r\n"
+        if timestamp is not None:
+            lines += f'X-Timestamp: {timestamp.internal}\r\n'
+        return lines
+
+    # -- requests ------------------------------------------------------------
+    def __call__(self, environ, start_response):
+        try:
+            response = self.handle(Request(environ))
+        except Abort as e:
+            response = e.response
+        except ChunkReadTimeout:
+            response = answer(408)
+        except ChunkReadError:
+            environ['swift.client_disconnect'] = True
+            response = answer(499)
+        return response(environ, start_response)
+
+    def handle(self, req):
+        """The response to a request."""
+        env = req.environ
+        if env['PATH_INFO'] == '/info':
+            return InfoController(self, req).handle()
+        try:
+            version, account, container, obj = split_path(env)
+        except PathError as e:
+            return answer(412, str(e)) if 'UTF8' in str(e) else answer(404)
+        if version not in self.constraints.valid_api_versions:
+            return answer(404)
+        if self.deny_hosts and env.get('HTTP_HOST', '').split(':')[0] in self.deny_hosts:
+            return answer(403, 'Invalid host header')
+        if obj is not None:
+            controller = ObjectController(self, req, account, container, obj)
+        elif container is not None:
+            controller = ContainerController(self, req, account, container)
+        else:
+            controller = AccountController(self, req, account)
+        handler = controller.methods.get(req.method)
+        if handler is None or not controller.allowed(req.method):
+            return answer(405, headers=[('Allow', ', '.join(controller.allowed_methods()))])
+        if 'swift.trans_id' not in env:
+            env['swift.trans_id'] = f'tx{random.getrandbits(80):020x}-{int(time.time()):010x}'
+        authorize = env.get('swift.authorize')
+        if authorize is not None:
+            # Without a list of the container: whoever may do it anyhow need not wait for it.
+            denied = authorize(req)
+            if denied is None:
+                if not env.get('swift.authorize_override'):
+                    del env['swift.authorize']
+            elif req.method not in controller.delay_denial:
+                return denied
+        return handler(controller)
+
+    def new_timestamp(self, req):
+        """The moment a write takes effect; one given by a trusted filter is kept."""
+        given = req.environ.get('HTTP_X_TIMESTAMP')
+        if given:
+            try:
+                return Timestamp(given)
+            except ValueError:
+                raise Abort(answer(400, f'X-Timestamp should be a UNIX timestamp float value; '
+                                   f'was {given!r}')) from None
+        return Timestamp.now()
+
+
+def app_factory(global_conf, **local_conf):
+    """PasteDeploy's entry point."""
+    return Application({**global_conf, **local_conf})
+
+
