@@ -6,11 +6,12 @@ now.  The API writes the first two, the network worker the third; so an address 
 is not given to the next project before it is off the wire.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import delete, exists, func, insert, or_, select, update
+from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from nova import exception
 from nova.db import session as db
@@ -40,9 +41,9 @@ def add(network_id: str, addresses: Iterable[str]) -> int:
 def remove(addresses: Sequence[str]) -> int:
     """Take free addresses out of their pool and return how many those were."""
     with db.writer() as session:
-        return session.execute(delete(FloatingIp).where(
+        return db.affected(session, delete(FloatingIp).where(
             FloatingIp.address.in_(addresses), FloatingIp.project_id.is_(None),
-            FloatingIp.host.is_(None))).rowcount  # type: ignore[attr-defined]
+            FloatingIp.host.is_(None)))
 
 
 @db.retry
@@ -75,12 +76,15 @@ def get(floating_id: str, project_id: str | None = None) -> FloatingIp:
 
 @db.retry
 def allocate(network_id: str, project_id: str, address: str | None = None,
-             description: str = "") -> FloatingIp:
+             description: str = "",
+             guard: Callable[[Session], None] | None = None) -> FloatingIp:
     """Give a project a free address of a pool, or just the one asked for.
 
     ``NoMoreAddresses``, or InUse naming the address.
     """
     with db.writer() as session:
+        if guard is not None:
+            guard(session)
         free = (FloatingIp.network_id == network_id, FloatingIp.project_id.is_(None),
                 FloatingIp.host.is_(None))
         query = select(FloatingIp.id).where(*free).order_by(FloatingIp.address)
@@ -88,12 +92,10 @@ def allocate(network_id: str, project_id: str, address: str | None = None,
             query = query.where(FloatingIp.address == address)
         while candidates := list(session.scalars(query.limit(CANDIDATES))):
             for floating_id in candidates:
-                done = session.execute(
-                    update(FloatingIp).where(FloatingIp.id == floating_id, *free)
-                    .values(project_id=project_id, description=description, port_id=None,
-                            allocated_at=utcnow()),
-                    execution_options={"synchronize_session": False})
-                if done.rowcount == 1:  # type: ignore[attr-defined]
+                claim = update(FloatingIp).where(FloatingIp.id == floating_id, *free).values(
+                    project_id=project_id, description=description, port_id=None,
+                    allocated_at=utcnow())
+                if db.affected(session, claim):
                     return session.get_one(FloatingIp, floating_id)
     if address is not None:
         raise exception.InUse(kind="Floating IP", name=address)
@@ -107,11 +109,10 @@ def release(floating_id: str, project_id: str) -> FloatingIp:
     Returns the row as it is now: its ``host`` says whether it has to be withdrawn somewhere.
     """
     with db.writer() as session:
-        done = session.execute(
-            update(FloatingIp).where(FloatingIp.id == floating_id,
-                                     FloatingIp.project_id == project_id)
-            .values(project_id=None, port_id=None, allocated_at=None, description=""))
-        if done.rowcount != 1:  # type: ignore[attr-defined]
+        this = update(FloatingIp).where(FloatingIp.id == floating_id,
+                                        FloatingIp.project_id == project_id)
+        if not db.affected(session, this.values(project_id=None, port_id=None, allocated_at=None,
+                                                description="")):
             raise exception.FloatingIpNotFound(floating_id=floating_id)
         return session.get_one(FloatingIp, floating_id)
 
@@ -127,18 +128,16 @@ def associate(floating_id: str, project_id: str, port_id: str | None) -> Floatin
     with db.writer() as session:
         if port_id is not None:
             # The port's row is written first: two addresses cannot win the same port.
-            held = session.execute(
-                update(Port).where(Port.id == port_id, Port.project_id == project_id)
-                .values(updated_at=utcnow()))
-            if held.rowcount != 1:  # type: ignore[attr-defined]
+            if not db.affected(session, update(Port).where(
+                    Port.id == port_id, Port.project_id == project_id)
+                    .values(updated_at=utcnow())):
                 raise exception.PortNotFound(port_id=port_id)
             other = session.scalar(select(FloatingIp.address).where(
                 FloatingIp.port_id == port_id, FloatingIp.id != floating_id))
             if other is not None:
                 raise exception.Conflict(
                     f"Port {port_id} already has the floating IP {other} associated with it.")
-        done = session.execute(update(FloatingIp).where(*this).values(port_id=port_id))
-        if done.rowcount != 1:  # type: ignore[attr-defined]
+        if not db.affected(session, update(FloatingIp).where(*this).values(port_id=port_id)):
             raise exception.FloatingIpNotFound(floating_id=floating_id)
         return session.get_one(FloatingIp, floating_id)
 
@@ -158,7 +157,7 @@ def set_host(floating_id: str, host: str | None, *, only_from: str | None = None
     if only_from is not None:
         query = query.where(FloatingIp.host == only_from)
     with db.writer() as session:
-        return session.execute(query.values(host=host)).rowcount == 1  # type: ignore[attr-defined]
+        return db.affected(session, query.values(host=host)) == 1
 
 
 @db.retry
@@ -185,18 +184,3 @@ def routes(host: str | None = None, floating_id: str | None = None) -> list[Any]
         query = query.where(FloatingIp.id == floating_id)
     with db.reader() as session:
         return list(session.execute(query))
-
-
-@db.retry
-def count(project_id: str) -> int:
-    """Return how many addresses a project has."""
-    with db.reader() as session:
-        return session.scalar(select(func.count()).where(
-            FloatingIp.project_id == project_id)) or 0
-
-
-@db.retry
-def in_pool(address: str) -> bool:
-    """Tell whether an address is in any pool, free or not."""
-    with db.reader() as session:
-        return bool(session.scalar(select(exists().where(FloatingIp.address == address))))

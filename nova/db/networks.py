@@ -2,7 +2,7 @@
 """Networks and the addresses that are made with them."""
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -14,6 +14,9 @@ from nova import exception
 from nova.db import session as db
 from nova.db.models import FixedIp, FloatingIp, Network, Port, utcnow
 
+# A lease of a guest's address, in seconds.  An address nobody has any more is not given out
+# again before a lease that may still stand has run out for certain: no such wait is long.
+LEASE_SECONDS = 120
 # Every address of a network is a row: a /16 is 65,536 of them, about as many as is sensible.
 LARGEST_PREFIX = 16
 
@@ -26,7 +29,8 @@ def visible_to(project_id: str | None) -> Any:
 
 
 @db.retry
-def create(values: dict[str, Any], reserved: Iterable[str] = ()) -> Network:
+def create(values: dict[str, Any], reserved: Iterable[str] = (),
+           guard: Callable[[Session], None] | None = None) -> Network:
     """Make a network with all its fixed addresses, those in ``reserved`` never to be given out.
 
     The network's own address, its broadcast address, gateway and DHCP server are reserved in any
@@ -35,6 +39,8 @@ def create(values: dict[str, Any], reserved: Iterable[str] = ()) -> Network:
     """
     row = Network(**values)
     with db.writer() as session:
+        if guard is not None:
+            guard(session)
         if not row.external:
             _refuse_overlap(session, row)
         session.add(row)
@@ -144,9 +150,8 @@ def change(network_id: str, values: dict[str, Any]) -> Network:
 def take(network_id: str, host: str) -> bool:
     """Make ``host`` the one that serves a network nobody serves yet; False when somebody does."""
     with db.writer() as session:
-        done = session.execute(update(Network).where(
-            Network.id == network_id, Network.host.is_(None)).values(host=host))
-        return done.rowcount == 1  # type: ignore[attr-defined]
+        return db.affected(session, update(Network).where(
+            Network.id == network_id, Network.host.is_(None)).values(host=host)) == 1
 
 
 @db.retry
@@ -188,14 +193,11 @@ def set_leased(network_id: str, address: str, mac: str, leased: bool) -> bool:
     this = update(FixedIp).where(FixedIp.network_id == network_id, FixedIp.address == address)
     with db.writer() as session:
         if leased:
-            done = session.execute(this.where(holder).values(leased=True, released_at=None),
-                                   execution_options={"synchronize_session": False})
+            this = this.where(holder).values(leased=True, released_at=None)
         else:
-            done = session.execute(
-                this.where(or_(holder, FixedIp.port_id.is_(None)), FixedIp.leased)
-                .values(leased=False, released_at=utcnow()),
-                execution_options={"synchronize_session": False})
-        return done.rowcount == 1  # type: ignore[attr-defined]
+            this = this.where(or_(holder, FixedIp.port_id.is_(None)), FixedIp.leased).values(
+                leased=False, released_at=utcnow())
+        return db.affected(session, this) == 1
 
 
 @db.retry
@@ -211,9 +213,9 @@ def leases(network_id: str) -> list[tuple[str, str]]:
 def expire_leases(before: datetime.datetime) -> int:
     """Free the addresses without a port whose leases nobody ended in time; return how many."""
     with db.writer() as session:
-        return session.execute(update(FixedIp).where(
+        return db.affected(session, update(FixedIp).where(
             FixedIp.leased, FixedIp.port_id.is_(None), FixedIp.released_at < before)
-            .values(leased=False)).rowcount  # type: ignore[attr-defined]
+            .values(leased=False))
 
 
 @db.retry

@@ -7,7 +7,7 @@ looks for another one.
 
 import datetime
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,12 +27,13 @@ from nova.db.models import (
     new_id,
     utcnow,
 )
+from nova.db.networks import LEASE_SECONDS
 
 MAC_PREFIX = "fa:16:3e"
 # How many free addresses one look brings; each can be lost to somebody faster.
 CANDIDATES = 16
 # A released address stays its guest's until the lease it may still hold has run out for certain.
-QUARANTINE = 2 * 120 + 60
+QUARANTINE = 2 * LEASE_SECONDS + 60
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,13 @@ def check_free(network_id: str, address: str) -> None:
 
 
 def _take(session: Session, fixed_ip_id: int, port_id: str, now: datetime.datetime) -> bool:
-    done = session.execute(
-        update(FixedIp).where(FixedIp.id == fixed_ip_id, usable(now))
-        .values(port_id=port_id, leased=False, released_at=None),
-        execution_options={"synchronize_session": False})
-    return done.rowcount == 1  # type: ignore[attr-defined]
+    return db.affected(session, update(FixedIp).where(FixedIp.id == fixed_ip_id, usable(now))
+                       .values(port_id=port_id, leased=False, released_at=None)) == 1
 
 
 def create(values: dict[str, Any], *, address: str | None = None, address_v6: Any = None,
-           group_ids: Iterable[str] = ()) -> Port:
+           group_ids: Iterable[str] = (),
+           guard: Callable[[Session], None] | None = None) -> Port:
     """Make a port with its addresses and groups, all or nothing.
 
     Without ``mac`` one is made up.  ``address_v6`` is called with the MAC and answers the IPv6
@@ -118,7 +117,8 @@ def create(values: dict[str, Any], *, address: str | None = None, address_v6: An
         mac = wanted_mac or random_mac()
         try:
             return _create({**values, "mac": mac}, address,
-                           address_v6(mac) if address_v6 else None, sorted(set(group_ids)))
+                           address_v6(mac) if address_v6 else None, sorted(set(group_ids)),
+                           guard)
         except IntegrityError as error:
             _explain(error, values, mac, wanted_mac, group_ids)
 
@@ -139,9 +139,11 @@ def _explain(error: IntegrityError, values: dict[str, Any], mac: str, wanted_mac
 
 @db.retry
 def _create(values: dict[str, Any], address: str | None, address_v6: str | None,
-            group_ids: Sequence[str]) -> Port:
+            group_ids: Sequence[str], guard: Callable[[Session], None] | None) -> Port:
     row = Port(**values)
     with db.writer() as session:
+        if guard is not None:
+            guard(session)
         session.add(row)
         session.flush()
         claim_address(session, row.network_id, row.id, address)
@@ -229,21 +231,19 @@ def change(port_id: str, values: dict[str, Any], group_ids: Iterable[str] | None
 def plug(port_id: str, project_id: str, device_id: str, **values: Any) -> bool:
     """Give a port of the project to a device; False when another device has it, or it is gone."""
     with db.writer() as session:
-        done = session.execute(update(Port).where(
+        return db.affected(session, update(Port).where(
             Port.id == port_id, Port.project_id == project_id,
             or_(Port.device_id.is_(None), Port.device_id.in_(("", device_id))))
-            .values(device_id=device_id, **values))
-        return done.rowcount == 1  # type: ignore[attr-defined]
+            .values(device_id=device_id, **values)) == 1
 
 
 @db.retry
 def unplug(port_id: str, device_id: str) -> bool:
     """Take a port from a device that has it; the port and its addresses stay its owner's."""
     with db.writer() as session:
-        done = session.execute(update(Port).where(Port.id == port_id, Port.device_id == device_id)
-                               .values(device_id=None, device_owner="", host=None, status="DOWN",
-                                       device_index=0))
-        return done.rowcount == 1  # type: ignore[attr-defined]
+        return db.affected(session, update(Port).where(
+            Port.id == port_id, Port.device_id == device_id).values(
+                device_id=None, device_owner="", host=None, status="DOWN", device_index=0)) == 1
 
 
 @db.retry
@@ -260,7 +260,7 @@ def delete_port(port_id: str) -> bool:
                                               FixedIp.address.contains(":")))
         session.execute(update(FixedIp).where(FixedIp.port_id == port_id)
                         .values(port_id=None, released_at=utcnow()))
-        return session.execute(delete(Port).where(Port.id == port_id)).rowcount == 1  # type: ignore[attr-defined]
+        return db.affected(session, delete(Port).where(Port.id == port_id)) == 1
 
 
 @db.retry

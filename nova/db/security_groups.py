@@ -7,11 +7,11 @@ and two first requests cannot make two of them.
 """
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, exists, func, or_, select
+from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -79,14 +79,17 @@ def ensure_default(project_id: str) -> str:
 
 
 @db.retry
-def _insert(view: GroupView) -> None:
+def _insert(view: GroupView, guard: Callable[[Session], None] | None = None) -> None:
     with db.writer() as session:
+        if guard is not None:
+            guard(session)
         session.add(view.group)
         session.flush()
         session.add_all(view.rules)
 
 
-def create(project_id: str, name: str, description: str = "") -> GroupView:
+def create(project_id: str, name: str, description: str = "",
+           guard: Callable[[Session], None] | None = None) -> GroupView:
     """Make a group that lets everything out and nothing in; AlreadyExists for ``default``."""
     if name.lower() == DEFAULT:
         raise exception.AlreadyExists(kind="Security group", name=name)
@@ -95,7 +98,7 @@ def create(project_id: str, name: str, description: str = "") -> GroupView:
         SecurityGroupRule(id=new_id(), group_id=group.id, project_id=project_id,
                           direction="egress", ethertype=ethertype, description="")
         for ethertype in ("IPv4", "IPv6")))
-    _insert(view)
+    _insert(view, guard)
     return view
 
 
@@ -192,16 +195,17 @@ _RULE_KEYS = ("direction", "ethertype", "protocol", "port_min", "port_max", "rem
 
 @db.retry
 def add_rules(group_id: str, values: Sequence[dict[str, Any]],
-              limit: int = -1) -> list[SecurityGroupRule]:
+              guard: Callable[[Session], None] | None = None) -> list[SecurityGroupRule]:
     """Add rules to a group, all or none.
 
-    AlreadyExists for one the group has, SecurityGroupNotFound for a group that is gone, OverQuota
-    when the project would have more than ``limit`` (-1: no limit) rules.
+    AlreadyExists for one the group has, SecurityGroupNotFound for a group that is gone.
     """
     rows = [SecurityGroupRule(id=new_id(), group_id=group_id, **value) for value in values]
     try:
         with db.writer() as session:
-            # Written first of all: adding to one group is one at a time on every database.
+            if guard is not None:
+                guard(session)
+            # Its row is locked: adding to one group is one at a time on every database.
             group = session.get(SecurityGroup, group_id, with_for_update=True)
             if group is None:
                 raise exception.SecurityGroupNotFound(group_id=group_id)
@@ -209,8 +213,6 @@ def add_rules(group_id: str, values: Sequence[dict[str, Any]],
             session.flush()
             _refuse_duplicates(session, group_id, rows)
             session.add_all(rows)
-            session.flush()
-            _check_quota(session, group.project_id, len(rows), limit)
     except IntegrityError as error:
         raise exception.SecurityGroupNotFound(
             group_id=next((row.remote_group_id for row in rows if row.remote_group_id),
@@ -229,16 +231,6 @@ def _refuse_duplicates(session: Session, group_id: str,
             raise exception.AlreadyExists(
                 f"Security group rule already exists. Rule id is {there[key]}.")
         there[key] = row.id
-
-
-def _check_quota(session: Session, project_id: str, requested: int, limit: int) -> None:
-    if limit < 0:
-        return
-    total = session.scalar(select(func.count()).where(
-        SecurityGroupRule.project_id == project_id)) or 0
-    if total > limit:
-        raise exception.OverQuota(resource="security_group_rule", requested=requested,
-                                  used=total - requested, limit=limit)
 
 
 @db.retry
@@ -328,12 +320,3 @@ def find_rules(project_id: str | None = None, ids: Sequence[str] | None = None,
         query = query.where(SecurityGroupRule.id.in_(ids))
     with db.reader() as session:
         return list(session.scalars(query))
-
-
-@db.retry
-def count(project_id: str) -> int:
-    """Return how many groups a project has, the default one always among them."""
-    with db.reader() as session:
-        stored = session.scalar(select(func.count()).where(
-            SecurityGroup.project_id == project_id, SecurityGroup.default_of.is_(None)))
-    return (stored or 0) + 1

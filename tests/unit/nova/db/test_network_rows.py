@@ -7,8 +7,8 @@ import threading
 import pytest
 from sqlalchemy import select, update
 
-from nova import exception
-from nova.db import floating_ips, networks, ports, security_groups
+from nova import exception, quota
+from nova.db import floating_ips, networks, ports, quotas, security_groups
 from nova.db import session as db
 from nova.db.models import Base, FixedIp, SecurityGroup, utcnow
 
@@ -269,8 +269,10 @@ def test_rule_is_kept_once():
 def test_security_q1_rules_have_a_quota_that_parallel_calls_keep():
     """Q1: no more rules than the limit, counted exactly under parallel calls."""
     group = security_groups.create(A, "web").group      # two egress rules come with it
+    quotas.set_limits(A, {"security_group_rules": 8})
+    guard = quota.guard(A, {"security_group_rules": 1})
     results = in_parallel(12, lambda n: security_groups.add_rules(
-        group.id, [rule(protocol="tcp", port_min=n, port_max=n)], limit=8))
+        group.id, [rule(protocol="tcp", port_min=n, port_max=n)], guard))
     assert sum(isinstance(one, exception.OverQuota) for one in results) == 6
     assert len(security_groups.find_rules(A)) == 8
 
