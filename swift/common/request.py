@@ -12,8 +12,8 @@ from http.client import responses as _reasons
 from urllib.parse import parse_qsl, quote
 
 REASONS = dict(_reasons)
-REASONS.update({413: 'Request Entity Too Large', 416: 'Requested Range Not Satisfiable', 'Rate Limited',
-                499: 'Client Disconnect', 507: 'Insufficient Storage'})
+REASONS.update({413: 'Request Entity Too Large', 416: 'Requested Range Not Satisfiable',
+                498: 'Rate Limited', 499: 'Client Disconnect', 507: 'Insufficient Storage'})
 STATUS_LINES = {code: f'{code} {reason}' for code, reason in REASONS.items()}
 _SENTENCES = {
     400: 'The server could not comply with the request since it is either malformed or otherwise '
