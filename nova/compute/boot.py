@@ -11,6 +11,9 @@ from nova.db import flavors, keypairs, services
 from nova.db.models import Flavor
 from nova.image.model import Image
 
+FORCED_HOST = "compute:servers:create:forced_host"
+policy.register(FORCED_HOST, policy.ADMIN, "Create a server on a host named in the zone")
+
 MAX_USER_DATA = 65535
 _GIB = 1024 ** 3
 
@@ -118,7 +121,7 @@ def _zone(context: RequestContext, wanted: str | None) -> tuple[str | None, str 
     host = host.partition(":")[0]
     rows = services.get_all(topic="compute")
     if host:
-        policy.authorize(context, "servers:create:forced_host")
+        policy.authorize(context, FORCED_HOST)
         if host not in {row.host for row in rows}:
             raise exception.BadRequest(f"availability_zone: there is no compute host {host!r}.")
     if zone and zone not in {row.availability_zone for row in rows}:

@@ -96,9 +96,17 @@ class Request(webob.Request):
         return values[-1] if values else default
 
     @property
+    def root(self) -> str:
+        """The URL of the service; made once a request, a list has hundreds of links."""
+        found = self.environ.get("nova.root")
+        if found is None:
+            found = self.environ["nova.root"] = self.application_url
+        return found
+
+    @property
     def base(self) -> str:
         """The URL of the API version the client used, to build links on."""
-        return self.application_url + self.environ.get("nova.prefix", "")
+        return self.root + self.environ.get("nova.prefix", "")
 
 
 def _parse_query(raw: str) -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from oslo_config import cfg
 
+from nova.api.openstack.compute import policies  # noqa: F401  (defines the rules)
 from nova.api.openstack.compute.extensions import Extensions
 from nova.api.openstack.compute.flavors import Flavors
 from nova.api.openstack.compute.images import Images

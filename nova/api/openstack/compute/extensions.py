@@ -54,11 +54,11 @@ def _view(alias: str) -> dict[str, Any]:
 class Extensions(Resource):
     """``/extensions``"""
 
-    @route("GET", "/extensions", policy="extensions:list")
+    @route("GET", "/extensions", policy="compute:extensions:list")
     def index(self, req: Request) -> dict[str, Any]:
         return {"extensions": [_view(alias) for alias in sorted(_KNOWN)]}
 
-    @route("GET", "/extensions/{alias}", policy="extensions:list")
+    @route("GET", "/extensions/{alias}", policy="compute:extensions:list")
     def show(self, req: Request, alias: str) -> dict[str, Any]:
         if alias not in _KNOWN:
             raise exception.NotFound(f"There is no extension {alias[:64]!r}.")

@@ -66,11 +66,11 @@ def detailed(req: Request, flavor: Flavor) -> dict[str, Any]:
 class Flavors(Resource):
     """``/flavors``"""
 
-    @route("GET", "/flavors", policy="flavors:list")
+    @route("GET", "/flavors", policy="compute:flavors:list")
     def index(self, req: Request) -> dict[str, Any]:
         return self._list(req, "/flavors", basic)
 
-    @route("GET", "/flavors/detail", policy="flavors:list")
+    @route("GET", "/flavors/detail", policy="compute:flavors:list")
     def detail(self, req: Request) -> dict[str, Any]:
         return self._list(req, "/flavors/detail", detailed)
 
@@ -102,11 +102,11 @@ class Flavors(Resource):
             raise exception.BadRequest(f"is_public: {raw[:32]!r} is neither true, false nor none.")
         return {"is_public": as_bool(raw)}
 
-    @route("GET", "/flavors/{flavor_id}", policy="flavors:show")
+    @route("GET", "/flavors/{flavor_id}", policy="compute:flavors:show")
     def show(self, req: Request, flavor_id: str) -> dict[str, Any]:
         return {"flavor": detailed(req, flavors.get(flavor_id, scope_of(req.context)))}
 
-    @route("POST", "/flavors", body=CREATE, policy="flavors:create")
+    @route("POST", "/flavors", body=CREATE, policy="compute:flavors:create")
     def create(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
         wanted = body["flavor"]
         given = wanted.get("id")
@@ -123,24 +123,25 @@ class Flavors(Resource):
             flavors.add_access(flavor.flavorid, req.context.project_id)
         return {"flavor": detailed(req, flavor)}
 
-    @route("DELETE", "/flavors/{flavor_id}", status=202, policy="flavors:delete")
+    @route("DELETE", "/flavors/{flavor_id}", status=202, policy="compute:flavors:delete")
     def delete(self, req: Request, flavor_id: str) -> None:
         flavors.delete_one(flavor_id)
 
     # ------------------------------------------------------------ extra specs
 
-    @route("GET", "/flavors/{flavor_id}/os-extra_specs", policy="flavors:extra_specs:show")
+    @route("GET", "/flavors/{flavor_id}/os-extra_specs", policy="compute:flavors:extra_specs:show")
     def specs(self, req: Request, flavor_id: str) -> dict[str, Any]:
         return {"extra_specs": flavors.get(flavor_id, scope_of(req.context)).extra_specs}
 
     @route("POST", "/flavors/{flavor_id}/os-extra_specs", body=CREATE_SPECS,
-           policy="flavors:extra_specs:change")
+           policy="compute:flavors:extra_specs:change")
     def add_specs(self, req: Request, flavor_id: str, body: dict[str, Any]) -> dict[str, Any]:
         wanted = {key: str(value) for key, value in body["extra_specs"].items()}
         flavors.change_extra_specs(flavor_id, wanted)
         return {"extra_specs": wanted}
 
-    @route("GET", "/flavors/{flavor_id}/os-extra_specs/{key}", policy="flavors:extra_specs:show")
+    @route("GET", "/flavors/{flavor_id}/os-extra_specs/{key}",
+           policy="compute:flavors:extra_specs:show")
     def spec(self, req: Request, flavor_id: str, key: str) -> dict[str, Any]:
         specs = flavors.get(flavor_id, scope_of(req.context)).extra_specs
         if key not in specs:
@@ -148,7 +149,7 @@ class Flavors(Resource):
         return {key: specs[key]}
 
     @route("PUT", "/flavors/{flavor_id}/os-extra_specs/{key}", body=UPDATE_SPEC,
-           policy="flavors:extra_specs:change")
+           policy="compute:flavors:extra_specs:change")
     def set_spec(self, req: Request, flavor_id: str, key: str,
                  body: dict[str, Any]) -> dict[str, Any]:
         if key not in body:
@@ -157,13 +158,13 @@ class Flavors(Resource):
         return {key: str(body[key])}
 
     @route("DELETE", "/flavors/{flavor_id}/os-extra_specs/{key}",
-           policy="flavors:extra_specs:change")
+           policy="compute:flavors:extra_specs:change")
     def delete_spec(self, req: Request, flavor_id: str, key: str) -> None:
         flavors.change_extra_specs(flavor_id, remove=key)
 
     # ------------------------------------------------------------ access
 
-    @route("GET", "/flavors/{flavor_id}/os-flavor-access", policy="flavors:access:list")
+    @route("GET", "/flavors/{flavor_id}/os-flavor-access", policy="compute:flavors:access:list")
     def access(self, req: Request, flavor_id: str) -> dict[str, Any]:
         if flavors.get(flavor_id, scope_of(req.context)).is_public:
             raise exception.NotFound(f"Access list not available for public flavor {flavor_id}.")
@@ -174,7 +175,7 @@ class Flavors(Resource):
         return {"flavor_access": [{"flavor_id": flavor_id, "tenant_id": project_id}
                                   for project_id in flavors.access_of(flavor_id)]}
 
-    @route("POST", "/flavors/{flavor_id}/action", policy="flavors:access:change",
+    @route("POST", "/flavors/{flavor_id}/action", policy="compute:flavors:access:change",
            body=Schema({"type": "object", "minProperties": 1, "maxProperties": 1,
                         "additionalProperties": False,
                         "properties": {"addTenantAccess": _ACCESS,

@@ -27,7 +27,7 @@ def basic(req: Request, image: Image) -> dict[str, Any]:
     return {"id": image.id, "name": image.name, "links": [
         *both(req, f"images/{image.id}"),
         {"rel": "alternate", "type": "application/vnd.openstack.image",
-         "href": f"{req.application_url}/images/{image.id}"}]}
+         "href": f"{req.root}/images/{image.id}"}]}
 
 
 def detailed(req: Request, image: Image) -> dict[str, Any]:
@@ -52,11 +52,11 @@ class Images(Resource):
     def __init__(self, images: Any) -> None:
         self._images = images
 
-    @route("GET", "/images", policy="images:list")
+    @route("GET", "/images", policy="compute:images:list")
     def index(self, req: Request) -> dict[str, Any]:
         return self._list(req, "/images", basic)
 
-    @route("GET", "/images/detail", policy="images:list")
+    @route("GET", "/images/detail", policy="compute:images:list")
     def detail(self, req: Request) -> dict[str, Any]:
         return self._list(req, "/images/detail", detailed)
 
@@ -71,25 +71,26 @@ class Images(Resource):
             body["images_links"] = [paging.next_link(req, path, found[-1].id)]
         return body
 
-    @route("GET", "/images/{image_id}", policy="images:show")
+    @route("GET", "/images/{image_id}", policy="compute:images:show")
     def show(self, req: Request, image_id: str) -> dict[str, Any]:
         return {"image": detailed(req, self._images.get(req.context, image_id))}
 
-    @route("DELETE", "/images/{image_id}", status=204, policy="images:delete")
+    @route("DELETE", "/images/{image_id}", status=204, policy="compute:images:delete")
     def delete(self, req: Request, image_id: str) -> None:
         self._images.delete(req.context, image_id)
 
     # ------------------------------------------------------------ metadata
 
-    @route("GET", "/images/{image_id}/metadata", policy="images:show")
+    @route("GET", "/images/{image_id}/metadata", policy="compute:images:show")
     def metadata(self, req: Request, image_id: str) -> dict[str, Any]:
         return {"metadata": metadata_of(self._images.get(req.context, image_id))}
 
-    @route("POST", "/images/{image_id}/metadata", body=METADATA_BODY, policy="images:change")
+    @route("POST", "/images/{image_id}/metadata", body=METADATA_BODY,
+           policy="compute:images:change")
     def add_metadata(self, req: Request, image_id: str, body: dict[str, Any]) -> dict[str, Any]:
         return {"metadata": self._set(req, image_id, body["metadata"], ())}
 
-    @route("PUT", "/images/{image_id}/metadata", body=METADATA_BODY, policy="images:change")
+    @route("PUT", "/images/{image_id}/metadata", body=METADATA_BODY, policy="compute:images:change")
     def replace_metadata(self, req: Request, image_id: str,
                          body: dict[str, Any]) -> dict[str, Any]:
         old = metadata_of(self._images.get(req.context, image_id))
@@ -101,14 +102,15 @@ class Images(Resource):
         return metadata_of(
             self._images.set_properties(req.context, image_id, values, remove))
 
-    @route("GET", "/images/{image_id}/metadata/{key}", policy="images:show")
+    @route("GET", "/images/{image_id}/metadata/{key}", policy="compute:images:show")
     def meta(self, req: Request, image_id: str, key: str) -> dict[str, Any]:
         found = metadata_of(self._images.get(req.context, image_id))
         if key not in found:
             raise exception.NotFound(f"Metadata item {key[:255]!r} was not found.")
         return {"meta": {key: found[key]}}
 
-    @route("PUT", "/images/{image_id}/metadata/{key}", body=META_ITEM, policy="images:change")
+    @route("PUT", "/images/{image_id}/metadata/{key}", body=META_ITEM,
+           policy="compute:images:change")
     def set_meta(self, req: Request, image_id: str, key: str,
                  body: dict[str, Any]) -> dict[str, Any]:
         if key not in body["meta"]:
@@ -116,7 +118,8 @@ class Images(Resource):
         self._set(req, image_id, body["meta"], ())
         return {"meta": body["meta"]}
 
-    @route("DELETE", "/images/{image_id}/metadata/{key}", status=204, policy="images:change")
+    @route("DELETE", "/images/{image_id}/metadata/{key}", status=204,
+           policy="compute:images:change")
     def delete_meta(self, req: Request, image_id: str, key: str) -> None:
         if key not in metadata_of(self._images.get(req.context, image_id)):
             raise exception.NotFound(f"Metadata item {key[:255]!r} was not found.")

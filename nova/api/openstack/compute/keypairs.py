@@ -9,6 +9,7 @@ from typing import Any
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from sqlalchemy.orm import Session
 
 from nova import exception, quota
 from nova.api.openstack import paging
@@ -54,13 +55,13 @@ def _basic(key: KeyPair) -> dict[str, Any]:
 class KeyPairs(Resource):
     """``/os-keypairs``"""
 
-    @route("GET", "/os-keypairs", policy="keypairs:list")
+    @route("GET", "/os-keypairs", policy="compute:keypairs:list")
     def index(self, req: Request) -> dict[str, Any]:
         limit = paging.limit_of(req)
         found = keypairs.get_all(req.context.user_id, marker=paging.marker_of(req), limit=limit)
         return {"keypairs": [{"keypair": _basic(key)} for key in found]}
 
-    @route("GET", "/os-keypairs/{name}", policy="keypairs:show")
+    @route("GET", "/os-keypairs/{name}", policy="compute:keypairs:show")
     def show(self, req: Request, name: str) -> dict[str, Any]:
         key = keypairs.get(req.context.user_id, name)
         return {"keypair": {
@@ -68,7 +69,7 @@ class KeyPairs(Resource):
             "created_at": micros(key.created_at), "updated_at": micros(key.updated_at),
             "deleted_at": None}}
 
-    @route("POST", "/os-keypairs", body=CREATE, policy="keypairs:create")
+    @route("POST", "/os-keypairs", body=CREATE, policy="compute:keypairs:create")
     def create(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
         wanted = body["keypair"]
         private, public = (None, wanted["public_key"].strip()) if "public_key" in wanted \
@@ -76,15 +77,16 @@ class KeyPairs(Resource):
         fingerprint = fingerprint_of(public)
         user_id = req.context.user_id
         limit = quota.limits(req.context.project_id)["key_pairs"]
-        key = keypairs.create(
-            user_id, wanted["name"], fingerprint, public,
-            guard=lambda session: quota.check_count(
-                "key_pairs", keypairs.count(session, user_id) + 1, limit))
+
+        def guard(session: Session) -> None:
+            quota.lock_project(session, req.context.project_id)
+            quota.check_count("key_pairs", keypairs.count(session, user_id) + 1, limit)
+        key = keypairs.create(user_id, wanted["name"], fingerprint, public, guard=guard)
         answer = {**_basic(key), "user_id": user_id}
         if private is not None:
             answer["private_key"] = private
         return {"keypair": answer}
 
-    @route("DELETE", "/os-keypairs/{name}", status=202, policy="keypairs:delete")
+    @route("DELETE", "/os-keypairs/{name}", status=202, policy="compute:keypairs:delete")
     def delete(self, req: Request, name: str) -> None:
         keypairs.remove(req.context.user_id, name)

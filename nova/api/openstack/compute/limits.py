@@ -46,7 +46,7 @@ def usage_of(project_id: str) -> dict[str, int]:
 class Limits(Resource):
     """``/limits``"""
 
-    @route("GET", "/limits", policy="limits:show")
+    @route("GET", "/limits", policy="compute:limits:show")
     def show(self, req: Request) -> dict[str, Any]:
         project_id = req.context.project_id
         wanted = req.last("tenant_id")
@@ -74,14 +74,14 @@ class QuotaSets(Resource):
         if project_id != req.context.project_id and not req.context.is_admin:
             raise exception.Forbidden()
 
-    @route("GET", "/os-quota-sets/{project_id}", policy="quota_sets:show")
+    @route("GET", "/os-quota-sets/{project_id}", policy="compute:quota_sets:show")
     def show(self, req: Request, project_id: str) -> dict[str, Any]:
         self._mine_or_admins(req, project_id)
         limits = limits_of(project_id)
         return {"quota_set": {"id": project_id, **{name: limits.get(name, -1)
                                                    for name in RESOURCES}}}
 
-    @route("GET", "/os-quota-sets/{project_id}/detail", policy="quota_sets:show")
+    @route("GET", "/os-quota-sets/{project_id}/detail", policy="compute:quota_sets:show")
     def detail(self, req: Request, project_id: str) -> dict[str, Any]:
         self._mine_or_admins(req, project_id)
         limits = limits_of(project_id)
@@ -90,13 +90,13 @@ class QuotaSets(Resource):
             name: {"limit": limits.get(name, -1), "in_use": used.get(name, 0), "reserved": 0}
             for name in RESOURCES}}}
 
-    @route("GET", "/os-quota-sets/{project_id}/defaults", policy="quota_sets:defaults")
+    @route("GET", "/os-quota-sets/{project_id}/defaults", policy="compute:quota_sets:defaults")
     def defaults(self, req: Request, project_id: str) -> dict[str, Any]:
         limits = {**_CONSTANT, **quota.defaults()}
         return {"quota_set": {"id": project_id, **{name: limits.get(name, -1)
                                                    for name in RESOURCES}}}
 
-    @route("PUT", "/os-quota-sets/{project_id}", body=UPDATE, policy="quota_sets:update")
+    @route("PUT", "/os-quota-sets/{project_id}", body=UPDATE, policy="compute:quota_sets:update")
     def update(self, req: Request, project_id: str, body: dict[str, Any]) -> dict[str, Any]:
         wanted = dict(body["quota_set"])
         force = as_bool(wanted.pop("force", False))
@@ -117,7 +117,7 @@ class QuotaSets(Resource):
         now = limits_of(project_id)
         return {"quota_set": {name: now.get(name, -1) for name in RESOURCES}}
 
-    @route("DELETE", "/os-quota-sets/{project_id}", status=202, policy="quota_sets:delete")
+    @route("DELETE", "/os-quota-sets/{project_id}", status=202, policy="compute:quota_sets:delete")
     def delete(self, req: Request, project_id: str) -> None:
         quotas.forget_limits(project_id)
 
@@ -125,7 +125,7 @@ class QuotaSets(Resource):
 class SimpleTenantUsage(Resource):
     """``/os-simple-tenant-usage``: hours of what runs now; what was deleted is not counted."""
 
-    @route("GET", "/os-simple-tenant-usage", policy="usage:list")
+    @route("GET", "/os-simple-tenant-usage", policy="compute:usage:list")
     def index(self, req: Request) -> dict[str, Any]:
         detailed = req.last("detailed") == "1"
         by_project: dict[str, list[Any]] = {}
@@ -135,7 +135,7 @@ class SimpleTenantUsage(Resource):
         return {"tenant_usages": [_usage(project_id, rows, start, stop, detailed)
                                   for project_id, rows in sorted(by_project.items())]}
 
-    @route("GET", "/os-simple-tenant-usage/{project_id}", policy="usage:show")
+    @route("GET", "/os-simple-tenant-usage/{project_id}", policy="compute:usage:show")
     def show(self, req: Request, project_id: str) -> dict[str, Any]:
         if project_id != req.context.project_id and not req.context.is_admin:
             raise exception.Forbidden()

@@ -11,12 +11,12 @@ from nova.api.openstack.wsgi import Request
 def both(req: Request, path: str) -> list[dict[str, str]]:
     """Return the self and bookmark links of ``path`` ("servers/ID")."""
     return [{"rel": "self", "href": f"{req.base}/{path}"},
-            {"rel": "bookmark", "href": f"{req.application_url}/{path}"}]
+            {"rel": "bookmark", "href": f"{req.root}/{path}"}]
 
 
 def bookmark(req: Request, path: str) -> list[dict[str, str]]:
     """Return the bookmark link alone."""
-    return [{"rel": "bookmark", "href": f"{req.application_url}/{path}"}]
+    return [{"rel": "bookmark", "href": f"{req.root}/{path}"}]
 
 
 def seconds(moment: datetime.datetime | None) -> str | None:

@@ -28,19 +28,19 @@ def _full(network: Network) -> dict[str, Any]:
 class Networks(Resource):
     """``/os-networks`` and ``/os-tenant-networks``"""
 
-    @route("GET", "/os-networks", policy="networks:list")
+    @route("GET", "/os-networks", policy="compute:networks:list")
     def index(self, req: Request) -> dict[str, Any]:
         return {"networks": [_full(row) for row in networks.find(scope_of(req.context))]}
 
-    @route("GET", "/os-networks/{network_id}", policy="networks:show")
+    @route("GET", "/os-networks/{network_id}", policy="compute:networks:show")
     def show(self, req: Request, network_id: str) -> dict[str, Any]:
         return {"network": _full(networks.get(network_id, scope_of(req.context)))}
 
-    @route("GET", "/os-tenant-networks", policy="networks:list")
+    @route("GET", "/os-tenant-networks", policy="compute:networks:list")
     def tenant_index(self, req: Request) -> dict[str, Any]:
         return {"networks": [self._short(row) for row in networks.find(req.context.project_id)]}
 
-    @route("GET", "/os-tenant-networks/{network_id}", policy="networks:show")
+    @route("GET", "/os-tenant-networks/{network_id}", policy="compute:networks:show")
     def tenant_show(self, req: Request, network_id: str) -> dict[str, Any]:
         return {"network": self._short(networks.get(network_id, scope_of(req.context)))}
 
@@ -69,12 +69,12 @@ def group_view(view: GroupView) -> dict[str, Any]:
 class SecurityGroups(Resource):
     """``/os-security-groups``"""
 
-    @route("GET", "/os-security-groups", policy="security_groups:list")
+    @route("GET", "/os-security-groups", policy="compute:security_groups:list")
     def index(self, req: Request) -> dict[str, Any]:
         return {"security_groups": [group_view(view) for view in
                                     security_groups.find(req.context.project_id)]}
 
-    @route("GET", "/os-security-groups/{group_id}", policy="security_groups:show")
+    @route("GET", "/os-security-groups/{group_id}", policy="compute:security_groups:show")
     def show(self, req: Request, group_id: str) -> dict[str, Any]:
         return {"security_group": group_view(
             security_groups.get(group_id, req.context.project_id))}
@@ -101,16 +101,16 @@ class FloatingIps(Resource):
                           "pool": pools.get(row.network_id)})
         return found
 
-    @route("GET", "/os-floating-ips", policy="floating_ips:list")
+    @route("GET", "/os-floating-ips", policy="compute:floating_ips:list")
     def index(self, req: Request) -> dict[str, Any]:
         return {"floating_ips": self._views(floating_ips.find(req.context.project_id))}
 
-    @route("GET", "/os-floating-ips/{floating_id}", policy="floating_ips:show")
+    @route("GET", "/os-floating-ips/{floating_id}", policy="compute:floating_ips:show")
     def show(self, req: Request, floating_id: str) -> dict[str, Any]:
         row = floating_ips.get(floating_id, req.context.project_id)
         return {"floating_ip": self._views([row])[0]}
 
-    @route("POST", "/os-floating-ips", body=ALLOCATE, policy="floating_ips:create")
+    @route("POST", "/os-floating-ips", body=ALLOCATE, policy="compute:floating_ips:create")
     def create(self, req: Request, body: dict[str, Any] | None) -> dict[str, Any]:
         wanted = (body or {}).get("pool")
         pools = [row for row in networks.find(req.context.project_id, external=True)
@@ -118,17 +118,17 @@ class FloatingIps(Resource):
         if not pools:
             raise exception.NotFound(f"There is no floating IP pool {wanted or 'at all'}.")
         project_id = req.context.project_id
-        quota.check_count("floating_ips", floating_ips.count(project_id) + 1,
-                          quota.limits(project_id)["floating_ips"])
-        row = floating_ips.allocate(pools[0].id, project_id)
+        row = floating_ips.allocate(pools[0].id, project_id,
+                                    guard=quota.guard(project_id, {"floating_ips": 1}))
         return {"floating_ip": self._views([row])[0]}
 
-    @route("DELETE", "/os-floating-ips/{floating_id}", status=202, policy="floating_ips:delete")
+    @route("DELETE", "/os-floating-ips/{floating_id}", status=202,
+           policy="compute:floating_ips:delete")
     def delete(self, req: Request, floating_id: str) -> None:
         row = floating_ips.get(floating_id, req.context.project_id)
         self._network.release_floating(req.context, row)
 
-    @route("GET", "/os-floating-ip-pools", policy="floating_ips:list")
+    @route("GET", "/os-floating-ip-pools", policy="compute:floating_ips:list")
     def pools(self, req: Request) -> dict[str, Any]:
         return {"floating_ip_pools": [
             {"name": row.name} for row in networks.find(req.context.project_id, external=True)]}

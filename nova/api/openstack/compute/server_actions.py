@@ -26,28 +26,28 @@ class ServerActions(Resource):
     def __init__(self, compute: API) -> None:
         self._compute = compute
 
-    @action(PATH, "reboot", body=schema.REBOOT, policy="servers:reboot")
+    @action(PATH, "reboot", body=schema.REBOOT, policy="compute:servers:reboot")
     def reboot(self, req: Request, server_id: str, body: dict[str, Any]) -> None:
         self._compute.reboot(req.context, server_id, hard=body["type"].upper() == "HARD")
 
-    @action(PATH, "os-start", policy="servers:start")
+    @action(PATH, "os-start", policy="compute:servers:start")
     def start(self, req: Request, server_id: str) -> None:
         self._compute.start(req.context, server_id)
 
-    @action(PATH, "os-stop", policy="servers:stop")
+    @action(PATH, "os-stop", policy="compute:servers:stop")
     def stop(self, req: Request, server_id: str) -> None:
         self._compute.stop(req.context, server_id)
 
-    @action(PATH, "lock", policy="servers:lock")
+    @action(PATH, "lock", policy="compute:servers:lock")
     def lock(self, req: Request, server_id: str) -> None:
         self._compute.set_locked(req.context, server_id, True)
 
-    @action(PATH, "unlock", policy="servers:unlock")
+    @action(PATH, "unlock", policy="compute:servers:unlock")
     def unlock(self, req: Request, server_id: str) -> None:
         self._compute.set_locked(req.context, server_id, False)
 
     @action(PATH, "os-getConsoleOutput", status=200, body=schema.CONSOLE,
-            policy="servers:console_output")
+            policy="compute:servers:console_output")
     def console_output(self, req: Request, server_id: str,
                        body: dict[str, Any]) -> dict[str, Any]:
         length = body.get("length")
@@ -56,15 +56,16 @@ class ServerActions(Resource):
 
     # ------------------------------------------------------------ the network's, by old names
 
-    @action(PATH, "addSecurityGroup", body=schema.GROUP, policy="servers:security_groups")
+    @action(PATH, "addSecurityGroup", body=schema.GROUP, policy="compute:servers:security_groups")
     def add_group(self, req: Request, server_id: str, body: dict[str, Any]) -> None:
         self._compute.add_security_group(req.context, server_id, body["name"].strip())
 
-    @action(PATH, "removeSecurityGroup", body=schema.GROUP, policy="servers:security_groups")
+    @action(PATH, "removeSecurityGroup", body=schema.GROUP,
+            policy="compute:servers:security_groups")
     def remove_group(self, req: Request, server_id: str, body: dict[str, Any]) -> None:
         self._compute.remove_security_group(req.context, server_id, body["name"].strip())
 
-    @action(PATH, "addFloatingIp", body=schema.FLOATING_IP, policy="servers:floating_ips")
+    @action(PATH, "addFloatingIp", body=schema.FLOATING_IP, policy="compute:servers:floating_ips")
     def add_floating(self, req: Request, server_id: str, body: dict[str, Any]) -> None:
         server = self._compute.get(req.context, server_id)
         if server.host is None:
@@ -73,7 +74,7 @@ class ServerActions(Resource):
             req.context, body["address"], server.id, body.get("fixed_address"))
 
     @action(PATH, "removeFloatingIp", body=schema.FLOATING_IP_GONE,
-            policy="servers:floating_ips")
+            policy="compute:servers:floating_ips")
     def remove_floating(self, req: Request, server_id: str, body: dict[str, Any]) -> None:
         server = self._compute.get(req.context, server_id)
         self._compute.network.disassociate_floating_ip(req.context, body["address"], server.id)

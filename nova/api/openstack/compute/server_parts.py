@@ -26,11 +26,11 @@ class ServerAddresses(Resource):
         return {network: [{"addr": one["addr"], "version": one["version"]} for one in those]
                 for network, those in found.get(server.id, {}).items()}
 
-    @route("GET", "/servers/{server_id}/ips", policy="servers:ips")
+    @route("GET", "/servers/{server_id}/ips", policy="compute:servers:ips")
     def index(self, req: Request, server_id: str) -> dict[str, Any]:
         return {"addresses": self._addresses(req, server_id)}
 
-    @route("GET", "/servers/{server_id}/ips/{network}", policy="servers:ips")
+    @route("GET", "/servers/{server_id}/ips/{network}", policy="compute:servers:ips")
     def show(self, req: Request, server_id: str, network: str) -> dict[str, Any]:
         found = self._addresses(req, server_id)
         if network not in found:
@@ -48,13 +48,14 @@ class InstanceActions(Resource):
                 "project_id": row.project_id, "start_time": micros(row.started_at),
                 "message": "Error" if row.message else None}
 
-    @route("GET", "/servers/{server_id}/os-instance-actions", policy="instance_actions:list")
+    @route("GET", "/servers/{server_id}/os-instance-actions",
+           policy="compute:instance_actions:list")
     def index(self, req: Request, server_id: str) -> dict[str, Any]:
         return {"instanceActions": [self._view(row)
                                     for row in actions_of(req.context, server_id)]}
 
     @route("GET", "/servers/{server_id}/os-instance-actions/{request_id}",
-           policy="instance_actions:show")
+           policy="compute:instance_actions:show")
     def show(self, req: Request, server_id: str, request_id: str) -> dict[str, Any]:
         for row in actions_of(req.context, server_id):
             if row.request_id == request_id:
@@ -91,11 +92,11 @@ class Interfaces(Resource):
                 else view.network.subnet_id} for fixed in view.addresses],
         } for view in self._compute.network.ports_of_instance(req.context, server.id)]
 
-    @route("GET", "/servers/{server_id}/os-interface", policy="interfaces:list")
+    @route("GET", "/servers/{server_id}/os-interface", policy="compute:interfaces:list")
     def index(self, req: Request, server_id: str) -> dict[str, Any]:
         return {"interfaceAttachments": self._interfaces(req, server_id)}
 
-    @route("GET", "/servers/{server_id}/os-interface/{port_id}", policy="interfaces:show")
+    @route("GET", "/servers/{server_id}/os-interface/{port_id}", policy="compute:interfaces:show")
     def show(self, req: Request, server_id: str, port_id: str) -> dict[str, Any]:
         for interface in self._interfaces(req, server_id):
             if interface["port_id"] == port_id:
@@ -103,12 +104,13 @@ class Interfaces(Resource):
         raise exception.PortNotFound(port_id=port_id[:64])
 
     @route("POST", "/servers/{server_id}/os-interface", body=_ANY_BODY,
-           policy="interfaces:change")
+           policy="compute:interfaces:change")
     def create(self, req: Request, server_id: str, body: dict[str, Any]) -> None:
         self._compute.get(req.context, server_id)
         raise exception.NotSupported(what="Attaching interfaces to a server")
 
-    @route("DELETE", "/servers/{server_id}/os-interface/{port_id}", policy="interfaces:change")
+    @route("DELETE", "/servers/{server_id}/os-interface/{port_id}",
+           policy="compute:interfaces:change")
     def delete(self, req: Request, server_id: str, port_id: str) -> None:
         self._compute.get(req.context, server_id)
         raise exception.NotSupported(what="Detaching interfaces from a server")
@@ -120,7 +122,8 @@ class ServerGroupsOf(Resource):
     def __init__(self, compute: API) -> None:
         self._compute = compute
 
-    @route("GET", "/servers/{server_id}/os-security-groups", policy="servers:security_groups")
+    @route("GET", "/servers/{server_id}/os-security-groups",
+           policy="compute:servers:security_groups")
     def index(self, req: Request, server_id: str) -> dict[str, Any]:
         server = self._compute.get(req.context, server_id)
         return {"security_groups": [
@@ -134,13 +137,13 @@ class VolumeAttachments(Resource):
     def __init__(self, compute: API) -> None:
         self._compute = compute
 
-    @route("GET", "/servers/{server_id}/os-volume_attachments", policy="servers:show")
+    @route("GET", "/servers/{server_id}/os-volume_attachments", policy="compute:servers:show")
     def index(self, req: Request, server_id: str) -> dict[str, Any]:
         self._compute.get(req.context, server_id)
         return {"volumeAttachments": []}
 
     @route("POST", "/servers/{server_id}/os-volume_attachments", body=_ANY_BODY,
-           policy="servers:update")
+           policy="compute:servers:update")
     def create(self, req: Request, server_id: str, body: dict[str, Any]) -> None:
         self._compute.get(req.context, server_id)
         raise exception.NotSupported(what="Attaching volumes")

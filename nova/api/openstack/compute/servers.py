@@ -41,12 +41,12 @@ class Servers(Resource):
 
     # ------------------------------------------------------------ lists
 
-    @route("GET", "/servers", policy="servers:list")
+    @route("GET", "/servers", policy="compute:servers:list")
     def index(self, req: Request) -> dict[str, Any]:
         rows, links = self._page(req, "/servers")
         return {"servers": [view.basic(req, row) for row in rows], **links}
 
-    @route("GET", "/servers/detail", policy="servers:list")
+    @route("GET", "/servers/detail", policy="compute:servers:list")
     def detail(self, req: Request) -> dict[str, Any]:
         rows, links = self._page(req, "/servers/detail")
         return {"servers": view.detailed(req, rows, self._compute.network), **links}
@@ -64,12 +64,12 @@ class Servers(Resource):
 
     # ------------------------------------------------------------ one
 
-    @route("GET", "/servers/{server_id}", policy="servers:show")
+    @route("GET", "/servers/{server_id}", policy="compute:servers:show")
     def show(self, req: Request, server_id: str) -> dict[str, Any]:
         row = self._compute.get(req.context, server_id)
         return {"server": view.detailed(req, [row], self._compute.network)[0]}
 
-    @route("PUT", "/servers/{server_id}", body=UPDATE, policy="servers:update")
+    @route("PUT", "/servers/{server_id}", body=UPDATE, policy="compute:servers:update")
     def update(self, req: Request, server_id: str, body: dict[str, Any]) -> dict[str, Any]:
         wanted = body["server"]
         columns: dict[str, Any] = {}
@@ -82,13 +82,13 @@ class Servers(Resource):
                                    disk_config=wanted.get("OS-DCF:diskConfig"))
         return {"server": view.detailed(req, [row], self._compute.network)[0]}
 
-    @route("DELETE", "/servers/{server_id}", status=204, policy="servers:delete")
+    @route("DELETE", "/servers/{server_id}", status=204, policy="compute:servers:delete")
     def delete(self, req: Request, server_id: str) -> None:
         self._compute.delete(req.context, server_id)
 
     # ------------------------------------------------------------ create
 
-    @route("POST", "/servers", status=202, body=CREATE, policy="servers:create")
+    @route("POST", "/servers", status=202, body=CREATE, policy="compute:servers:create")
     def create(self, req: Request, body: dict[str, Any]) -> Answer:
         server = body["server"]
         made = self._compute.create(req.context, boot_request(body))
@@ -113,7 +113,7 @@ class BootVolumes(Resource):
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
 
-    @route("POST", "/os-volumes_boot", status=202, body=CREATE, policy="servers:create")
+    @route("POST", "/os-volumes_boot", status=202, body=CREATE, policy="compute:servers:create")
     def create(self, req: Request, body: dict[str, Any]) -> Answer:
         return self._servers.create(req, body)
 

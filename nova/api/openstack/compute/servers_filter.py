@@ -93,7 +93,7 @@ class Filter:
                                                 "on", "off", "y", "n"):
             raise exception.BadRequest(f"all_tenants: {all_tenants[:32]!r} is not a boolean.")
         if all_tenants is not None and (all_tenants == "" or as_bool(all_tenants)):
-            policy.authorize(req.context, "servers:list:all_tenants")
+            policy.authorize(req.context, "compute:servers:list:all_tenants")
             if project_id is not None:
                 self.columns["project_id"] = project_id
             return

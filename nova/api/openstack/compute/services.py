@@ -38,7 +38,7 @@ class Services(Resource):
             raise exception.HostNotFound(host=body["host"])
         return found[0]
 
-    @route("GET", "/os-services", policy="services:list")
+    @route("GET", "/os-services", policy="compute:services:list")
     def index(self, req: Request) -> dict[str, Any]:
         rows = services.get_all(host=req.last("host"), binary=req.last("binary"))
         return {"services": [{
@@ -49,34 +49,34 @@ class Services(Resource):
             "updated_at": micros(row.last_seen_up), "disabled_reason": row.disabled_reason,
         } for row in rows]}
 
-    @route("PUT", "/os-services/enable", body=SWITCH, policy="services:update")
+    @route("PUT", "/os-services/enable", body=SWITCH, policy="compute:services:update")
     def enable(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
         services.change(self._find(body).id, disabled=False, disabled_reason=None)
         return {"service": {"host": body["host"], "binary": body["binary"],
                             "status": "enabled"}}
 
-    @route("PUT", "/os-services/disable", body=SWITCH, policy="services:update")
+    @route("PUT", "/os-services/disable", body=SWITCH, policy="compute:services:update")
     def disable(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
         services.change(self._find(body).id, disabled=True)
         return {"service": {"host": body["host"], "binary": body["binary"],
                             "status": "disabled"}}
 
     @route("PUT", "/os-services/disable-log-reason", body=SWITCH_WITH_REASON,
-           policy="services:update")
+           policy="compute:services:update")
     def disable_with_reason(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
         reason = body["disabled_reason"].strip()
         services.change(self._find(body).id, disabled=True, disabled_reason=reason)
         return {"service": {"host": body["host"], "binary": body["binary"],
                             "status": "disabled", "disabled_reason": reason}}
 
-    @route("PUT", "/os-services/force-down", body=FORCE_DOWN, policy="services:update")
+    @route("PUT", "/os-services/force-down", body=FORCE_DOWN, policy="compute:services:update")
     def force_down(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
         forced = as_bool(body["forced_down"])
         services.change(self._find(body).id, forced_down=forced)
         return {"service": {"host": body["host"], "binary": body["binary"],
                             "forced_down": forced}}
 
-    @route("DELETE", "/os-services/{service_id}", status=204, policy="services:delete")
+    @route("DELETE", "/os-services/{service_id}", status=204, policy="compute:services:delete")
     def delete(self, req: Request, service_id: str) -> None:
         row = services.get(service_id)
         if row.topic == "compute" and instances.ids_on_host(row.host):
@@ -123,13 +123,13 @@ class Hypervisors(Resource):
                         "disabled_reason": service.disabled_reason if service else None},
         }
 
-    @route("GET", "/os-hypervisors", policy="hypervisors:list")
+    @route("GET", "/os-hypervisors", policy="compute:hypervisors:list")
     def index(self, req: Request) -> dict[str, Any]:
         by_host = self._by_host()
         nodes = self._page(req)
         return {"hypervisors": [self._basic(node, by_host.get(node.host)) for node in nodes]}
 
-    @route("GET", "/os-hypervisors/detail", policy="hypervisors:list")
+    @route("GET", "/os-hypervisors/detail", policy="compute:hypervisors:list")
     def detail(self, req: Request) -> dict[str, Any]:
         by_host, used = self._by_host(), instances.usage_by_host()
         return {"hypervisors": [
@@ -146,7 +146,7 @@ class Hypervisors(Resource):
                 raise exception.NotFound(f"No hypervisor matching '{pattern[:64]}' was found.")
         return nodes[:paging.limit_of(req)]
 
-    @route("GET", "/os-hypervisors/statistics", policy="hypervisors:list")
+    @route("GET", "/os-hypervisors/statistics", policy="compute:hypervisors:list")
     def statistics(self, req: Request) -> dict[str, Any]:
         by_host, used = self._by_host(), instances.usage_by_host()
         views = [self._detailed(node, by_host.get(node.host),
@@ -160,13 +160,13 @@ class Hypervisors(Resource):
             "count": len(views), **{name: sum(view[name] or 0 for view in views)
                                     for name in names}}}
 
-    @route("GET", "/os-hypervisors/{hypervisor_id}", policy="hypervisors:show")
+    @route("GET", "/os-hypervisors/{hypervisor_id}", policy="compute:hypervisors:show")
     def show(self, req: Request, hypervisor_id: str) -> dict[str, Any]:
         node = self._get(hypervisor_id)
         used = instances.usage_by_host().get(node.host, instances.Usage())
         return {"hypervisor": self._detailed(node, self._by_host().get(node.host), used)}
 
-    @route("GET", "/os-hypervisors/{hypervisor_id}/uptime", policy="hypervisors:show")
+    @route("GET", "/os-hypervisors/{hypervisor_id}/uptime", policy="compute:hypervisors:show")
     def uptime(self, req: Request, hypervisor_id: str) -> dict[str, Any]:
         node = self._get(hypervisor_id)
         service = self._by_host().get(node.host)
@@ -183,13 +183,13 @@ class Hypervisors(Resource):
             raise exception.NotFound(f"No hypervisor matching '{pattern[:64]}' could be found.")
         return nodes
 
-    @route("GET", "/os-hypervisors/{pattern}/search", policy="hypervisors:list")
+    @route("GET", "/os-hypervisors/{pattern}/search", policy="compute:hypervisors:list")
     def search(self, req: Request, pattern: str) -> dict[str, Any]:
         by_host = self._by_host()
         return {"hypervisors": [self._basic(node, by_host.get(node.host))
                                 for node in self._matching(pattern)]}
 
-    @route("GET", "/os-hypervisors/{pattern}/servers", policy="hypervisors:list")
+    @route("GET", "/os-hypervisors/{pattern}/servers", policy="compute:hypervisors:list")
     def servers(self, req: Request, pattern: str) -> dict[str, Any]:
         by_host = self._by_host()
         nodes = self._matching(pattern)
@@ -214,14 +214,14 @@ class AvailabilityZones(Resource):
             found.setdefault(zone, []).append(row)
         return found
 
-    @route("GET", "/os-availability-zone", policy="availability_zones:list")
+    @route("GET", "/os-availability-zone", policy="compute:availability_zones:list")
     def index(self, req: Request) -> dict[str, Any]:
         return {"availabilityZoneInfo": [
             {"zoneName": name, "hosts": None,
              "zoneState": {"available": any(is_up(row) and not row.disabled for row in rows)}}
             for name, rows in sorted(self._zones().items()) if name != "internal"]}
 
-    @route("GET", "/os-availability-zone/detail", policy="availability_zones:detail")
+    @route("GET", "/os-availability-zone/detail", policy="compute:availability_zones:detail")
     def detail(self, req: Request) -> dict[str, Any]:
         found = []
         for name, rows in sorted(self._zones().items()):

@@ -21,35 +21,35 @@ _BELOW_SERVER = (
 class EmptyLists(Resource):
     """Lists that are empty, whose members can neither exist nor be made."""
 
-    @route("GET", "/os-aggregates", policy="aggregates:list")
+    @route("GET", "/os-aggregates", policy="compute:aggregates:list")
     def aggregates(self, req: Request) -> dict[str, Any]:
         return {"aggregates": []}
 
-    @route("GET", "/os-server-groups", policy="server_groups:list")
+    @route("GET", "/os-server-groups", policy="compute:server_groups:list")
     def groups(self, req: Request) -> dict[str, Any]:
         return {"server_groups": []}
 
-    @route("GET", "/os-migrations", policy="migrations:list")
+    @route("GET", "/os-migrations", policy="compute:migrations:list")
     def migrations(self, req: Request) -> dict[str, Any]:
         return {"migrations": []}
 
-    @route("GET", "/os-aggregates/{aggregate_id}", policy="aggregates:list")
+    @route("GET", "/os-aggregates/{aggregate_id}", policy="compute:aggregates:list")
     def aggregate(self, req: Request, aggregate_id: str) -> None:
         raise exception.NotFound(f"Aggregate {aggregate_id[:64]} could not be found.")
 
-    @route("GET", "/os-server-groups/{group_id}", policy="server_groups:list")
+    @route("GET", "/os-server-groups/{group_id}", policy="compute:server_groups:list")
     def group(self, req: Request, group_id: str) -> None:
         raise exception.NotFound(f"Instance group {group_id[:64]} could not be found.")
 
-    @route("POST", "/os-aggregates", policy="aggregates:change")
-    @route("POST", "/os-aggregates/{aggregate_id}/action", policy="aggregates:change")
-    @route("PUT", "/os-aggregates/{aggregate_id}", policy="aggregates:change")
-    @route("DELETE", "/os-aggregates/{aggregate_id}", policy="aggregates:change")
+    @route("POST", "/os-aggregates", policy="compute:aggregates:change")
+    @route("POST", "/os-aggregates/{aggregate_id}/action", policy="compute:aggregates:change")
+    @route("PUT", "/os-aggregates/{aggregate_id}", policy="compute:aggregates:change")
+    @route("DELETE", "/os-aggregates/{aggregate_id}", policy="compute:aggregates:change")
     def no_aggregates(self, req: Request, aggregate_id: str | None = None) -> None:
         raise exception.NotSupported(what="Host aggregates")
 
-    @route("POST", "/os-server-groups", policy="server_groups:change")
-    @route("DELETE", "/os-server-groups/{group_id}", policy="server_groups:change")
+    @route("POST", "/os-server-groups", policy="compute:server_groups:change")
+    @route("DELETE", "/os-server-groups/{group_id}", policy="compute:server_groups:change")
     def no_groups(self, req: Request, group_id: str | None = None) -> None:
         raise exception.NotSupported(what="Server groups")
 
@@ -73,4 +73,4 @@ class Missing(Resource):
 
 
 def _mark(method: str, path: str) -> Mark:
-    return Mark(method, path, 200, None, None, False, None)
+    return Mark(method, path, 200, None, "compute:unsupported", False, None)

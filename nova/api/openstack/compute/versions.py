@@ -20,7 +20,7 @@ def _document(req: Request, name: str) -> dict[str, Any]:
     return {
         "id": _IDS[name], "status": "CURRENT" if name == "v2.1" else "SUPPORTED",
         "version": "", "min_version": "", "updated": _UPDATED[name],
-        "links": [{"rel": "self", "href": f"{req.application_url}/{name}/"}],
+        "links": [{"rel": "self", "href": f"{req.root}/{name}/"}],
     }
 
 

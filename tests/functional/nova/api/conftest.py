@@ -6,17 +6,18 @@ from types import SimpleNamespace
 
 import pytest
 import webob
+from oslo_config import cfg
 
-from nova import db, exception
+from nova import exception, policy
 from nova.api.openstack.auth import NoAuth
 from nova.api.openstack.compute.app import make_app
 from nova.api.openstack.request_log import RequestLog
 from nova.compute.api import API
 from nova.db import compute_nodes, flavors, instances, networks, services
-from nova.db.models import Base
 from nova.image.model import Image
 from nova.network.api import API as NETWORK_API
 
+CONF = cfg.CONF
 IMAGE_ID = "0f5b9d1c-9a53-4d0c-8f5a-3c1f3e0a7a11"
 PRIVATE_IMAGE_ID = "9a1b1a52-75a3-4f7e-8a1a-0d6c7c6a2b22"
 
@@ -133,10 +134,10 @@ class Client:
 
 
 @pytest.fixture
-def cloud(tmp_path):
+def cloud(nova_db):
     """A cloud with one flavor, one shared network and one compute host that is up."""
-    database = db.configure(f"sqlite:///{tmp_path}/nova.sqlite")
-    Base.metadata.create_all(database.engine)
+    CONF([], project="nova", default_config_files=[], default_config_dirs=[])
+    policy.reset()
     scheduler, compute, network_rpc, images = StubWorker(), StubWorker(), StubRpc(), StubImages()
     api = API(images=images, network=NETWORK_API(network_rpc), scheduler=scheduler,
               compute=compute)
@@ -149,12 +150,11 @@ def cloud(tmp_path):
     compute_nodes.report("host1", hypervisor_hostname="host1", hypervisor_type="fake", vcpus=64,
                          memory_mb=65536, local_gb=1000)
     app = RequestLog(NoAuth(make_app(api)))
-    yield SimpleNamespace(
+    return SimpleNamespace(
         app=app, api=api, images=images, scheduler=scheduler, compute=compute,
         network_rpc=network_rpc, alpha=Client(app, "alice:alpha"), beta=Client(app, "bob:beta"),
         admin=Client(app, "admin:admin"), nobody=Client(app, None),
         client=lambda token, prefix="/v2.1": Client(app, token, prefix))
-    database.engine.dispose()
 
 
 @pytest.fixture
