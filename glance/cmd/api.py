@@ -29,11 +29,11 @@ def main(argv: list[str] | None = None) -> int:
         rounds = reconciler.Reconciler(service, conf.upload_stall_timeout)
         rounds.run_once(at_start=True)
         wsgi_app = app.load(conf, PROGRAM, service)
+        concurrency.spawn_periodic(conf.reconcile_interval, rounds.run_once, "reconciler")
+        serve(conf, PROGRAM, wsgi_app)
     except exceptions.GlanceError as error:
         print(f"{PROGRAM}: {error.message}", file=sys.stderr)
         return 1
-    concurrency.spawn_periodic(conf.reconcile_interval, rounds.run_once, "reconciler")
-    serve(conf, PROGRAM, wsgi_app)
     service.worker.close()
     return 0
 

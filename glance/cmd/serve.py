@@ -9,14 +9,19 @@ from typing import Any
 
 from oslo_config import cfg
 
-from glance import concurrency
+from glance import concurrency, exceptions
 
 LOG = logging.getLogger(__name__)
 
 
 def serve(conf: cfg.ConfigOpts, program: str, app: Callable[..., Any]) -> None:
     """Serve `app` on the configured address until told to stop."""
-    sock = concurrency.listen(conf.bind_host, conf.bind_port, conf.backlog)
+    try:
+        sock = concurrency.listen(conf.bind_host, conf.bind_port, conf.backlog)
+    except OSError as error:
+        raise exceptions.ConfigurationError(
+            f"bind_host, bind_port: cannot listen on {conf.bind_host}:{conf.bind_port}: "
+            f"{error.strerror}") from None
     host, port = sock.getsockname()[:2]
     concurrency.serve(
         sock, app, max_requests=conf.max_requests, socket_timeout=conf.client_socket_timeout,

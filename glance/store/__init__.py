@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from typing import Any
 
 from oslo_config import cfg
 
@@ -80,7 +81,7 @@ class Stores:
             store.check()
 
 
-def _load(kind: str) -> type:
+def _load(kind: str) -> Any:
     if kind in BUILT_IN:
         module, _, attribute = BUILT_IN[kind].partition(":")
         return getattr(importlib.import_module(module), attribute)

@@ -17,7 +17,7 @@ def _unsupported(what: str) -> dict[str, wsgi.Handler]:
     return dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), refuse)
 
 
-ROUTES = (
+ROUTES: tuple[tuple[str, dict[str, wsgi.Handler]], ...] = (
     ("/images", {"GET": images.index, "POST": images.create}),
     ("/images/{image_id}",
      {"GET": images.show, "PATCH": images.update, "DELETE": images.delete}),

@@ -9,6 +9,7 @@ up among the entry points of ``glance.registry.clients``; the class behind it im
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 from oslo_config import cfg
 
@@ -40,8 +41,8 @@ def from_conf(conf: cfg.ConfigOpts) -> RegistryClient:
     from stevedore import driver, exception  # only foreign plug-ins pay for the scan
 
     try:
-        manager = driver.DriverManager(NAMESPACE, name)
+        plugin: Any = driver.DriverManager(NAMESPACE, name).driver
     except exception.NoMatches:
         raise exceptions.ConfigurationError(
             f"registry_client: no plug-in {name!r} in {NAMESPACE}") from None
-    return manager.driver.from_conf(conf)
+    return plugin.from_conf(conf)

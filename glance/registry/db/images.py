@@ -12,17 +12,12 @@ from sqlalchemy.engine import Connection
 
 from glance import exceptions
 from glance.image import states
-from glance.registry.db.models import (
-    Image,
-    ImageLocation,
-    ImageProperty,
-    ImageTag,
-)
+from glance.registry.db.models import Base
 
-images = Image.__table__
-properties = ImageProperty.__table__
-tags = ImageTag.__table__
-locations = ImageLocation.__table__
+images = Base.metadata.tables["images"]
+properties = Base.metadata.tables["image_properties"]
+tags = Base.metadata.tables["image_tags"]
+locations = Base.metadata.tables["image_locations"]
 
 _INTERNAL = ("upload_token", "upload_worker", "upload_beat")
 _TIMES = ("created_at", "updated_at", "deleted_at")

@@ -22,9 +22,9 @@ from glance.registry.db.images import (
     properties,
     tags,
 )
-from glance.registry.db.models import ImageMember
+from glance.registry.db.models import Base
 
-members = ImageMember.__table__
+members = Base.metadata.tables["image_members"]
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "eq": operator.eq, "neq": operator.ne, "gt": operator.gt, "gte": operator.ge,

@@ -11,9 +11,9 @@ from sqlalchemy.engine import Connection
 
 from glance import exceptions
 from glance.registry.db.images import images, isotime, now
-from glance.registry.db.models import ImageMember
+from glance.registry.db.models import Base
 
-members = ImageMember.__table__
+members = Base.metadata.tables["image_members"]
 
 
 def _to_member(row: Any) -> dict[str, Any]:

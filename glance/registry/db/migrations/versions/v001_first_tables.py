@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The first tables: images, their properties, tags, members and locations."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
@@ -8,7 +10,7 @@ from sqlalchemy.dialects import mysql
 revision = "001_first_tables"
 down_revision = None
 
-TABLE_ARGS = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4",
+TABLE_ARGS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4",
               "mysql_collate": "utf8mb4_bin"}
 
 
