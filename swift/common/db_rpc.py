@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a database server does for the replicators of its peers: the REPLICATE verb.
+
+The body is a JSON list: the operation and its arguments. `sync` compares, `merge_items` and
+`merge_syncs` bring rows, `complete_rsync` and `rsync_then_merge` put a file in place that rsync has
+laid into the device's tmp directory.
+"""
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+from swift.common import db_connection, durable
+from swift.common.backend_server import Answer
+from swift.common.db import Broker, Row
+from swift.common.exceptions import DatabaseConnectionError
+from swift.common.storage import is_hash, storage_directory
+
+MakeBroker = Callable[[str], Broker]
+_SYNC_FIELDS = ("max_row", "hash", "id", "created_at", "put_timestamp", "delete_timestamp",
+                "metadata")
+
+
+class ReplicatorRpc:
+    """Answers REPLICATE for one kind of database."""
+
+    def __init__(self, devices: Callable[[str], str], datadir: str,
+                 make_broker: MakeBroker) -> None:
+        self.device_path = devices
+        self.datadir = datadir
+        self.make_broker = make_broker
+
+    def dispatch(self, device: str, partition: str, name_hash: str, body: bytes) -> Answer:
+        """Do what the body says. 400 for what it cannot say."""
+        try:
+            op, *args = json.loads(body)
+        except (ValueError, TypeError):
+            raise Answer(400, "The body is not a list of an operation and its arguments") from None
+        if not is_hash(name_hash) or not isinstance(op, str):
+            raise Answer(400, "Not a hash, or not an operation")
+        device_path = self.device_path(device)
+        db_file = (f"{device_path}/{storage_directory(self.datadir, partition, name_hash)}/"
+                   f"{name_hash}.db")
+        handler = getattr(self, "op_" + op, None) if op.isidentifier() else None
+        if handler is None:
+            raise Answer(400, f"Unknown operation {op[:40]!r}")
+        try:
+            if op in ("rsync_then_merge", "complete_rsync"):
+                return handler(device_path, db_file, args)
+            broker = self.make_broker(db_file)
+            if not broker.exists():
+                return Answer(404, "No such database")
+            return handler(broker, args)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as exc:
+            raise Answer(400, f"Bad arguments of {op}: {exc}") from exc
+        except DatabaseConnectionError:
+            return Answer(404, "No such database")
+
+    # -- operations ------------------------------------------------------
+
+    def op_sync(self, broker: Broker, args: list[Any]) -> Answer:
+        """Take the peer's times and metadata; how far we have its rows, and what we are."""
+        remote = self._remote_info(args)
+        broker.merge_timestamps(remote["created_at"], remote["put_timestamp"],
+                                remote["delete_timestamp"])
+        self.merge_metadata(broker, remote)
+        self.after_sync(broker, remote)
+        info = broker.replication_info()
+        point = broker.sync_point(remote["id"])
+        if remote["hash"] == info["hash"] and point < remote["max_row"]:
+            broker.merge_syncs([{"remote_id": remote["id"], "sync_point": remote["max_row"]}])
+            point = remote["max_row"]
+        info["point"] = point
+        return Answer(200, json.dumps(info), content_type="application/json")
+
+    @staticmethod
+    def _remote_info(args: list[Any]) -> Row:
+        if len(args) < len(_SYNC_FIELDS):
+            raise ValueError("too few")
+        remote = dict(zip(_SYNC_FIELDS, args, strict=False))
+        for name in ("created_at", "put_timestamp", "delete_timestamp", "id", "hash"):
+            if not isinstance(remote[name], str):
+                raise ValueError(f"{name} is no text")
+        remote["max_row"] = int(remote["max_row"])
+        if len(args) > len(_SYNC_FIELDS):
+            remote["status_changed_at"] = str(args[7])
+        if len(args) > len(_SYNC_FIELDS) + 1:
+            remote["storage_policy_index"] = int(args[8])
+        return remote
+
+    @staticmethod
+    def merge_metadata(broker: Broker, remote: Row) -> None:
+        """Merge the peer's metadata, newest by name wins."""
+        if not remote["metadata"]:
+            return
+        metadata = json.loads(remote["metadata"])
+        broker.update_metadata({str(name): (str(value), str(stamp))
+                                for name, (value, stamp) in metadata.items()})
+
+    def after_sync(self, broker: Broker, remote: Row) -> None:
+        """What else a kind of database takes from its peer."""
+
+    def op_merge_items(self, broker: Broker, args: list[Any]) -> Answer:
+        """Rows of a peer, and its id."""
+        items, source = args[0], args[1]
+        for item in items:
+            if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+                raise ValueError("a row has no name")
+        broker.merge_items(items, source)
+        return Answer(202)
+
+    def op_merge_syncs(self, broker: Broker, args: list[Any]) -> Answer:
+        """Sync points a peer knows of."""
+        broker.merge_syncs([{"remote_id": str(point["remote_id"]),
+                             "sync_point": int(point["sync_point"])} for point in args[0]])
+        return Answer(202)
+
+    @staticmethod
+    def _temp_file(device_path: str, args: list[Any]) -> str:
+        name = args[0]
+        if not isinstance(name, str) or "/" in name or name in ("", ".", ".."):
+            raise ValueError("not the name of a file")
+        return f"{device_path}/tmp/{name}"
+
+    def op_complete_rsync(self, device_path: str, db_file: str, args: list[Any]) -> Answer:
+        """A whole database has arrived where there was none."""
+        temp = self._temp_file(device_path, args)
+        if os.path.exists(db_file) or not os.path.exists(temp):
+            return Answer(404, "Exists already, or nothing has arrived")
+        broker = self.make_broker(temp)
+        broker.keep = False
+        broker.become_copy(args[0])
+        _place(temp, db_file)
+        return Answer(204)
+
+    def op_rsync_then_merge(self, device_path: str, db_file: str, args: list[Any]) -> Answer:
+        """A database far ahead of ours has arrived: our rows go into it and it takes our place."""
+        temp = self._temp_file(device_path, args)
+        if not os.path.exists(db_file) or not os.path.exists(temp):
+            return Answer(404, "There is nothing to merge with, or nothing has arrived")
+        ours, theirs = self.make_broker(db_file), self.make_broker(temp)
+        theirs.keep = False
+        ours.commit_pending()
+        point = -1
+        while rows := ours.items_since(point, 1000):
+            theirs.merge_items(rows)
+            point = rows[-1]["ROWID"]
+        stat = ours.stat()
+        theirs.update_metadata({name: (pair[0], pair[1])
+                                for name, pair in ours.metadata().items()})
+        theirs.merge_timestamps(stat["created_at"], stat["put_timestamp"],
+                                stat["delete_timestamp"])
+        theirs.become_copy(args[0])
+        db_connection.forget(db_file)
+        with durable.lock_path(os.path.dirname(db_file)):
+            durable.rename(temp, db_file)
+        return Answer(204)
+
+
+def _place(temp: str, db_file: str) -> None:
+    durable.make_dirs(os.path.dirname(db_file))
+    with durable.lock_path(os.path.dirname(db_file)):
+        durable.rename(temp, db_file)

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Listings: a walk along an index that steps over what a delimiter folds, and its three formats."""
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+from swift.common.backend_server import Answer, Request
+from swift.common.conf import config_true
+
+CONTENT_TYPES = {"plain": "text/plain; charset=utf-8", "json": "application/json; charset=utf-8",
+                 "xml": "application/xml; charset=utf-8"}
+_ACCEPTED = {"text/plain": "plain", "application/json": "json", "application/xml": "xml",
+             "text/xml": "xml"}
+
+
+@dataclass(slots=True)
+class Query:
+    """What part of a listing is wanted. An empty string means: no such limit."""
+
+    limit: int
+    marker: str = ""
+    end_marker: str = ""
+    prefix: str = ""
+    delimiter: str = ""
+    path: str | None = None
+    reverse: bool = False
+
+
+def parse_query(request: Request, params: dict[str, str], most: int) -> Query:
+    """The query of a listing request; 412 for what it cannot mean."""
+    text = params.get("limit", "")
+    limit = most
+    if text:
+        if not text.isascii() or not text.isdigit() or len(text) > 18:
+            raise Answer(412, "Value of limit must be a whole number, not negative")
+        limit = int(text)
+        if limit > most:
+            raise Answer(412, f"Maximum limit is {most}")
+    return Query(limit, params.get("marker", ""), params.get("end_marker", ""),
+                 params.get("prefix", ""), params.get("delimiter", ""), params.get("path"),
+                 config_true(params.get("reverse", "")))
+
+
+def format_of(request: Request, params: dict[str, str]) -> str:
+    """plain, json or xml: `format=` first, then Accept; 406 if it wants none of them."""
+    wanted = params.get("format", "").lower()
+    if wanted in CONTENT_TYPES:
+        return wanted
+    if wanted:
+        return "plain"
+    accept = request.env.get("HTTP_ACCEPT", "")
+    if not accept:
+        return "plain"
+    if len(accept) > 1024:
+        raise Answer(406, "Invalid Accept header")
+    best, best_quality = None, -1.0
+    for part in accept.split(","):
+        kind, _, rest = part.strip().partition(";")
+        quality = 1.0
+        for parameter in rest.split(";"):
+            name, _, value = parameter.strip().partition("=")
+            if name == "q":
+                try:
+                    quality = float(value)
+                except ValueError:
+                    raise Answer(400, "Invalid Accept header") from None
+        kind = kind.strip().lower()
+        found = _ACCEPTED.get(kind) or ("plain" if kind in ("*/*", "text/*") else
+                                        "json" if kind == "application/*" else None)
+        if found and quality > best_quality and quality > 0:
+            best, best_quality = found, quality
+    if best is None:
+        raise Answer(406, "No format of this listing is acceptable")
+    return best
+
+
+def successor(prefix: str) -> str | None:
+    """The least string above all that start with `prefix`; None if there is none."""
+    while prefix:
+        code = ord(prefix[-1]) + 1
+        if code == 0xD800:
+            code = 0xE000                      # surrogates are no characters
+        if code <= 0x10FFFF:
+            return prefix[:-1] + chr(code)
+        prefix = prefix[:-1]
+    return None
+
+
+Fetch = Callable[[str, list[Any], bool, int], list[Any]]
+
+
+def walk(fetch: Fetch, query: Query) -> list[Any]:
+    """Rows, and `(name,)` for each group the delimiter folds, in order, at most `query.limit`.
+
+    `fetch(where, arguments, reverse, limit)` returns rows whose first column is the name.
+    Each group costs one look into the index, however many rows it hides.
+    """
+    prefix, delimiter = query.prefix, query.delimiter
+    path_mode = query.path is not None
+    if query.path is not None:
+        prefix = query.path.rstrip("/") + "/" if query.path else ""
+        delimiter = "/"
+    low, high = query.marker, query.end_marker
+    if query.reverse:
+        low, high = high, low
+    fixed: list[str] = []
+    arguments: list[Any] = []
+    if prefix:
+        fixed.append("name >= ?")
+        arguments.append(prefix)
+        end = successor(prefix)
+        if end is not None:
+            fixed.append("name < ?")
+            arguments.append(end)
+    if low:
+        fixed.append("name > ?")
+        arguments.append(low)
+    if high:
+        fixed.append("name < ?")
+        arguments.append(high)
+    results: list[Any] = []
+    bound: tuple[str, str] | None = None       # condition that steps over what was folded
+    marker = query.marker
+    while len(results) < query.limit:
+        conditions, values = list(fixed), list(arguments)
+        if bound is not None:
+            conditions.append(bound[0])
+            values.append(bound[1])
+        # With a delimiter the next group may come soon: rows beyond it are read in vain.
+        want = query.limit - len(results)
+        rows = fetch(" AND ".join(conditions), values, query.reverse,
+                     min(want, 1000) if delimiter else want)
+        if not rows:
+            break
+        bound, ended = _fold(rows, query, prefix, delimiter, path_mode, marker, results)
+        if ended:
+            break
+        if not delimiter and len(rows) < want:
+            break
+    return results
+
+
+def _fold(rows: list[Any], query: Query, prefix: str, delimiter: str, path_mode: bool,
+          marker: str, results: list[Any]) -> tuple[tuple[str, str] | None, bool]:
+    """Take rows up to the first group; where to go on, and whether that is nowhere."""
+    last = ""
+    for row in rows:
+        name = last = row[0]
+        if not delimiter:
+            results.append(row)
+        else:
+            if path_mode and name == prefix:
+                continue                       # the directory itself is not in it
+            at = name.find(delimiter, len(prefix))
+            if at < 0:
+                results.append(row)
+            else:
+                group = name[:at + len(delimiter)]
+                if path_mode:
+                    if group == name:          # an object that stands for a directory
+                        results.append(row)
+                        if len(results) >= query.limit:
+                            return None, True
+                elif group != marker:
+                    results.append((group,))
+                if query.reverse:
+                    return ("name < ?", group), False
+                above = successor(group)
+                return (("name >= ?", above), False) if above is not None else (None, True)
+        if len(results) >= query.limit:
+            return None, True
+    return ("name < ?" if query.reverse else "name > ?", last), False
+
+
+def xml_escape(value: str) -> str:
+    """Text for XML; characters XML 1.0 cannot hold become U+FFFD so that it stays well-formed."""
+    return escape(_clean(value))
+
+
+def xml_attribute(value: str) -> str:
+    """A quoted attribute value."""
+    return quoteattr(_clean(value))
+
+
+def _clean(value: str) -> str:
+    if value.isprintable():
+        return value
+    return "".join(
+        char if char in "\t\n\r" or "\x20" <= char <= "\ud7ff" or "\ue000" <= char <= "\ufffd"
+        or char >= "\U00010000" else "\ufffd" for char in value)
+
+
+def json_body(entries: list[dict[str, Any]]) -> bytes:
+    """A JSON listing."""
+    return json.dumps(entries).encode("ascii")

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A container's database: one row per object, the newest of each name and storage policy."""
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from swift.common.db import Broker, Row
+from swift.common.listing import Query, walk
+from swift.common.timestamp import Timestamp, decode_timestamps, encode_timestamps
+from swift.container.schema import SCHEMA
+
+DATADIR = "containers"
+
+
+class ContainerBroker(Broker):
+    """The database of one container."""
+
+    db_type = "container"
+    rows_table = "object"
+    stat_table = "container_stat"
+    info_table = "container_info"
+
+    def schema(self) -> str:
+        return SCHEMA
+
+    def insert_stat(self, conn: sqlite3.Connection, put_timestamp: str,
+                    policy_index: int) -> None:
+        if not self.account or not self.container:
+            raise ValueError("a container's database needs an account and a container")
+        conn.execute(
+            "INSERT INTO container_info (account, container, created_at, id, put_timestamp,"
+            " status_changed_at, storage_policy_index) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (self.account, self.container, Timestamp.now().internal, self.new_id(),
+             put_timestamp, put_timestamp, policy_index))
+        conn.execute("INSERT INTO policy_stat (storage_policy_index) VALUES (?)", (policy_index,))
+
+    # -- rows in ---------------------------------------------------------
+
+    def put_object(self, name: str, timestamp: str, size: int, content_type: str, etag: str,
+                   deleted: int = 0, storage_policy_index: int = 0,
+                   ctype_timestamp: str | None = None, meta_timestamp: str | None = None) -> None:
+        """Take the row of an object."""
+        self.put_record({
+            "name": name, "created_at": timestamp, "size": size, "content_type": content_type,
+            "etag": etag, "deleted": deleted, "storage_policy_index": storage_policy_index,
+            "ctype_timestamp": ctype_timestamp, "meta_timestamp": meta_timestamp})
+
+    def delete_object(self, name: str, timestamp: str, storage_policy_index: int = 0) -> None:
+        """Take a row that says the object was deleted."""
+        self.put_object(name, timestamp, 0, "application/deleted", "noetag", 1,
+                        storage_policy_index)
+
+    def make_pending(self, record: Row) -> tuple:
+        return (record["name"], record["created_at"], record["size"], record["content_type"],
+                record["etag"], record["deleted"], record["storage_policy_index"],
+                record["ctype_timestamp"], record["meta_timestamp"])
+
+    def load_pending(self, entry: tuple) -> Row:
+        if not isinstance(entry, tuple) or not 6 <= len(entry) <= 9:
+            raise ValueError("not the row of an object")
+        name, created_at, size, content_type, etag, deleted, *more = entry
+        policy, ctype, meta = (more + [0, None, None][len(more):])
+        decode_timestamps(created_at)
+        if not all(isinstance(value, str) for value in (name, content_type, etag)):
+            raise ValueError("a name, type or etag is no text")
+        return {"name": name, "created_at": created_at, "size": int(size),
+                "content_type": content_type, "etag": etag, "deleted": int(deleted),
+                "storage_policy_index": int(policy), "ctype_timestamp": ctype,
+                "meta_timestamp": meta}
+
+    def merge_items(self, items: list[Row], source: str | None = None) -> None:
+        def work(conn: sqlite3.Connection) -> None:
+            self._merge(conn, items)
+            if source is not None and items:
+                self._merge_syncs(conn, [{"remote_id": source, "sync_point": max(
+                    item["ROWID"] for item in items)}], "incoming_sync")
+        self.write(work)
+
+    @staticmethod
+    def _merge(conn: sqlite3.Connection, items: list[Row]) -> None:
+        existing = _existing_rows(conn, [item["name"] for item in items])
+        gone: list[tuple[int]] = []
+        fresh: dict[tuple[str, int], Row] = {}
+        for item in items:
+            key = (item["name"], item.get("storage_policy_index", 0))
+            old = fresh.get(key) or existing.get(key)
+            row = merge_row(item, old)
+            if row is None:
+                continue
+            if key in existing:
+                gone.append((existing.pop(key)["ROWID"],))
+            fresh[key] = row
+        conn.executemany("DELETE FROM object WHERE ROWID = ?", gone)
+        conn.executemany(
+            "INSERT INTO object (name, created_at, size, content_type, etag, deleted,"
+            " storage_policy_index) VALUES (:name, :created_at, :size, :content_type, :etag,"
+            " :deleted, :storage_policy_index)", list(fresh.values()))
+
+    # -- what it is ------------------------------------------------------
+
+    @staticmethod
+    def stat_is_deleted(stat: Row) -> bool:
+        return not stat["object_count"] and \
+            Timestamp(stat["delete_timestamp"]) > Timestamp(stat["put_timestamp"])
+
+    def empty(self) -> bool:
+        """Whether no policy's row of it is that of a live object."""
+        def work(conn: sqlite3.Connection) -> bool:
+            return conn.execute("SELECT 1 FROM policy_stat WHERE object_count > 0 LIMIT 1"
+                                ).fetchone() is None
+        return self.read(work)
+
+    def recreate(self, timestamp: str, policy_index: int) -> None:
+        """Make a deleted container exist again, in this policy."""
+        def work(conn: sqlite3.Connection) -> None:
+            conn.execute("UPDATE container_info SET storage_policy_index = ?, status = ''",
+                         (policy_index,))
+            conn.execute("INSERT OR IGNORE INTO policy_stat (storage_policy_index) VALUES (?)",
+                         (policy_index,))
+            conn.execute("UPDATE container_info SET put_timestamp = ? WHERE put_timestamp < ?",
+                         (timestamp, timestamp))
+            self._update_status_changed_at(conn, timestamp)
+        self.write(work)
+
+    def set_policy_index(self, policy_index: int, timestamp: str) -> None:
+        """Take over another replica's storage policy."""
+        def work(conn: sqlite3.Connection) -> None:
+            conn.execute("INSERT OR IGNORE INTO policy_stat (storage_policy_index) VALUES (?)",
+                         (policy_index,))
+            conn.execute("UPDATE container_info SET storage_policy_index = ?,"
+                         " status_changed_at = MAX(?, status_changed_at)"
+                         " WHERE storage_policy_index <> ?",
+                         (policy_index, timestamp, policy_index))
+        self.write(work)
+
+    def reported(self, stat: Row) -> None:
+        """Note that the account servers know `stat`."""
+        self.write(lambda conn: conn.execute(
+            "UPDATE container_info SET reported_put_timestamp = ?, reported_delete_timestamp = ?,"
+            " reported_object_count = ?, reported_bytes_used = ?",
+            (stat["put_timestamp"], stat["delete_timestamp"], stat["object_count"],
+             stat["bytes_used"])))
+
+    def _reset_reported(self, conn: sqlite3.Connection) -> None:
+        conn.execute(
+            "UPDATE container_info SET reported_put_timestamp = '0',"
+            " reported_delete_timestamp = '0', reported_object_count = 0, reported_bytes_used = 0")
+
+    def _reclaim_rows(self, conn: sqlite3.Connection, age_timestamp: str) -> None:
+        conn.execute("DELETE FROM object WHERE deleted = 1 AND created_at < ?", (age_timestamp,))
+
+    # -- listing ---------------------------------------------------------
+
+    def list_objects(self, query: Query, policy_index: int | None = None) -> list[Any]:
+        """Rows (name, created_at, size, content_type, etag), or (name,) for what was folded."""
+        def work(conn: sqlite3.Connection) -> list[Any]:
+            index = policy_index
+            if index is None:
+                index = conn.execute("SELECT storage_policy_index FROM container_info"
+                                     ).fetchone()[0]
+
+            def fetch(where: str, arguments: list[Any], reverse: bool, limit: int) -> list[Any]:
+                cursor = conn.cursor()
+                cursor.row_factory = None
+                return cursor.execute(
+                    "SELECT name, created_at, size, content_type, etag FROM object"
+                    f" WHERE {where + ' AND ' if where else ''} deleted = 0"
+                    " AND storage_policy_index = ? ORDER BY name"
+                    f"{' DESC' if reverse else ''} LIMIT ?", [*arguments, index, limit]).fetchall()
+
+            return walk(fetch, query)
+        return self.read(work)
+
+
+def _existing_rows(conn: sqlite3.Connection, names: list[str]) -> dict[tuple[str, int], Row]:
+    """Rows of these names, by name and policy."""
+    found = {}
+    for start in range(0, len(names), 500):
+        part = names[start:start + 500]
+        for row in conn.execute(
+                "SELECT ROWID, name, created_at, size, content_type, etag, deleted,"
+                " storage_policy_index FROM object WHERE deleted IN (0, 1) AND name IN"
+                f" ({','.join('?' * len(part))})", part):
+            found[row["name"], row["storage_policy_index"]] = dict(row)
+    return found
+
+
+def merge_row(item: Row, old: Row | None) -> Row | None:
+    """The row that `item` and the stored one make together; None if `item` brings nothing new.
+
+    Data, content type and metadata each have a time of their own, and each is decided by it.
+    """
+    data, ctype, meta = decode_timestamps(item["created_at"])
+    if item.get("ctype_timestamp"):
+        ctype = Timestamp(item["ctype_timestamp"])
+    if item.get("meta_timestamp"):
+        meta = Timestamp(item["meta_timestamp"])
+    row = {"name": item["name"], "size": item["size"], "content_type": item["content_type"],
+           "etag": item["etag"], "deleted": item["deleted"],
+           "storage_policy_index": item.get("storage_policy_index", 0)}
+    if old is not None:
+        old_data, old_ctype, old_meta = decode_timestamps(old["created_at"])
+        assert ctype and meta and old_ctype and old_meta
+        if not (data > old_data or ctype > old_ctype or meta > old_meta):
+            return None
+        if not data > old_data:
+            data = old_data
+            for column in ("size", "etag", "deleted"):
+                row[column] = old[column]
+        if not ctype > old_ctype:
+            ctype, row["content_type"] = old_ctype, old["content_type"]
+        meta = max(meta, old_meta)
+    row["created_at"] = encode_timestamps(data, ctype, meta)
+    return row
