@@ -120,7 +120,14 @@ class Identity:
         self.cloud = cloud
         self.http = requests.Session()
         self.http.trust_env = False  # no proxy between us and loopback
-        self.token = self._login()
+        self.http.headers["X-Auth-Token"] = self._login()
+
+    def _request(self, method: str, path: str, body: dict[str, Any] | None) -> requests.Response:
+        try:
+            return self.http.request(method, self.cloud.url("identity", f"/v3{path}"), json=body,
+                                     timeout=REQUEST_TIMEOUT)
+        except requests.RequestException as error:
+            raise StackError(f"Keystone does not answer: {error}") from error
 
     def _login(self) -> str:
         body = {"auth": {
@@ -128,8 +135,7 @@ class Identity:
                 "name": "admin", "domain": {"id": "default"},
                 "password": self.cloud.secret("admin")}}},
             "scope": {"project": {"name": "admin", "domain": {"id": "default"}}}}}
-        answer = self.http.post(self.cloud.url("identity", "/v3/auth/tokens"), json=body,
-                                timeout=REQUEST_TIMEOUT)
+        answer = self._request("POST", "/auth/tokens", body)
         if answer.status_code != 201:
             raise StackError(f"Keystone refuses the administrator: {answer.text}")
         return answer.headers["X-Subject-Token"]
@@ -137,10 +143,9 @@ class Identity:
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """One request; its JSON body, empty for none.
 
-        :raises StackError: the answer is not a 2xx
+        :raises StackError: there is no answer, or not a 2xx
         """
-        answer = self.http.request(method, self.cloud.url("identity", f"/v3{path}"), json=body,
-                                   headers={"X-Auth-Token": self.token}, timeout=REQUEST_TIMEOUT)
+        answer = self._request(method, path, body)
         if not answer.ok:
             raise StackError(f"Keystone: {method} {path}: {answer.status_code} {answer.text}")
         return answer.json() if answer.content else {}

@@ -4,9 +4,10 @@
     apt_install(COMPUTE)       # says what it will install, does nothing when all is there
     product_venv(test=True)    # CHECKOUT/.venv, editable, pinned by tools/constraints.txt
 
-An environment is made again only when what defines it (setup.cfg, the constraints) changed: a
-digest of those files is kept inside it, written last, so an interrupted install is repeated.
+An environment is made again only when what defines it (setup.cfg's distribution, the constraints) changed: a
+digest of those is kept inside it, written last, so an interrupted install is repeated.
 """
+import configparser
 import contextlib
 import fcntl
 import hashlib
@@ -94,6 +95,14 @@ def _digest(files: Iterable[Path], *more: str) -> str:
     return sha.hexdigest()
 
 
+def _distribution() -> str:
+    """The sections of setup.cfg that an install depends on; those of linters change freely."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(CHECKOUT / "setup.cfg")
+    return repr([(name, sorted(parser[name].items())) for name in parser.sections()
+                 if name.startswith(("metadata", "options"))])
+
+
 @contextlib.contextmanager
 def _locked(venv: Path) -> Iterator[None]:
     """One installer at a time for one environment; the kernel drops the lock with its holder."""
@@ -137,7 +146,7 @@ def product_venv(test: bool = False, libvirt: bool = True) -> Path:
     if have.exists():  # never take away what an earlier command put in
         extras = sorted({*extras, *have.read_text().split()})
     spec = f".[{','.join(extras)}]" if extras else "."
-    stamp = _digest([CHECKOUT / "setup.cfg", CONSTRAINTS], spec)
+    stamp = _digest([CONSTRAINTS], spec, _distribution())
     if _make_venv(PRODUCT_VENV, stamp, ["-c", str(CONSTRAINTS), "-e", spec]):
         have.write_text(" ".join(extras) + "\n")
     return PRODUCT_VENV

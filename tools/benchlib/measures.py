@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures, per service: title -> CPU seconds per 1000, or per one where the title says so."""
+import json
+import os
+import time
+from collections.abc import Callable
+
+from .load import Request, send
+from .target import Target
+
+OBJECT_BYTES = 4096
+SERVERS = 50
+BOOTS = 5
+ACTIVE_TIMEOUT = 600.0
+POLL = 0.05
+
+Figures = dict[str, float]
+
+
+def _per_1000(target: Target, requests: list[Request], workers: int = 16) -> float:
+    cost = target.meter.cost(lambda: send(target.url, target.token, requests, workers))
+    return cost * 1000 / len(requests)
+
+
+def swift(target: Target, count: int) -> Figures:
+    """PUT, GET, HEAD and DELETE of `count` objects of 4 KiB."""
+    container = f"/bench-{os.getpid()}-{time.time_ns()}"
+    send(target.url, target.token, [Request("PUT", container)])
+    names = [f"{container}/object-{number:06d}" for number in range(count)]
+    body = os.urandom(OBJECT_BYTES)
+    # the first requests open connections and fill caches
+    warm = [f"{container}/warm-{number}" for number in range(64)]
+    send(target.url, target.token, [Request("PUT", name, body) for name in warm])
+    send(target.url, target.token, [Request("GET", name) for name in warm])
+    target.meter.measure_idle()
+    figures = {
+        "PUT 4 KiB": _per_1000(target, [Request("PUT", name, body) for name in names]),
+        "GET 4 KiB": _per_1000(target, [Request("GET", name) for name in names * 2]),
+        "HEAD": _per_1000(target, [Request("HEAD", name) for name in names * 2]),
+        "DELETE": _per_1000(target, [Request("DELETE", name) for name in names]),
+    }
+    send(target.url, target.token, [Request("DELETE", name) for name in warm])
+    send(target.url, target.token, [Request("DELETE", container)])
+    return figures
+
+
+def glance(target: Target, count: int) -> Figures:
+    """GET /v2/images, of at least two images."""
+    for number in range(2 - len(target.call("GET", "/v2/images")["images"])):
+        target.call("POST", "/v2/images", {"name": f"bench-{number}", "disk_format": "raw",
+                                           "container_format": "bare"})
+    send(target.url, target.token, [Request("GET", "/v2/images")] * 16)
+    target.meter.measure_idle()
+    return {"GET /v2/images": _per_1000(target, [Request("GET", "/v2/images")] * count)}
+
+
+class Servers:
+    """Boots and deletes servers of a cloud whose driver pretends."""
+
+    def __init__(self, target: Target, image: str, more: dict) -> None:
+        self.target = target
+        flavors = target.call("GET", "/flavors/detail")["flavors"]
+        flavor = min(flavors, key=lambda row: (row["ram"], row["disk"]))["id"]
+        self.body = {"imageRef": image, "flavorRef": flavor, **more}
+        self.ids: list[str] = []
+
+    def post(self, name: str) -> str:
+        server = {"server": {"name": name, **self.body}}
+        self.ids.append(self.target.call("POST", "/servers", server)["server"]["id"])
+        return self.ids[-1]
+
+    def wait_active(self, server_id: str) -> None:
+        deadline = time.monotonic() + ACTIVE_TIMEOUT
+        while True:
+            server = self.target.call("GET", f"/servers/{server_id}")["server"]
+            if server["status"] == "ACTIVE":
+                return
+            if server["status"] == "ERROR" or time.monotonic() > deadline:
+                raise RuntimeError(f"server is {server['status']}: {server.get('fault')}")
+            time.sleep(POLL)
+
+    def wait_gone(self) -> None:
+        deadline = time.monotonic() + ACTIVE_TIMEOUT
+        mine = set(self.ids)
+        while mine & {row["id"] for row in self.target.call("GET", "/servers")["servers"]}:
+            if time.monotonic() > deadline:
+                raise RuntimeError("servers are not deleted")
+            time.sleep(0.5)
+
+    def clean(self) -> None:
+        for server_id in self.ids:
+            self.target.call("DELETE", f"/servers/{server_id}")
+        self.wait_gone()
+        self.ids = []
+
+
+def nova(target: Target, count: int, image: str, more: dict | None = None) -> Figures:
+    """POST to ACTIVE, one after the other and SERVERS at once, then listings of SERVERS."""
+    servers = Servers(target, image, more or {})
+    servers.wait_active(servers.post("bench-warm"))  # the first boot fetches the image
+    send(target.url, target.token, [Request("GET", "/servers/detail")] * 16)
+    target.meter.measure_idle()
+
+    def boot_in_turn() -> None:
+        for number in range(BOOTS):
+            servers.wait_active(servers.post(f"bench-{number}"))
+
+    def boot_at_once(wanted: int) -> Callable[[], None]:
+        def work() -> None:
+            rows = [Request("POST", "/servers", json.dumps({"server": {
+                "name": f"bench-many-{number}", **servers.body}}).encode(),
+                {"Content-Type": "application/json"}) for number in range(wanted)]
+            send(target.url, target.token, rows, workers=20)
+            for row in target.call("GET", "/servers")["servers"]:
+                if row["name"].startswith("bench-") and row["id"] not in servers.ids:
+                    servers.ids.append(row["id"])
+            for server_id in servers.ids:
+                servers.wait_active(server_id)
+        return work
+
+    figures = {"POST to ACTIVE, CPU s each": target.meter.cost(boot_in_turn) / BOOTS}
+    start = time.monotonic()
+    figures["POST to ACTIVE, wall s each"] = 0.0
+    servers.wait_active(servers.post("bench-wall"))
+    figures["POST to ACTIVE, wall s each"] = time.monotonic() - start
+    wanted = SERVERS - len(servers.ids)
+    start = time.monotonic()
+    figures[f"{wanted} at once, CPU s in all"] = target.meter.cost(boot_at_once(wanted))
+    figures[f"{wanted} at once, wall s"] = time.monotonic() - start
+    figures[f"GET /servers/detail ({SERVERS})"] = _per_1000(
+        target, [Request("GET", "/servers/detail")] * count, workers=4)
+    figures["GET /flavors"] = _per_1000(target, [Request("GET", "/flavors")] * count, workers=4)
+    figures["DELETE, CPU s each"] = target.meter.cost(servers.clean) / SERVERS
+    return figures

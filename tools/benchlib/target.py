@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is measured: our stack or a peer, each an endpoint, a token and processes to watch."""
+import glob
+import http.client
+import os
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from .accounting import Meter
+
+REQUEST_TIMEOUT = 60.0
+
+
+@dataclass
+class Target:
+    """An endpoint of one service. `call` speaks JSON; `url` and `token` serve the load."""
+
+    name: str
+    url: str
+    token: str
+    meter: Meter
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """One request; its JSON body, None without one.
+
+        :raises RuntimeError: the answer is not a 2xx
+        """
+        answer = requests.request(method, self.url.rstrip("/") + path, json=body,
+                                  headers={"X-Auth-Token": self.token}, timeout=REQUEST_TIMEOUT)
+        if not answer.ok:
+            raise RuntimeError(f"{self.name}: {method} {path}: {answer.status_code} "
+                               f"{answer.text[:500]}")
+        return answer.json() if "json" in answer.headers.get("Content-Type", "") else None
+
+
+def pids_of(folder: str) -> list[int]:
+    """Leaders named by the *.pid files of a folder."""
+    found = []
+    for path in glob.glob(os.path.join(folder, "*.pid")):
+        with open(path, encoding="ascii") as text:
+            number = text.read().strip()
+        if number.isdigit():
+            found.append(int(number))
+    return found
+
+
+def version_one(auth_url: str, user: str, key: str) -> tuple[str, str]:
+    """(storage URL, token) by the v1 authentication of tempauth."""
+    parts = urlsplit(auth_url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port,
+                                            timeout=REQUEST_TIMEOUT)
+    connection.request("GET", parts.path, headers={"X-Auth-User": user, "X-Auth-Key": key})
+    answer = connection.getresponse()
+    answer.read()
+    if answer.status != 200:
+        raise RuntimeError(f"{auth_url}: {answer.status}")
+    return answer.headers["X-Storage-Url"], answer.headers["X-Auth-Token"]
+
+
+def keystone(auth_url: str, user: str, key: str, project: str, kind: str) -> tuple[str, str]:
+    """(endpoint of a service type, token) by Keystone's catalog."""
+    body = {"auth": {
+        "identity": {"methods": ["password"], "password": {"user": {
+            "name": user, "password": key, "domain": {"id": "default"}}}},
+        "scope": {"project": {"name": project, "domain": {"id": "default"}}}}}
+    answer = requests.post(auth_url.rstrip("/") + "/auth/tokens", json=body,
+                           timeout=REQUEST_TIMEOUT)
+    answer.raise_for_status()
+    for service in answer.json()["token"]["catalog"]:
+        if service["type"] == kind:
+            for endpoint in service["endpoints"]:
+                if endpoint["interface"] == "public":
+                    return endpoint["url"], answer.headers["X-Subject-Token"]
+    raise RuntimeError(f"{auth_url}: no {kind} in the catalog")
