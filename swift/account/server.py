@@ -132,7 +132,7 @@ class AccountApp(DbApp):
         broker, _ = self._broker(request, 3)
         self._existing(broker)
         broker.delete_db(timestamp.internal)
-        return Answer(204)
+        return Answer(204, b"", self._deleted(broker.stat()).headers)
 
     # -- GET and HEAD ----------------------------------------------------
 
@@ -151,7 +151,8 @@ class AccountApp(DbApp):
             "X-Account-Object-Count": str(stat["object_count"]),
             "X-Account-Bytes-Used": str(stat["bytes_used"]),
         }
-        headers.update(self.time_headers(stat))
+        headers.update((name, value) for name, value in self.time_headers(stat).items()
+                       if not name.startswith("X-Backend-"))
         for row in broker.policy_stats():
             policy = self.policies.by_index(row["storage_policy_index"])
             if policy is None:
@@ -183,35 +184,40 @@ class AccountApp(DbApp):
         headers["Content-Type"] = CONTENT_TYPES[kind]
         rows = broker.list_containers(query)
         if kind == "json":
-            return Answer(200, json_body([_json_entry(row) for row in rows]), headers)
+            return Answer(200, json_body([self._json_entry(row) for row in rows]), headers)
         if kind == "xml":
-            return Answer(200, _xml_body(broker.account or "", rows), headers)
+            return Answer(200, self._xml_body(broker.account or "", rows), headers)
         if not rows:
             return Answer(204, b"", headers)
         return Answer(200, "".join(f"{row[0]}\n" for row in rows).encode(
             "utf-8", "surrogateescape"), headers)
 
+    def _policy_name(self, index: int) -> str:
+        policy = self.policies.by_index(index)
+        return policy.name if policy is not None else f"unknown-{index}"
 
-def _json_entry(row: Any) -> dict[str, Any]:
-    if len(row) == 1:
-        return {"subdir": row[0]}
-    name, count, size, put = row[:4]
-    return {"name": name, "count": count, "bytes": size,
-            "last_modified": Timestamp(put).isoformat}
-
-
-def _xml_body(account: str, rows: list[Any]) -> bytes:
-    parts = ['<?xml version="1.0" encoding="UTF-8"?>\n<account name=', xml_attribute(account), ">"]
-    for row in rows:
+    def _json_entry(self, row: Any) -> dict[str, Any]:
         if len(row) == 1:
-            parts.append(f"<subdir name={xml_attribute(row[0])} />")
-            continue
-        name, count, size, put = row[:4]
-        parts.append(f"<container><name>{xml_escape(name)}</name><count>{count}</count>"
-                     f"<bytes>{size}</bytes><last_modified>{Timestamp(put).isoformat}"
-                     "</last_modified></container>")
-    parts.append("</account>")
-    return "".join(parts).encode("utf-8", "replace")
+            return {"subdir": row[0]}
+        name, count, size, put, policy = row
+        return {"name": name, "count": count, "bytes": size,
+                "last_modified": Timestamp(put).isoformat,
+                "storage_policy": self._policy_name(policy)}
+
+    def _xml_body(self, account: str, rows: list[Any]) -> bytes:
+        parts = ['<?xml version="1.0" encoding="UTF-8"?>',
+                 f"<account name={xml_attribute(account)}>"]
+        for row in rows:
+            if len(row) == 1:
+                parts.append(f"<subdir name={xml_attribute(row[0])} />")
+                continue
+            name, count, size, put, policy = row
+            parts.append(f"<container><name>{xml_escape(name)}</name><count>{count}</count>"
+                         f"<bytes>{size}</bytes><last_modified>{Timestamp(put).isoformat}"
+                         "</last_modified><storage_policy>"
+                         f"{xml_escape(self._policy_name(policy))}</storage_policy></container>")
+        parts.append("</account>")
+        return "\n".join(parts).encode("utf-8", "replace")
 
 
 def app_factory(global_conf: dict[str, str], **local_conf: str) -> AccountApp:

@@ -208,8 +208,17 @@ def merge_row(item: Row, old: Row | None) -> Row | None:
             data = old_data
             for column in ("size", "etag", "deleted"):
                 row[column] = old[column]
+            row["content_type"] = _keep_bytes(row["content_type"], old["content_type"])
         if not ctype > old_ctype:
             ctype, row["content_type"] = old_ctype, old["content_type"]
         meta = max(meta, old_meta)
     row["created_at"] = encode_timestamps(data, ctype, meta)
     return row
+
+
+def _keep_bytes(new: str, old: str) -> str:
+    """A new content type with the size an old one carries: that belongs to the data."""
+    _, found, size = old.partition(";swift_bytes=")
+    if not found or "swift_bytes=" in new:
+        return new
+    return f"{new};swift_bytes={size.partition(';')[0]}"

@@ -12,6 +12,7 @@ from typing import Any
 from swift.common import node_client
 from swift.common.backend_server import Answer, Request
 from swift.common.concurrency import GreenPool, Timeout
+from swift.common.conditional import http_date
 from swift.common.conf import config_list, config_true
 from swift.common.db import Row
 from swift.common.db_rpc import ReplicatorRpc
@@ -274,6 +275,7 @@ class ContainerApp(DbApp):
             "X-Container-Bytes-Used": str(stat["bytes_used"]),
             "X-Backend-Storage-Policy-Index": str(stat["storage_policy_index"]),
             "X-Backend-Sharding-State": "unsharded",
+            "Last-Modified": http_date(Timestamp(stat["put_timestamp"]).ceil()),
         }
         headers.update(self.time_headers(stat))
         headers.update(self.metadata_headers(stat))
@@ -316,6 +318,8 @@ class ContainerApp(DbApp):
         headers["X-Backend-Record-Type"] = "object"
         index = self._policy_of(request) if config_true(
             request.env.get("HTTP_X_BACKEND_OVERRIDE_POLICY", "")) else None
+        headers["X-Backend-Record-Storage-Policy-Index"] = str(
+            stat["storage_policy_index"] if index is None else index)
         rows = broker.list_objects(query, index)
         if kind == "json":
             return Answer(200, json_body([_json_entry(row) for row in rows]), headers)
