@@ -16,6 +16,7 @@ from nova.db.models import Instance
 
 _BATCH = 500
 _MAX_PATTERN = 255
+_MAX_OPTIONAL = 4
 _QUIET = [None, *(task for task in TaskState
                   if task not in (TaskState.REBOOTING, TaskState.REBOOTING_HARD))]
 _STATUS: dict[str, tuple[VmState, list[Any]]] = {
@@ -44,18 +45,20 @@ def safe_pattern(text: str, name: str) -> re.Pattern[str] | None:
     """Return a pattern for a regular expression that cannot backtrack for long, else refuse it.
 
     None: the text has no special characters, look for it as it stands.  Groups, alternatives and
-    counted repetitions are refused, and so are more than two open repetitions: what is left
-    takes time quadratic in the length of a name at worst.
+    counted repetitions are refused, and so are more than two open repetitions (one when the
+    pattern does not start with ^): what is left takes time quadratic in a name's length at worst.
     """
     if len(text) > _MAX_PATTERN:
         raise exception.BadRequest(f"{name}: longer than {_MAX_PATTERN} characters.")
     if not re.search(r"[\\^$.|?*+(){}\[\]]", text):
         return None
     plain = re.sub(r"\\.|\[(?:\\.|[^\]\\])*\]", "x", text)
-    if re.search(r"[(){}|]", plain) or len(re.findall(r"[*+]", plain)) > 2:
+    allowed = 2 if plain.startswith("^") else 1
+    if re.search(r"[(){}|]", plain) or len(re.findall(r"[*+]", plain)) > allowed \
+            or plain.count("?") > _MAX_OPTIONAL:
         raise exception.BadRequest(
             f"{name}: only simple patterns are possible, without groups, alternatives, counts "
-            "and with at most two of * and +.")
+            "and with at most two of * and + after a leading ^ (else one).")
     try:
         return re.compile(text, re.IGNORECASE)
     except re.error as error:

@@ -15,6 +15,7 @@ from nova.db import compute_nodes, instances, services
 from nova.db.models import ComputeNode, Service
 
 CONF = cfg.CONF
+CONF.import_opt("service_down_time", "nova.config")
 _HOST = {"host": string(255, 1), "binary": string(255, 1)}
 SWITCH = Schema(obj(_HOST, ("host", "binary")))
 SWITCH_WITH_REASON = Schema(obj({
