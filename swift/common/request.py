@@ -39,7 +39,11 @@ _SENTENCES = {
 
 
 class PathError(ValueError):
-    """The path is not /version/account[/container[/object]] in UTF-8."""
+    """The path is not /version/account[/container[/object]] in UTF-8; ``status`` to answer with."""
+
+    def __init__(self, text, status=404):
+        super().__init__(text)
+        self.status = status
 
 
 class Request:
@@ -133,10 +137,12 @@ def split_plain(path):
         try:
             path = path.encode('latin-1').decode('utf-8')
         except UnicodeError:
-            raise PathError('Invalid UTF8 or contains NULL') from None
+            raise PathError('Invalid UTF8 or contains NULL', 412) from None
     if '\0' in path:
-        raise PathError('Invalid UTF8 or contains NULL')
+        raise PathError('Invalid UTF8 or contains NULL', 412)
     parts = path.split('/', 4)
+    if len(parts) == 2 and parts[1]:
+        raise PathError('Bad URL', 412)
     if len(parts) < 3 or parts[0] or not parts[1] or not parts[2]:
         raise PathError('Invalid path: ' + quote(path))
     count = len(parts)
@@ -210,16 +216,15 @@ def answer(status, text=None, headers=()):
     """
     headers = list(headers)
     if status < 400 or status == 416 and text is None:
-        if status < 300 and status != 204:
+        if status < 300:
             headers.append(('Content-Type', 'text/html; charset=UTF-8'))
         return Response(status, headers, b'')
     if text is None:
         sentence = _SENTENCES.get(status, '')
         body = f'<html><h1>{REASONS.get(status, "Error")}</h1><p>{sentence}</p></html>'
-        headers.append(('Content-Type', 'text/html; charset=UTF-8'))
     else:
-        body = html.escape(text, quote=False) + '\n'
-        headers.append(('Content-Type', 'text/plain; charset=UTF-8'))
+        body = html.escape(text, quote=False)
+    headers.append(('Content-Type', 'text/html; charset=UTF-8'))
     return Response(status, headers, body.encode('utf-8', 'surrogateescape'))
 
 

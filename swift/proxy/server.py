@@ -184,9 +184,9 @@ class Application:
         try:
             version, account, container, obj = split_path(env)
         except PathError as e:
-            return answer(412, str(e)) if 'UTF8' in str(e) else answer(404)
+            return answer(e.status, str(e) if e.status == 412 else None)
         if version not in self.constraints.valid_api_versions:
-            return answer(404)
+            return answer(400, 'the path names no API version of this server')
         if self.deny_hosts and env.get('HTTP_HOST', '').split(':')[0] in self.deny_hosts:
             return answer(403, 'Invalid host header')
         if obj is not None:

@@ -160,11 +160,8 @@ class ListingFormats:
         if wanted != 'application/json':
             body = self._other(body, wanted, account, container)
         headers = [h for h in headers if h[0].lower() != 'content-length']
-        if not body:
-            start_response('204 No Content', headers)
-            return [b'']
         headers.append(('Content-Length', str(len(body))))
-        start_response(status, headers)
+        start_response(status if body else '204 No Content', headers)
         return [body]
 
     @staticmethod

@@ -22,6 +22,7 @@ STORED_PREFIXES = ('HTTP_X_OBJECT_META_', 'HTTP_X_OBJECT_SYSMETA_',
                    'HTTP_X_OBJECT_TRANSIENT_SYSMETA_', 'HTTP_X_BACKEND_')
 READ = frozenset(('HTTP_RANGE', 'HTTP_IF_MATCH', 'HTTP_IF_NONE_MATCH', 'HTTP_IF_MODIFIED_SINCE',
                   'HTTP_IF_UNMODIFIED_SINCE', 'HTTP_IF_RANGE'))
+MAX_TIME = 9_999_999_999      # the latest point in time a header can name
 TRUE = ('true', '1', 'yes', 'on', 't', 'y')
 
 
@@ -113,9 +114,7 @@ class ObjectController(Controller):
         if at is None:
             return
         try:
-            when = int(at.strip())
-            if not 0 <= when < 10 ** 10:
-                raise ValueError
+            when = min(int(at.strip()), MAX_TIME)
         except ValueError:
             raise Abort(answer(400, 'Non-integer X-Delete-At')) from None
         if when <= now and self.req.get('X-Backend-Replication', '').lower() not in TRUE:

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An object store of real processes on loopback, shared by the tests of a run."""
+
+import itertools
+
+import pytest
+from swift_cluster import SwiftCluster
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope='session')
+def cluster(tmp_path_factory):
+    """Proxy and four storage nodes, three replicas. Tests that kill servers start them again."""
+    with SwiftCluster(tmp_path_factory.mktemp('swift'), policies=2) as made:
+        yield made
+
+
+@pytest.fixture
+def user(cluster):
+    """A client of test:tester, owner of its account."""
+    return cluster.login()
+
+
+@pytest.fixture
+def container(user):
+    """The name of a fresh container of ``user``."""
+    name = f'c{next(_numbers)}'
+    assert user('PUT', '/' + name)[0] == 201
+    return name

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole object store of real processes on loopback: one proxy, four storage nodes.
+
+    with SwiftCluster(tmp_path) as cluster:
+        cluster.kill('object', 2)            # SIGKILL
+        cluster.start('object', 2)
+
+Run as a script it starts one and waits (for benchmarks): ``swift_cluster.py DIR [PROXY_PORT]``.
+"""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+TYPES = ('object', 'container', 'account')
+START_TIMEOUT = 60
+STOP_TIMEOUT = 15
+USERS = {'test:tester': 'testing .admin', 'test:tester2': 'testing2 .admin',
+         'test:tester3': 'testing3', 'test2:tester2': 'testing2 .admin',
+         'test5:tester5': 'testing5 service', 'test:tester6': 'testing6 .reseller_admin',
+         'admin:admin': 'admin .admin .reseller_admin'}
+PIPELINE = ('catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempauth '
+            'copy proxy-server')
+
+
+def free_ports(count):
+    """Distinct TCP ports that are free on loopback."""
+    socks = [socket.socket() for _ in range(count)]
+    try:
+        for sock in socks:
+            sock.bind(('127.0.0.1', 0))
+        return [sock.getsockname()[1] for sock in socks]
+    finally:
+        for sock in socks:
+            sock.close()
+
+
+class SwiftCluster:
+    """Configuration, rings and processes below one directory."""
+
+    def __init__(self, root, nodes=4, proxy_options='', proxy_port=None, policies=1,
+                 storage_options='', python=sys.executable, part_power=4):
+        self.root = Path(root)
+        self.nodes = nodes
+        self.python = python
+        self.proxy_options, self.storage_options = proxy_options, storage_options
+        self.policies, self.part_power = policies, part_power
+        ports = free_ports(nodes * 3 + 1)
+        self.proxy_port = proxy_port or ports.pop()
+        self.ports = {(t, n): ports[n * 3 + i] for n in range(nodes)
+                      for i, t in enumerate(TYPES)}
+        self.processes = {}
+        self.etc = self.root / 'etc'
+
+    # -- files ---------------------------------------------------------------
+    def configure(self):
+        """Write the configuration and make the rings."""
+        self.etc.mkdir(parents=True, exist_ok=True)
+        policies = ''.join(
+            f'[storage-policy:{i}]\nname = policy{i}\n' + ('default = yes\n' if i == 0 else '')
+            for i in range(self.policies))
+        (self.etc / 'swift.conf').write_text(
+            '[swift-hash]\nswift_hash_path_prefix = changeme\nswift_hash_path_suffix = tests\n'
+            + policies)
+        common = f'swift_dir = {self.etc}\nbind_ip = 127.0.0.1\nworkers = 1\nuser = root\n' \
+                 f'log_address = {self.root}/none\nmount_check = false\n'
+        filters = ''.join(f'[filter:{name}]\nuse = egg:swift#{name}\n'
+                          for name in PIPELINE.split()[:-1] if name != 'tempauth')
+        users = ''.join(f"user_{who.replace(':', '_')} = {what}\n" for who, what in USERS.items())
+        (self.etc / 'proxy-server.conf').write_text(
+            f'[DEFAULT]\n{common}bind_port = {self.proxy_port}\n'
+            f'[pipeline:main]\npipeline = {PIPELINE}\n'
+            '[app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\n'
+            f'allow_account_management = true\n{self.proxy_options}\n{filters}'
+            '[filter:tempauth]\nuse = egg:swift#tempauth\nreseller_prefix = AUTH, SERVICE\n'
+            f'SERVICE_require_group = service\n{users}')
+        for (kind, n), port in self.ports.items():
+            (self.root / f'n{n}/d{n}').mkdir(parents=True, exist_ok=True)
+            (self.etc / f'{kind}-{n}.conf').write_text(
+                f'[DEFAULT]\n{common}bind_port = {port}\ndevices = {self.root}/n{n}\n'
+                f'[pipeline:main]\npipeline = {kind}-server\n'
+                f'[app:{kind}-server]\nuse = egg:swift#{kind}\n{self.storage_options}\n')
+        self.make_rings()
+
+    def make_rings(self):
+        """One ring for each kind, and one more for each further policy."""
+        from swift.common.ring import RingBuilder
+
+        names = [(t, t) for t in TYPES] + [
+            ('object', f'object-{i}') for i in range(1, self.policies)]
+        for kind, name in names:
+            builder = RingBuilder(self.part_power, min(3, self.nodes), 0)
+            for n in range(self.nodes):
+                builder.add_dev(dict(region=1, zone=n + 1, ip='127.0.0.1',
+                                     port=self.ports[kind, n], device=f'd{n}', weight=1))
+            builder.rebalance(seed='tests')
+            builder.get_ring().save(str(self.etc / f'{name}.ring.gz'))
+
+    # -- processes -----------------------------------------------------------
+    def start(self, kind, n=0, wait=True):
+        """Start ``proxy`` or one storage server."""
+        conf = 'proxy-server.conf' if kind == 'proxy' else f'{kind}-{n}.conf'
+        log = open(self.root / f'{kind}-{n}.log', 'ab')
+        with log:
+            self.processes[kind, n] = subprocess.Popen(
+                [self.python, '-W', 'ignore', '-m', f'swift.cli.{kind}_server',
+                 str(self.etc / conf)],
+                env=dict(os.environ, SWIFT_DIR=str(self.etc), PYTHONDONTWRITEBYTECODE='1'),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        if wait:
+            self.wait(kind, n)
+
+    def port(self, kind, n=0):
+        return self.proxy_port if kind == 'proxy' else self.ports[kind, n]
+
+    def wait(self, kind, n=0):
+        """Until the server takes connections; RuntimeError with its log when it ends instead."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:
+            try:
+                socket.create_connection(('127.0.0.1', self.port(kind, n)), 1).close()
+                return
+            except OSError:
+                ended = self.processes[kind, n].poll() is not None
+                if ended or time.monotonic() > deadline:
+                    raise RuntimeError(f'{kind}-{n} did not come up:\n'
+                                       + self.log(kind, n)[-3000:]) from None
+                time.sleep(0.05)
+
+    def log(self, kind, n=0):
+        """What a server has logged so far."""
+        return (self.root / f'{kind}-{n}.log').read_text(errors='replace')
+
+    def all(self):
+        return [*self.ports, ('proxy', 0)]
+
+    def __enter__(self):
+        self.configure()
+        try:
+            for kind, n in self.all():
+                self.start(kind, n, wait=False)
+            for kind, n in self.all():
+                self.wait(kind, n)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *exc):
+        self.stop()
+
+    def signal(self, kind, n, number):
+        self.processes[kind, n].send_signal(number)
+
+    def kill(self, kind, n=0):
+        """SIGKILL, and wait until it is gone."""
+        process = self.processes.pop((kind, n))
+        process.kill()
+        process.wait(STOP_TIMEOUT)
+
+    def stop(self):
+        """End everything."""
+        for process in self.processes.values():
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+        for process in self.processes.values():
+            process.wait(STOP_TIMEOUT)
+        self.processes.clear()
+
+    # -- talking to it -------------------------------------------------------
+    @property
+    def url(self):
+        return f'http://127.0.0.1:{self.proxy_port}'
+
+    def request(self, method, path, headers=None, body=None, timeout=30):
+        """One request to the proxy; ``(status, headers by lower-case name, body)``."""
+        conn = http.client.HTTPConnection('127.0.0.1', self.proxy_port, timeout=timeout)
+        try:
+            conn.request(method, path, body=body, headers=headers or {})
+            resp = conn.getresponse()
+            return resp.status, {k.lower(): v for k, v in resp.getheaders()}, resp.read()
+        finally:
+            conn.close()
+
+    def login(self, user='test:tester'):
+        """A client of a user."""
+        status, headers, _ = self.request('GET', '/auth/v1.0', {
+            'X-Auth-User': user, 'X-Auth-Key': USERS[user].split()[0]})
+        assert status == 200
+        return Client(self, headers['x-auth-token'],
+                      '/' + headers['x-storage-url'].split('/', 3)[3])
+
+
+class Client:
+    """A logged-in user; paths are below the storage URL."""
+
+    def __init__(self, cluster, token, base):
+        self.cluster, self.token, self.base = cluster, token, base
+
+    def __call__(self, method, path='', headers=None, body=None, timeout=30):
+        return self.cluster.request(method, self.base + path, {
+            'X-Auth-Token': self.token, **(headers or {})}, body, timeout)
+
+
+def main():
+    root = sys.argv[1]
+    port = int(sys.argv[2]) if len(sys.argv) > 2 else None
+    with SwiftCluster(root, proxy_port=port, part_power=10, policies=2) as cluster:
+        for (kind, n), process in cluster.processes.items():
+            (cluster.root / f'{kind}-{n}.pid').write_text(str(process.pid))
+        print(f'up: {cluster.url}', flush=True)
+        signal.sigwait([signal.SIGTERM, signal.SIGINT])
+
+
+if __name__ == '__main__':
+    main()
