@@ -16,8 +16,8 @@ from glance import exceptions
 
 PASTE_OPTIONS = [
     cfg.StrOpt("flavor", default="keystone",
-               help="Pipeline of the paste file: keystone, or noauth; glance-registry also has "
-                    "trusted."),
+               help="Pipeline of the paste file: keystone or noauth for glance-api, keystone or "
+                    "trusted for glance-registry."),
     cfg.StrOpt("config_file",
                help="Paste file; by default <program>-paste.ini beside the configuration file, "
                     "in /etc/glance, or in etc/glance of the source tree."),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from glance import exceptions
@@ -137,3 +137,25 @@ def canonical_id(text: str) -> str:
         return str(uuid.UUID(text))
     except ValueError:
         raise exceptions.Invalid(f"id: {text[:64]!r} is not a UUID") from None
+
+
+def parse_boolean(name: str, text: str) -> bool:
+    """``true`` or ``false`` in any case; anything else is `Invalid`."""
+    lowered = text.lower()
+    if lowered not in ("true", "false"):
+        raise exceptions.Invalid(f"{name}: {text[:64]!r} is neither true nor false")
+    return lowered == "true"
+
+
+def parse_integer(name: str, text: str, maximum: int = MAX_BIGINT) -> int:
+    """A decimal number from 0 to `maximum`."""
+    if not (text.isascii() and text.isdigit() and len(text) < 20) or int(text) > maximum:
+        raise exceptions.Invalid(f"{name}: {text[:64]!r} is not a number from 0 to {maximum}")
+    return int(text)
+
+
+def parse_choice(name: str, text: str, choices: Collection[str]) -> str:
+    """`text` if it is one of `choices`."""
+    if text not in choices:
+        raise exceptions.Invalid(f"{name}: {text[:64]!r} is not one of {', '.join(choices)}")
+    return text

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -36,6 +37,10 @@ OPTIONS = [
     cfg.IntOpt("patch_attempts", default=3, min=1,
                help="How often an update is applied anew when somebody else's came between."),
 ]
+
+#: an upload that is safe in the store is worth waiting for a restarting registry
+FINISH_ATTEMPTS = 5
+FINISH_PAUSE = 1.0
 
 DEFAULTS = {"name": None, "visibility": "shared", "disk_format": None, "container_format": None,
             "min_disk": 0, "min_ram": 0, "protected": False, "os_hidden": False,
@@ -203,14 +208,33 @@ class ImageService:
                   "upload_worker": None, "upload_bytes": None,
                   "locations": [{"store": store.name, "url": stored.url, "crc32": stream.crc32}]}
         try:
-            return self.registry.update_image(service, image_id, finish, upload_token=token,
-                                              from_status=(states.SAVING,))
+            return self._finish_upload(service, image_id, token, finish)
         except (exceptions.NotFound, exceptions.Conflict):
             # Deleted, or given up by a reconciler, while the last bytes came in.
             self.remove_bytes(image_id, {"store": store.name, "url": stored.url})
             self._finish_delete(service, image_id)
             raise exceptions.Gone(
                 f"image {image_id} was deleted while its data was being uploaded") from None
+
+    def _finish_upload(self, service: RequestContext, image_id: str, token: str,
+                       finish: Mapping[str, Any]) -> Image:
+        """Make the image active.  A registry that restarts just now gets a few seconds; whether
+        an attempt whose answer got lost did succeed is read from the row."""
+        for attempt in range(1, FINISH_ATTEMPTS + 1):
+            try:
+                return self.registry.update_image(service, image_id, finish, upload_token=token,
+                                                  from_status=(states.SAVING,))
+            except exceptions.Conflict:
+                image = self.registry.get_image(service, image_id)
+                places = [place["url"] for place in image["locations"]]
+                if places != [place["url"] for place in finish["locations"]]:
+                    raise
+                return image
+            except exceptions.Unavailable:
+                if attempt == FINISH_ATTEMPTS:
+                    raise
+                time.sleep(FINISH_PAUSE)
+        raise exceptions.Unavailable("the image registry does not answer")
 
     def _give_up(self, service: RequestContext, image_id: str, token: str,
                  error: BaseException) -> None:

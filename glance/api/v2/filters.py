@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
 from typing import Any
 
 from oslo_utils import timeutils
@@ -22,28 +21,6 @@ _INTEGERS = ("min_ram", "min_disk", "size")
 _BOUNDS = {"size_min": ("size", "gte"), "size_max": ("size", "lte")}
 _BOOLEANS = ("protected", "os_hidden")
 _MAX_FILTERS = 64
-
-
-def boolean(name: str, text: str) -> bool:
-    """``true`` or ``false`` in any case; anything else is `Invalid`."""
-    lowered = text.lower()
-    if lowered not in ("true", "false"):
-        raise exceptions.Invalid(f"{name}: {text[:64]!r} is neither true nor false")
-    return lowered == "true"
-
-
-def integer(name: str, text: str, maximum: int = fields.MAX_BIGINT) -> int:
-    """A decimal number from 0 to `maximum`."""
-    if not (text.isascii() and text.isdigit() and len(text) < 20) or int(text) > maximum:
-        raise exceptions.Invalid(f"{name}: {text[:64]!r} is not a number from 0 to {maximum}")
-    return int(text)
-
-
-def choice(name: str, text: str, choices: Iterable[str]) -> str:
-    """`text` if it is one of `choices`."""
-    if text not in choices:
-        raise exceptions.Invalid(f"{name}: {text[:64]!r} is not one of {', '.join(choices)}")
-    return text
 
 
 def _time_filter(name: str, text: str) -> tuple[str, str, str]:
@@ -77,11 +54,11 @@ def _filter(name: str, text: str) -> tuple[str, str, Any]:
         return _time_filter(name, text)
     if name in _BOUNDS:
         field, comparison = _BOUNDS[name]
-        return field, comparison, integer(name, text)
+        return field, comparison, fields.parse_integer(name, text)
     if name in _INTEGERS:
-        return name, "eq", integer(name, text)
+        return name, "eq", fields.parse_integer(name, text)
     if name in _BOOLEANS:
-        return name, "eq", boolean(name, text)
+        return name, "eq", fields.parse_boolean(name, text)
     if name == "tag":
         return "tag", "eq", text
     if name in _IN_FIELDS and text.startswith("in:"):
@@ -114,8 +91,8 @@ def _sort(pairs: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
             directions = (directions or ["desc"]) * len(keys)
         order = list(zip(keys, directions, strict=True))
     for key, direction in order:
-        choice("sort_key", key, SORT_KEYS)
-        choice("sort_dir", direction, ("asc", "desc"))
+        fields.parse_choice("sort_key", key, SORT_KEYS)
+        fields.parse_choice("sort_dir", direction, ("asc", "desc"))
     if len({key for key, _ in order}) != len(order):
         raise exceptions.Invalid("sort_key: names a field twice")
     return tuple(order)
@@ -134,13 +111,13 @@ def parse(pairs: list[tuple[str, str]], default_limit: int, max_limit: int) -> I
         if name in ("sort", "sort_key", "sort_dir"):
             continue
         if name == "limit":
-            limit = integer(name, value)
+            limit = fields.parse_integer(name, value)
         elif name == "marker":
             marker = value
         elif name == "visibility":
-            visibility = choice(name, value, (*states.VISIBILITIES, "all"))
+            visibility = fields.parse_choice(name, value, (*states.VISIBILITIES, "all"))
         elif name == "member_status":
-            member_status = choice(name, value, (*states.MEMBER_STATUSES, "all"))
+            member_status = fields.parse_choice(name, value, (*states.MEMBER_STATUSES, "all"))
         else:
             filters.append(_filter(name, value))
     if all(field != "os_hidden" for field, _, _ in filters):

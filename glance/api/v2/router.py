@@ -24,7 +24,7 @@ ROUTES: tuple[tuple[str, dict[str, wsgi.Handler]], ...] = (
     ("/images/{image_id}/file", {"GET": image_data.download, "PUT": image_data.upload}),
     ("/images/{image_id}/actions/deactivate", {"POST": actions.deactivate}),
     ("/images/{image_id}/actions/reactivate", {"POST": actions.reactivate}),
-    ("/images/{image_id}/tags/{tag}", {"PUT": tags.update, "DELETE": tags.delete}),
+    ("/images/{image_id}/tags/{tag:.+}", {"PUT": tags.update, "DELETE": tags.delete}),
     ("/images/{image_id}/members", {"GET": members.index, "POST": members.create}),
     ("/images/{image_id}/members/{member_id}",
      {"GET": members.show, "PUT": members.update, "DELETE": members.delete}),

@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The registry's REST API: the routes of 2011, and what the service needs beyond them.
+
+As in 2011: ``GET /``, ``/images``, ``/images/detail``, ``/images/ID``, ``POST /images``,
+``PUT /images/ID`` (``X-Glance-Registry-Purge-Props``), ``DELETE /images/ID``,
+``/images/ID/members[/M]``, ``/shared-images/M``.  An image document has ``is_public`` and
+``location`` beside today's fields.
+
+New are conditions on ``PUT /images/ID``, in headers: ``X-Glance-Registry-From-Status`` (comma
+separated), ``X-Glance-Registry-Upload-Token``, ``X-Glance-Registry-Version``; the parameters
+``filters`` (a JSON list of triples), ``visibility``, ``member_status`` and ``sort`` of lists; and
+``/images/ID/tags/T``, ``/images/ID/beat``, ``/transient``, ``/usage``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import webob
+
+from glance import exceptions, wsgi
+from glance.image import fields, states
+from glance.registry import query
+from glance.registry.client.base import (
+    COLUMNS,
+    OPERATORS,
+    UPLOAD_COLUMNS,
+    Image,
+    ImageQuery,
+    Member,
+    RegistryClient,
+)
+
+_DEFAULT_LIMIT = 25
+_MAX_LIMIT = 1000
+_BRIEF = ("id", "name", "size", "disk_format", "container_format", "checksum")
+_ACCEPTED = frozenset({*COLUMNS, *UPLOAD_COLUMNS, "id", "properties", "tags", "locations"})
+# parts of an image document that follow from the others, so writing them back is harmless
+_DERIVED = frozenset({"location", "created_at", "updated_at", "deleted_at", "deleted", "version"})
+
+
+def _registry(request: wsgi.Request) -> RegistryClient:
+    return request.environ[wsgi.REGISTRY_KEY]
+
+
+def _image_view(image: Image) -> dict[str, Any]:
+    places = image["locations"]
+    return {**image, "is_public": image["visibility"] == "public",
+            "location": places[0]["url"] if places else None}
+
+
+def _member_view(member: Member) -> dict[str, Any]:
+    return {**member, "member_id": member["member"]}
+
+
+def _object(request: wsgi.Request, name: str) -> dict[str, Any]:
+    document = request.json_object()
+    found = document.get(name) if isinstance(document, dict) else None
+    if not isinstance(found, dict):
+        raise exceptions.Invalid(f"{name}: an object of this name is needed")
+    return found
+
+
+def _image_values(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What to write, from an image document; refuses unknown names and values of wrong type."""
+    values = {name: value for name, value in document.items() if name not in _DERIVED}
+    if "is_public" in values:
+        values.setdefault("visibility", "public" if values.pop("is_public") else "private")
+    unknown = set(values) - _ACCEPTED
+    if unknown:
+        raise exceptions.Invalid(f"image: unknown field {sorted(unknown)[0][:64]}")
+    fields.check({name: value for name, value in values.items() if name in fields.BASE})
+    properties = values.get("properties", {})
+    if not isinstance(properties, dict) or not all(
+            value is None or isinstance(value, str) for value in properties.values()):
+        raise exceptions.Invalid("properties: must be an object of strings")
+    for place in values.get("locations", []):
+        if not isinstance(place, dict) or not {"store", "url"} <= set(place):
+            raise exceptions.Invalid("locations: each needs store and url")
+    for name, kind in (("upload_token", str), ("upload_worker", str), ("upload_bytes", int)):
+        if not isinstance(values.get(name), (kind, type(None))):
+            raise exceptions.Invalid(f"{name}: has the wrong type")
+    return values
+
+
+def index(request: wsgi.Request) -> webob.Response:
+    """GET / and /images: the brief list."""
+    return wsgi.json_response({"images": [
+        {name: image[name] for name in _BRIEF} for image in _list(request)]})
+
+
+def detail(request: wsgi.Request) -> webob.Response:
+    """GET /images/detail: whole documents."""
+    return wsgi.json_response({"images": [_image_view(image) for image in _list(request)]})
+
+
+def _list(request: wsgi.Request) -> list[Image]:
+    pairs = request.query_pairs()
+    named = dict(pairs)
+    if "filters" in named:
+        wanted = _query(named)
+    else:
+        wanted = query.parse(pairs, is_admin=request.context.is_admin,
+                             default_limit=_DEFAULT_LIMIT, max_limit=_MAX_LIMIT)
+    return _registry(request).list_images(request.context, wanted)
+
+
+def _query(named: Mapping[str, str]) -> ImageQuery:
+    try:
+        triples = json.loads(named["filters"])
+    except ValueError:
+        raise exceptions.Invalid("filters: not valid JSON") from None
+    if not isinstance(triples, list) or not all(
+            isinstance(triple, list) and len(triple) == 3 and isinstance(triple[0], str)
+            and triple[1] in OPERATORS for triple in triples):
+        raise exceptions.Invalid("filters: must be a list of [field, operator, value]")
+    wsgi.check_document(triples, "filters", 0)
+    for field, comparison, value in triples:
+        values = value if comparison == "in" else [value]
+        if not isinstance(values, list) or not all(
+                item is None or isinstance(item, (str, int, bool)) for item in values):
+            raise exceptions.Invalid(f"filters: {field[:64]} has a value of the wrong type")
+    order = []
+    for part in filter(None, named.get("sort", "").split(",")):
+        key, _, direction = part.partition(":")
+        order.append((key, fields.parse_choice("sort", direction, ("asc", "desc"))))
+    visibility = named.get("visibility")
+    if visibility is not None:
+        fields.parse_choice("visibility", visibility, (*states.VISIBILITIES, "all"))
+    limit = named.get("limit")
+    return ImageQuery(
+        filters=tuple((field, comparison, value) for field, comparison, value in triples),
+        visibility=visibility,
+        member_status=fields.parse_choice("member_status", named.get("member_status", "accepted"),
+                                          (*states.MEMBER_STATUSES, "all")),
+        sort=tuple(order) or (("created_at", "desc"),), marker=named.get("marker"),
+        limit=None if limit is None else fields.parse_integer("limit", limit))
+
+
+def show(request: wsgi.Request, image_id: str) -> webob.Response:
+    """GET /images/ID."""
+    image = _registry(request).get_image(request.context, image_id)
+    return wsgi.json_response({"image": _image_view(image)})
+
+
+def create(request: wsgi.Request) -> webob.Response:
+    """POST /images {image: {...}}."""
+    values = _image_values(_object(request, "image"))
+    defaults = {"name": None, "status": states.QUEUED, "visibility": "private",
+                "disk_format": None, "container_format": None, "min_disk": 0, "min_ram": 0,
+                "protected": False, "os_hidden": False, "owner": request.context.project_id}
+    values = {**defaults, **values}
+    values["id"] = fields.canonical_id(str(values.get("id")))
+    context = request.context
+    if not context.is_admin and (values["owner"] != context.project_id
+                                 or values["status"] != states.QUEUED):
+        raise exceptions.Forbidden("owner, status: only the image service itself sets these")
+    image = _registry(request).create_image(context, values)
+    return wsgi.json_response({"image": _image_view(image)})
+
+
+def update(request: wsgi.Request, image_id: str) -> webob.Response:
+    """PUT /images/ID {image: {...}}, under the conditions in the headers."""
+    values = _image_values(_object(request, "image"))
+    values.pop("id", None)
+    headers = request.headers
+    purge = headers.get("X-Glance-Registry-Purge-Props", "false")
+    from_status = headers.get("X-Glance-Registry-From-Status")
+    version = headers.get("X-Glance-Registry-Version")
+    image = _registry(request).update_image(
+        request.context, image_id, values,
+        purge_props=fields.parse_boolean("X-Glance-Registry-Purge-Props", purge),
+        from_status=None if from_status is None else from_status.split(","),
+        upload_token=headers.get("X-Glance-Registry-Upload-Token"),
+        version=None if version is None else fields.parse_integer(
+            "X-Glance-Registry-Version", version))
+    return wsgi.json_response({"image": _image_view(image)})
+
+
+def delete(request: wsgi.Request, image_id: str) -> webob.Response:
+    """DELETE /images/ID, with ``?final=true`` once its bytes are gone; answers what it was."""
+    final = fields.parse_boolean("final", request.query().get("final", "false"))
+    image = _registry(request).delete_image(request.context, image_id, final=final)
+    return wsgi.json_response({"image": _image_view(image)})
+
+
+def beat(request: wsgi.Request, image_id: str) -> webob.Response:
+    """PUT /images/ID/beat {beat: {upload_token, received}}."""
+    _require_service(request)
+    document = _object(request, "beat")
+    token, received = document.get("upload_token"), document.get("received")
+    if not isinstance(token, str) or not isinstance(received, int) or isinstance(received, bool):
+        raise exceptions.Invalid("beat: needs upload_token and received")
+    _registry(request).beat(request.context, image_id, token, received)
+    return wsgi.empty_response(204)
+
+
+def transient(request: wsgi.Request) -> webob.Response:
+    """GET /transient: images somebody has to finish saving or deleting."""
+    _require_service(request)
+    found = _registry(request).list_transient(request.context)
+    return wsgi.json_response({"images": [_image_view(image) for image in found]})
+
+
+def _require_service(request: wsgi.Request) -> None:
+    if not request.context.internal:
+        raise exceptions.Forbidden("only the image service itself may ask this")
+
+
+def usage(request: wsgi.Request) -> webob.Response:
+    """GET /usage?owner=PROJECT."""
+    used = _registry(request).usage(request.context, request.query().get("owner"))
+    return wsgi.json_response({"usage": {"images": used.images, "uploads": used.uploads,
+                                         "bytes": used.bytes}})
+
+
+def _limit(request: wsgi.Request) -> int:
+    limit = request.query().get("limit")
+    return -1 if limit is None else fields.parse_integer("limit", limit)
+
+
+def put_tag(request: wsgi.Request, image_id: str, tag: str) -> webob.Response:
+    """PUT /images/ID/tags/T."""
+    if len(tag) > fields.MAX_NAME:
+        raise exceptions.Invalid(f"tag: at most {fields.MAX_NAME} characters are allowed")
+    _registry(request).set_tag(request.context, image_id, tag, True, _limit(request))
+    return wsgi.empty_response(204)
+
+
+def delete_tag(request: wsgi.Request, image_id: str, tag: str) -> webob.Response:
+    """DELETE /images/ID/tags/T."""
+    _registry(request).set_tag(request.context, image_id, tag, False, -1)
+    return wsgi.empty_response(204)
+
+
+def members(request: wsgi.Request, image_id: str) -> webob.Response:
+    """GET /images/ID/members."""
+    found = _registry(request).list_members(request.context, image_id)
+    return wsgi.json_response({"members": [_member_view(member) for member in found]})
+
+
+def replace_members(request: wsgi.Request, image_id: str) -> webob.Response:
+    """PUT /images/ID/members {memberships: [{member_id, can_share}]}."""
+    document = request.json_object()
+    wanted = document.get("memberships") if isinstance(document, dict) else None
+    if not isinstance(wanted, list):
+        raise exceptions.Invalid("memberships: a list of this name is needed")
+    entries = [{"member": _member_id(entry.get("member_id")),
+                "can_share": entry.get("can_share") is True}
+               for entry in wanted if isinstance(entry, dict)]
+    if len(entries) != len(wanted):
+        raise exceptions.Invalid("memberships: each must be an object")
+    _registry(request).replace_members(request.context, image_id, entries, _limit(request))
+    return wsgi.empty_response(204)
+
+
+def _member_id(value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= fields.MAX_NAME:
+        raise exceptions.Invalid("member_id: must be a project id")
+    return value
+
+
+def put_member(request: wsgi.Request, image_id: str, member_id: str) -> webob.Response:
+    """PUT /images/ID/members/M [{member: {can_share, status, create}}]."""
+    document: dict[str, Any] = {}
+    if request.content_length:
+        document = _object(request, "member")
+    can_share, status = document.get("can_share"), document.get("status")
+    if status is not None:
+        fields.parse_choice("status", str(status), states.MEMBER_STATUSES)
+    _registry(request).set_member(
+        request.context, image_id, _member_id(member_id),
+        can_share=None if can_share is None else can_share is True, status=status,
+        create=document.get("create", True) is True, limit=_limit(request))
+    return wsgi.empty_response(204)
+
+
+def delete_member(request: wsgi.Request, image_id: str, member_id: str) -> webob.Response:
+    """DELETE /images/ID/members/M."""
+    _registry(request).delete_member(request.context, image_id, member_id)
+    return wsgi.empty_response(204)
+
+
+def shared_images(request: wsgi.Request, member_id: str) -> webob.Response:
+    """GET /shared-images/M."""
+    found = _registry(request).shared_images(request.context, member_id)
+    return wsgi.json_response({"shared_images": [_member_view(member) for member in found]})
+
+
+ROUTES: tuple[tuple[str, dict[str, wsgi.Handler]], ...] = (
+    ("/", {"GET": index}),
+    ("/images", {"GET": index, "POST": create}),
+    ("/images/detail", {"GET": detail}),
+    ("/images/{image_id}", {"GET": show, "PUT": update, "DELETE": delete}),
+    ("/images/{image_id}/beat", {"PUT": beat}),
+    ("/images/{image_id}/tags/{tag:.+}", {"PUT": put_tag, "DELETE": delete_tag}),
+    ("/images/{image_id}/members", {"GET": members, "PUT": replace_members}),
+    ("/images/{image_id}/members/{member_id}", {"PUT": put_member, "DELETE": delete_member}),
+    ("/shared-images/{member_id}", {"GET": shared_images}),
+    ("/transient", {"GET": transient}),
+    ("/usage", {"GET": usage}),
+)
+
+
+def app_factory(_global_conf: dict[str, str], **_local_conf: str) -> wsgi.Application:
+    """For paste."""
+    return wsgi.Application(ROUTES)
