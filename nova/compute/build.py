@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Building an instance: from a claim to a running guest.
+
+The row says how far it went (networking, spawning), every step may be done twice, so a build is
+resumed by starting it again.  A failure releases everything first and moves the row last: killed
+in between, the build is simply taken up again.
+"""
+
+import logging
+import time
+import traceback
+from collections.abc import Iterator
+
+from nova.compute import config_drive
+from nova.compute.request import BuildRequest, with_refusal
+from nova.compute.states import PowerState, TaskState, VmState
+from nova.compute.worker import CONF, Worker, fault_text, spec_of
+from nova.context import RequestContext
+from nova.db import compute_nodes, instances
+from nova.db.models import Instance, utcnow
+from nova.exception import (
+    ClaimFailed,
+    DatabaseUnavailable,
+    HypervisorError,
+    ImageNotFound,
+    ImageServiceError,
+    InstanceNotFound,
+    InvalidState,
+    NovaError,
+    RpcTimeout,
+    RpcUnavailable,
+)
+from nova.network.model import VIF
+from nova.virt.driver import BootImages
+
+LOG = logging.getLogger(__name__)
+
+# Somebody else is away: the row stays where it is and a reconciler takes it up again.
+LATER = (RpcTimeout, RpcUnavailable, DatabaseUnavailable)
+# Another host may do better.
+ELSEWHERE = (ClaimFailed, HypervisorError)
+
+IMAGE_ATTEMPTS = 3
+IMAGE_PAUSE = 2.0        # seconds before the second attempt, twice that before the third
+
+_BUILDING = {"from_vm": VmState.BUILDING,
+             "from_task": (TaskState.NETWORKING, TaskState.SPAWNING)}
+
+
+class Unwanted(Exception):
+    """The instance is being deleted: the build ends here and the deletion cleans up."""
+
+
+class Builder:
+    """Builds instances claimed for this host."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+
+    def build(self, context: RequestContext, row: Instance) -> None:
+        """Bring an instance in networking or spawning to ACTIVE, to another host, or to ERROR."""
+        with self.worker.builds:
+            try:
+                self._build(context, row)
+            except (InvalidState, Unwanted) as error:
+                LOG.info("Build of %s ends: %s", row.id, error)
+            except InstanceNotFound:
+                LOG.info("Instance %s went away while it was built", row.id)
+                self._release(context, row)
+            except LATER as error:
+                self._wait_or_fail(context, row, error)
+            except ELSEWHERE as error:
+                self._reschedule(context, row, error)
+            except NovaError as error:
+                self._fail(context, row, error)
+            except Exception as error:  # whatever else it is, it must not leave the row in BUILD
+                LOG.exception("Build of %s failed", row.id)
+                self._fail(context, row, error)
+
+    def _build(self, context: RequestContext, row: Instance) -> None:
+        worker = self.worker
+        check_claim(row, worker.host)
+        if row.task_state == TaskState.NETWORKING:
+            vifs = worker.network.allocate_for_instance(context, row.id)
+            row = instances.transition(
+                row.id, from_vm=VmState.BUILDING, from_task=TaskState.NETWORKING,
+                from_host=worker.host, task_state=TaskState.SPAWNING)
+        else:
+            vifs = worker.vifs(context, row.id)
+        self._spawn(context, row, vifs)
+        instances.transition(
+            row.id, from_vm=VmState.BUILDING, from_task=TaskState.SPAWNING,
+            from_host=worker.host, vm_state=VmState.ACTIVE, task_state=None,
+            power_state=PowerState.RUNNING, launched_at=utcnow(), progress=100)
+        instances.finish_actions(row.id, context.request_id)
+        LOG.info("Instance %s is active", row.id)
+
+    def _spawn(self, context: RequestContext, row: Instance, vifs: list[VIF]) -> None:
+        for attempt in range(1, IMAGE_ATTEMPTS + 1):
+            try:
+                images = self._images(row)
+                spec = spec_of(row, vifs, images.root,
+                               config_drive.files_of(row) if row.config_drive else None)
+                self.worker.driver.spawn(spec, images, self._source(row.id))
+                return
+            except ImageServiceError as error:
+                if attempt == IMAGE_ATTEMPTS:
+                    raise
+                LOG.warning("Image for %s, attempt %s: %s", row.id, attempt, error)
+                time.sleep(IMAGE_PAUSE * attempt)
+
+    def _images(self, row: Instance) -> BootImages:
+        """Look the images up, and again whether this project may use them.
+
+        The worker reads with rights of its own: it must not become a way to somebody's image.
+        """
+        found = {}
+        for kind, image_id in (("root", row.image_id), ("kernel", row.kernel_id),
+                               ("ramdisk", row.ramdisk_id)):
+            if image_id is None:
+                continue
+            image = self.worker.images.get(None, image_id)
+            if not self.worker.images.may_use(image, row.project_id):
+                raise ImageNotFound(image_id=image_id)
+            found[kind] = image
+        if "root" not in found:
+            raise ImageNotFound(image_id=row.image_id)
+        return BootImages(**found)
+
+    def _source(self, instance_id: str) -> "_WatchedSource":
+        return _WatchedSource(self.worker, instance_id)
+
+    # -- how it ends otherwise ---------------------------------------------------------------
+
+    def _release(self, context: RequestContext, row: Instance) -> None:
+        """Take away the guest, its disks, taps and addresses, whatever there is of them."""
+        self.worker.driver.destroy(row.id, self.worker.vifs(context, row.id))
+        self.worker.network.deallocate_for_instance(context, row.id)
+
+    def _released(self, context: RequestContext, row: Instance) -> bool:
+        try:
+            self._release(context, row)
+            return True
+        except NovaError as error:
+            LOG.error("What was built of %s could not be removed: %s", row.id, error)
+            return False
+
+    def _wait_or_fail(self, context: RequestContext, row: Instance, error: NovaError) -> None:
+        age = (utcnow() - row.created_at).total_seconds()
+        if isinstance(error, DatabaseUnavailable) or age < CONF.build_timeout:
+            LOG.warning("Build of %s waits: %s", row.id, error)
+        else:
+            self._fail(context, row, error)
+
+    def _reschedule(self, context: RequestContext, row: Instance, error: NovaError) -> None:
+        """Give the instance back to the scheduler, so often as ``max_build_attempts`` says."""
+        LOG.warning("Host %s refuses instance %s: %s", self.worker.host, row.id, error)
+        attempts = len(BuildRequest.of(row.build_request).refusals) + 1
+        if attempts >= CONF.max_build_attempts:
+            self._fail(context, row, error)
+            return
+        if not self._released(context, row):
+            self._fail(context, row, error)
+            return
+        try:
+            instances.transition(
+                row.id, **_BUILDING, from_host=self.worker.host, host=None,
+                task_state=TaskState.SCHEDULING,
+                build_request=with_refusal(row.build_request, self.worker.host, str(error)))
+            self.worker.scheduler.cast(context, "schedule_instances", instance_ids=[row.id])
+        except (InvalidState, InstanceNotFound) as lost:
+            LOG.info("Instance %s is not rescheduled: %s", row.id, lost)
+        except RpcUnavailable as unsent:
+            LOG.warning("The scheduler will find %s by itself: %s", row.id, unsent)
+
+    def _fail(self, context: RequestContext, row: Instance, error: Exception) -> None:
+        """Put the instance into ERROR with the reason; it keeps its host only for remains."""
+        code, text = fault_text(error)
+        released = self._released(context, row)
+        details = "".join(traceback.format_exception(error))[-8000:]
+        instances.add_fault(row.id, code, text, details=details, host=self.worker.host)
+        try:
+            instances.transition(
+                row.id, **_BUILDING, from_host=self.worker.host, vm_state=VmState.ERROR,
+                task_state=None, power_state=PowerState.NOSTATE,
+                host=None if released else self.worker.host)
+        except (InvalidState, InstanceNotFound) as lost:
+            LOG.info("Instance %s is not put into ERROR: %s", row.id, lost)
+        instances.finish_actions(row.id, context.request_id, text)
+
+
+class _WatchedSource:
+    """Downloads that end when the instance they are for is not wanted any more."""
+
+    def __init__(self, worker: Worker, instance_id: str) -> None:
+        self.worker = worker
+        self.wanted = worker.wanted(instance_id)
+
+    def download(self, image_id: str) -> Iterator[bytes]:
+        for chunk in self.worker.images.download(image_id):
+            if not self.wanted():
+                raise Unwanted("its deletion was asked for")
+            yield chunk
+
+
+def check_claim(row: Instance, host: str) -> None:
+    """Check once more that the claim is good: it is ours, and all claims fit on this host.
+
+    The host may have shrunk since the scheduler looked.  InvalidState, ClaimFailed.
+    """
+    if row.host != host:
+        raise InvalidState(action="build", instance_id=row.id, vm_state=row.vm_state,
+                           task_state=row.task_state)
+    used = instances.usage_by_host().get(host, instances.Usage())
+    limit = instances.capacity(compute_nodes.get(host))
+    for resource in ("vcpus", "memory_mb", "disk_gb"):
+        over = getattr(used, resource) - getattr(limit, resource)
+        asked = instances.disk_gb(row) if resource == "disk_gb" else getattr(row, resource)
+        if over > 0 and asked:
+            raise ClaimFailed(host=host, resource=resource, requested=asked,
+                              free=max(0, asked - over))

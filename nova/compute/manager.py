@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The compute worker: what the row of an instance says is to be done, it does.
+
+Every message about one instance comes down to :meth:`ComputeManager.advance`: hold the instance,
+read its row, do the task it is in.  So it does not matter how often a message comes, or whether
+it comes at all: the reconciler calls the same.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from oslo_config import cfg
+
+from nova import rpc
+from nova.compute import console
+from nova.compute.build import Builder
+from nova.compute.locks import InstanceLocks
+from nova.compute.power import Power
+from nova.compute.reconciler import Reconciler
+from nova.compute.removal import Removal
+from nova.compute.resources import Resources
+from nova.compute.states import TaskState
+from nova.compute.worker import Worker
+from nova.context import RequestContext
+from nova.db import instances
+from nova.db.models import Instance
+from nova.exception import HypervisorError, InstanceNotFound, NovaError
+from nova.image import api as image_api
+from nova.network import api as network_api
+from nova.scheduler.methods import METHODS as SCHEDULER_METHODS
+from nova.virt.driver import ComputeDriver, Problem, load_driver
+
+LOG = logging.getLogger(__name__)
+
+OPTIONS = [
+    cfg.IntOpt("reconcile_interval", default=30, min=1,
+               help="Seconds between two comparisons of rows with guests."),
+    cfg.IntOpt("resource_report_interval", default=60, min=1,
+               help="Seconds between two reports of what this host offers."),
+    cfg.IntOpt("image_cache_interval", default=2400, min=1,
+               help="Seconds between two looks for base images nobody needs."),
+]
+CONF = cfg.CONF
+CONF.register_opts(OPTIONS)
+
+
+class ComputeManager:
+    """The endpoint of topic ``compute`` on one host."""
+
+    def __init__(self, host: str, *, driver: ComputeDriver | None = None, images: Any = None,
+                 network: Any = None, scheduler: Any = None) -> None:
+        self.host = host
+        self.worker = Worker(
+            host=host, driver=driver or load_driver(host), images=images or image_api.API(),
+            network=network or network_api.API(rpc),
+            scheduler=scheduler or rpc.Client(SCHEDULER_METHODS))
+        self.locks = InstanceLocks()
+        self.resources = Resources(self.worker)
+        self.reconciler = Reconciler(self.worker, self.advance, self.locks.held)
+        power, removal = Power(self.worker), Removal(self.worker)
+        self._tasks: dict[TaskState, Callable[[RequestContext, Instance], None]] = {
+            TaskState.NETWORKING: Builder(self.worker).build,
+            TaskState.SPAWNING: Builder(self.worker).build,
+            TaskState.POWERING_OFF: power.stop,
+            TaskState.POWERING_ON: power.start,
+            TaskState.REBOOTING: power.reboot,
+            TaskState.REBOOTING_HARD: power.reboot,
+            TaskState.DELETING: removal.terminate,
+        }
+        self._stale: set[str] = set()       # busy when their rules were to be refreshed
+        self._ready = False
+        self._starting = threading.Lock()
+
+    # -- the service's side ------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Get the hypervisor ready and, in the background, take up what was left undone.
+
+        A hypervisor that does not answer yet is asked again by the reconciler; until then
+        nothing is done to any instance and there is no heartbeat.
+        """
+        try:
+            self._prepare()
+        except HypervisorError as error:
+            LOG.error("The hypervisor is not ready: %s", error)
+
+    def _prepare(self) -> None:
+        with self._starting:
+            if self._ready:
+                return
+            self.worker.driver.init_host()
+            host_rebooted = self.resources.rebooted()
+            self.resources.report()
+            self._ready = True
+        threading.Thread(target=self.recover, args=(host_rebooted,), daemon=True,
+                         name="compute-recover").start()
+
+    def recover(self, host_rebooted: bool = False) -> None:
+        """Take up everything an earlier process left; what fails, the next period tries again."""
+        try:
+            self.reconciler.recover(host_rebooted)
+        except NovaError as error:
+            LOG.error("Recovery is not complete: %s", error)
+        except Exception:  # a thread's end: nobody else would say what happened
+            LOG.exception("Recovery failed")
+
+    def periodic_tasks(self) -> list[tuple[str, float, Callable[[], Any]]]:
+        """Return (name, seconds, function) of what is to be done again and again."""
+        return [("reconcile", CONF.reconcile_interval, self.reconcile),
+                ("resources", CONF.resource_report_interval, self.report_resources),
+                ("image-cache", CONF.image_cache_interval, self.clean_image_cache)]
+
+    def hypervisor_up(self) -> bool:
+        """Tell whether instances can be worked on here; without it the service is down."""
+        return self._ready
+
+    def reconcile(self) -> None:
+        """Compare rows with guests once."""
+        if not self._ready:
+            self._prepare()
+            return
+        self.reconciler.once()
+
+    def report_resources(self) -> None:
+        """Write down what this host offers."""
+        if self._ready:
+            self.resources.report()
+
+    def clean_image_cache(self) -> None:
+        """Remove base images nobody needs."""
+        if self._ready and (removed := self.worker.driver.cleanup()):
+            LOG.info("Base images removed: %s", ", ".join(removed))
+
+    def audit(self) -> list[Problem]:
+        """Compare this host's guests, directories and base images with its rows; looks only."""
+        return self.worker.driver.audit(
+            [row.id for row in instances.get_all({"host": self.host}) if expects_guest(row)])
+
+    # -- one instance ------------------------------------------------------------------------
+
+    def advance(self, context: RequestContext, instance_id: str) -> None:
+        """Do the task an instance is in; nothing when it has none, is gone, or is not ours."""
+        with self.locks.hold(instance_id):
+            if not self._ready:
+                LOG.warning("Instance %s waits for the hypervisor", instance_id)
+                return
+            try:
+                row = instances.get(instance_id)
+            except InstanceNotFound:
+                LOG.info("Instance %s is gone", instance_id)
+                self.worker.unwanted.discard(instance_id)
+                return
+            if row.host != self.host:
+                LOG.info("Instance %s is on %s, not here", instance_id, row.host or "no host")
+                return
+            do = self._tasks.get(TaskState(row.task_state)) if row.task_state else None
+            if do is not None:
+                do(context, row)
+        if instance_id in self._stale:
+            self.refresh_instance_network(context, [instance_id])
+
+    def build_instance(self, context: RequestContext, instance_id: str) -> None:
+        """Build an instance claimed for this host."""
+        self.advance(context, instance_id)
+
+    def terminate_instance(self, context: RequestContext, instance_id: str) -> None:
+        """Remove an instance; whatever waits for its guest stops waiting."""
+        self.worker.unwanted.add(instance_id)
+        try:
+            self.advance(context, instance_id)
+        finally:
+            self.worker.unwanted.discard(instance_id)
+
+    def stop_instance(self, context: RequestContext, instance_id: str) -> None:
+        """Power a guest off."""
+        self.advance(context, instance_id)
+
+    def start_instance(self, context: RequestContext, instance_id: str) -> None:
+        """Power a guest on."""
+        self.advance(context, instance_id)
+
+    def reboot_instance(self, context: RequestContext, instance_id: str) -> None:
+        """Reboot a guest, soft or hard as its task says."""
+        self.advance(context, instance_id)
+
+    # -- looks and rules ---------------------------------------------------------------------
+
+    def refresh_instance_network(self, context: RequestContext,
+                                 instance_ids: list[str]) -> None:
+        """Apply the rules of the instances that are here anew.
+
+        One that is busy is done when it no longer is; one that fails does not stop the others.
+        """
+        rows = instances.get_many(instance_ids) if self._ready else {}
+        here = [row.id for row in rows.values() if row.host == self.host]
+        vifs = self.worker.network.get_vifs_of_instances(context, here) if here else {}
+        for instance_id in here:
+            # Noted first: if its holder is just leaving, he or we will see it.
+            self._stale.add(instance_id)
+            with self.locks.try_hold(instance_id) as held:
+                if not held:
+                    continue
+                self._stale.discard(instance_id)
+                try:
+                    self.worker.driver.refresh_network(instance_id, vifs[instance_id])
+                except NovaError as error:
+                    LOG.error("Rules of %s are not refreshed: %s", instance_id, error)
+
+    def get_console_output(self, context: RequestContext, instance_id: str,
+                           lines: int | None = None) -> str:
+        """Return the last lines of a guest's console; at most 100 KiB of text."""
+        row = instances.get(instance_id)
+        if row.host != self.host:
+            raise InstanceNotFound(instance_id=instance_id)
+        return console.text_of(
+            self.worker.driver.get_console_output(instance_id, console.MAX_BYTES), lines)
+
+    def host_uptime(self, context: RequestContext) -> str:
+        """Return the uptime line of this host."""
+        return self.worker.driver.host_uptime()
+
+
+def expects_guest(row: Instance) -> bool:
+    """Tell whether a row says that there is a guest: not while it is built, deleted or failed."""
+    return row.task_state is None and row.vm_state in ("active", "stopped")

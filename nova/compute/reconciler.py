@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Database against hypervisor: on start and on a period, nothing is left half done.
+
+Three kinds of difference, and what is done about each:
+
+* A row with a task nobody works on.  On start that is every one of this host, later those past
+  their deadline.  The task is done again from the row, as its message would have had it done.
+* A row without a task and a guest that is not what the row says.  The row is corrected; after a
+  reboot of the host, guests that should run are started.
+* A guest without a row here.  It is removed when the log shows that its instance was deleted;
+  else it is reported and left alone: recovery never costs anybody's data.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+
+from oslo_config import cfg
+
+from nova.compute.power import GUEST_MISSING, state_of
+from nova.compute.states import Desired, PowerState, TaskState, VmState
+from nova.compute.worker import Worker, recovery_context
+from nova.context import RequestContext
+from nova.db import instances
+from nova.db.models import Instance, InstanceAction, utcnow
+from nova.exception import InstanceNotFound, InvalidState, NovaError
+from nova.virt.driver import GuestInfo
+
+LOG = logging.getLogger(__name__)
+
+OPTIONS = [
+    cfg.BoolOpt("resume_guests_on_host_boot", default=True,
+                help="Start guests again that were running when their host went down."),
+]
+CONF = cfg.CONF
+CONF.register_opts(OPTIONS)
+
+
+class Reconciler:
+    """Reconciles one host.  ``advance`` does the task of a row: the manager's own way."""
+
+    def __init__(self, worker: Worker,
+                 advance: Callable[[RequestContext, str], None],
+                 busy: Callable[[str], bool]) -> None:
+        self.worker = worker
+        self.advance = advance
+        self.busy = busy
+
+    def recover(self, host_rebooted: bool) -> None:
+        """Take up everything an earlier process of ours left; called once, at the start."""
+        self._reconcile(lambda _row: True, host_rebooted)
+
+    def once(self) -> None:
+        """Take up what is past its deadline and correct what has changed."""
+        now = utcnow()
+        self._reconcile(
+            lambda row: row.task_deadline is None or row.task_deadline < now, False)
+
+    def _reconcile(self, due: Callable[[Instance], bool], host_rebooted: bool) -> None:
+        rows = instances.get_all({"host": self.worker.host}, sort=(("created_at", "asc"),))
+        # Listed after the rows were read: a guest without a row is looked up again below.
+        guests = self.worker.driver.list_instances()
+        for row in rows:
+            try:
+                self._one(row, guests.get(row.id), due, host_rebooted)
+            except (InvalidState, InstanceNotFound) as error:
+                LOG.info("Instance %s moved meanwhile: %s", row.id, error)
+            except NovaError as error:
+                LOG.error("Instance %s is left as it is: %s", row.id, error)
+            except Exception:  # one broken row must not keep the others from being looked at
+                LOG.exception("Instance %s cannot be reconciled", row.id)
+        known = {row.id for row in rows}
+        self._strays({one: info for one, info in guests.items() if one not in known})
+
+    def _one(self, row: Instance, guest: GuestInfo | None, due: Callable[[Instance], bool],
+             host_rebooted: bool) -> None:
+        if self.busy(row.id):
+            return
+        if row.task_state is not None:
+            if due(row):
+                LOG.info("Instance %s: %s is taken up again", row.id, row.task_state)
+                self.advance(recovery_context(row), row.id)
+            return
+        if row.vm_state not in (VmState.ACTIVE, VmState.STOPPED):
+            return
+        # Between the reading of the row and the listing of the guests much may have happened.
+        vm_state, power_state = state_of(guest)
+        if (vm_state, power_state) == (row.vm_state, row.power_state):
+            return
+        if (host_rebooted and row.vm_state == VmState.ACTIVE and vm_state == VmState.STOPPED
+                and row.desired_state == Desired.ACTIVE and CONF.resume_guests_on_host_boot):
+            self._start_again(row)
+            return
+        self._correct(row)
+
+    def _start_again(self, row: Instance) -> None:
+        LOG.info("Instance %s ran when its host went down: it is started", row.id)
+        instances.transition(
+            row.id, from_vm=VmState.ACTIVE, from_task=None, from_host=self.worker.host,
+            vm_state=VmState.STOPPED, power_state=PowerState.SHUTDOWN)
+        instances.begin_task(
+            row.id, TaskState.POWERING_ON, from_host=self.worker.host,
+            log=InstanceAction(instance_id=row.id, project_id=row.project_id,
+                               action="start", request_id=None))
+        self.advance(recovery_context(row), row.id)
+
+    def _correct(self, row: Instance) -> None:
+        """Write down what the hypervisor says now, if the row is still without a task."""
+        try:
+            guest = self.worker.driver.get_info(row.id)
+        except InstanceNotFound:
+            guest = None
+        vm_state, power_state = state_of(guest)
+        if (vm_state, power_state) == (row.vm_state, row.power_state):
+            return
+        instances.transition(
+            row.id, from_vm=row.vm_state, from_task=None, from_host=self.worker.host,
+            vm_state=vm_state, power_state=power_state)
+        LOG.warning("Instance %s was %s and its guest is %s: it is %s now", row.id, row.vm_state,
+                    power_state, vm_state)
+        if guest is None:
+            instances.add_fault(row.id, 500, GUEST_MISSING, host=self.worker.host)
+
+    def _strays(self, guests: Mapping[str, GuestInfo]) -> None:
+        if not guests:
+            return
+        elsewhere = instances.get_many(list(guests))
+        for instance_id in guests:
+            row = elsewhere.get(instance_id)
+            if row is not None:
+                if row.host != self.worker.host:
+                    LOG.error("A guest of instance %s is here, and the instance on %s: it is left "
+                              "alone", instance_id, row.host or "no host")
+                continue
+            if not any(one.action == "delete" for one in instances.actions_of(instance_id)):
+                LOG.error("A guest carries our label and is of no known instance: %s is left "
+                          "alone", instance_id)
+                continue
+            LOG.warning("The guest of deleted instance %s is removed", instance_id)
+            try:
+                self.worker.driver.destroy(instance_id)
+            except NovaError as error:
+                LOG.error("Guest %s cannot be removed yet: %s", instance_id, error)
