@@ -5,10 +5,14 @@ Everything above this module asks here for a thread, a pause or a queue and so r
 unpatched in a test.  Only ``nova.cmd`` calls :func:`patch`, before any other import.
 """
 
+import socket
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import eventlet
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")     # that eventlet is only maintained: known, and its place
+    import eventlet
 import eventlet.tpool
 from eventlet import event, greenpool, greenthread, queue, semaphore, timeout
 from eventlet.patcher import is_monkey_patched
@@ -31,6 +35,32 @@ spawn_after = greenthread.spawn_after
 def patch() -> None:
     """Make the standard library yield; call once, before anything else is imported."""
     eventlet.monkey_patch()
+
+
+class WebServer:
+    """An HTTP/1.1 server in front of a WSGI application: one green thread a connection.
+
+    Request line and each header are limited to 16 KiB, all headers to 64 KiB, a connection on
+    which nothing moves to ``idle`` seconds, all connections to ``connections``.  Nothing is
+    logged here and no traceback goes out: the application answers for its errors.
+    """
+
+    def __init__(self, sock: socket.socket, app: Callable[..., Any], *, idle: float,
+                 connections: int) -> None:
+        import eventlet.wsgi
+        eventlet.wsgi.MAX_HEADER_LINE = 16384
+        eventlet.wsgi.MAX_REQUEST_LINE = 16384
+        self._pool = GreenPool(connections)
+        self._thread = spawn(
+            eventlet.wsgi.server, sock, app, custom_pool=self._pool, log_output=False,
+            debug=False, keepalive=True, socket_timeout=idle, url_length_limit=16384,
+            capitalize_response_headers=False)
+
+    def stop(self, grace: float) -> None:
+        """Accept nothing more, end idle connections, let running requests end in time."""
+        self._thread.kill()
+        with Timeout(grace, False):
+            self._pool.waitall()
 
 
 def run_in_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:

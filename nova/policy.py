@@ -65,7 +65,11 @@ def enforcer() -> policy.Enforcer:
                 made.suppress_deprecation_warnings = True
                 made.suppress_default_change_warnings = True
                 made.register_defaults(list(_defaults.values()))
-                made.load_rules()
+                try:
+                    made.load_rules()
+                except cfg.NotInitializedError:     # no daemon: a test, a tool
+                    CONF([], project="nova", default_config_files=[])
+                    made.load_rules()
                 _enforcer = made
     return _enforcer
 

@@ -15,12 +15,13 @@ by the state of the row they work on.
 from typing import Any
 
 from nova.context import RequestContext
-from nova.rpc.broker import configure
+from nova.rpc.broker import CONF, configure
 from nova.rpc.client import Client
 from nova.rpc.server import Server
 from nova.rpc.table import Method, MethodTable
 
 __all__ = ["Client", "Method", "MethodTable", "Server", "call", "cast", "configure",
+           "configured_to_reach_others",
            "fanout"]
 
 
@@ -39,3 +40,8 @@ def cast(context: RequestContext, table: MethodTable, method: str, *, host: str 
 def fanout(context: RequestContext, table: MethodTable, method: str, **args: Any) -> None:
     """Tell every worker of a table that listens now: see Client.fanout."""
     Client(table).fanout(context, method, **args)
+
+
+def configured_to_reach_others() -> bool:
+    """Tell whether messages leave this process: over ``memory://`` nobody else hears them."""
+    return not CONF.transport_url.startswith("memory:")

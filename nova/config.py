@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that belong to no single room, and how a program reads its configuration."""
+
+import importlib.metadata
+import logging
+import socket
+import sys
+import warnings
+from collections.abc import Sequence
+
+from oslo_config import cfg
+from oslo_log import log
+
+VERSION = importlib.metadata.version("snakestack")
+
+OPTS = [
+    cfg.StrOpt("host", default=socket.gethostname(), sample_default="<host name>",
+               help="Name of this node: in the table of services, in names of queues. Workers of "
+                    "one kind on different nodes need different ones, and a worker must keep "
+                    "its own for ever: its instances are known by it."),
+    cfg.StrOpt("state_path", default="/var/lib/nova",
+               help="Directory of everything that is kept on this node."),
+    cfg.StrOpt("my_ip", default="127.0.0.1",
+               help="Address other nodes and guests reach this node at."),
+    cfg.StrOpt("region_name", default="RegionOne", help="Region of the catalog we are in."),
+    cfg.StrOpt("default_availability_zone", default="nova",
+               help="Availability zone of workers that are given no other."),
+    cfg.IntOpt("report_interval", default=10, min=1,
+               help="Seconds between two heartbeats of a worker. A heartbeat is written when a "
+                    "message the worker sent to itself through the broker has come back."),
+    cfg.IntOpt("service_down_time", default=60, min=2,
+               help="A worker whose last heartbeat is older than this many seconds is down."),
+    cfg.IntOpt("graceful_shutdown_timeout", default=60, min=0,
+               help="Seconds that running requests and messages are given to end after SIGTERM."),
+]
+CONF = cfg.CONF
+CONF.register_opts(OPTS)
+
+# Other people's chatter, kept to what an operator can do something about.
+QUIET = [
+    "amqp=WARNING", "kombu=WARNING", "sqlalchemy=WARNING", "alembic=WARNING", "urllib3=WARNING",
+    "requests=WARNING", "keystonemiddleware=WARNING", "keystoneauth=WARNING",
+    "routes.middleware=WARNING", "stevedore=WARNING", "oslo_policy=WARNING",
+    "eventlet.wsgi=WARNING"]
+
+log.register_options(CONF)
+
+
+def initialize(argv: Sequence[str], prog: str) -> None:
+    """Read command line and files (``--config-file``, ``--config-dir``), then set up the log.
+
+    Wrong options end the program with a message.
+    """
+    log.set_defaults(default_log_levels=QUIET)
+    CONF(list(argv), project="nova", prog=prog, version=VERSION)
+    set_up_log()
+
+
+def set_up_log() -> None:
+    """Log as the options say."""
+    log.setup(CONF, "nova", VERSION)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore", DeprecationWarning)
+    logging.captureWarnings(True)
