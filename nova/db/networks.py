@@ -210,6 +210,15 @@ def leases(network_id: str) -> list[tuple[str, str]]:
 
 
 @db.retry
+def holders(network_id: str) -> list[tuple[str, str]]:
+    """Return (MAC, address) of every port of a network."""
+    with db.reader() as session:
+        return [(mac, address) for mac, address in session.execute(
+            select(Port.mac, FixedIp.address).join(Port, Port.id == FixedIp.port_id)
+            .where(FixedIp.network_id == network_id))]
+
+
+@db.retry
 def expire_leases(before: datetime.datetime) -> int:
     """Free the addresses without a port whose leases nobody ended in time; return how many."""
     with db.writer() as session:

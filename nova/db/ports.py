@@ -30,6 +30,8 @@ from nova.db.models import (
 from nova.db.networks import LEASE_SECONDS
 
 MAC_PREFIX = "fa:16:3e"
+# The device_owner of what instances have, as clients know it; a zone's name follows.
+DEVICE_OWNER = "compute:"
 # How many free addresses one look brings; each can be lost to somebody faster.
 CANDIDATES = 16
 # A released address stays its guest's until the lease it may still hold has run out for certain.
@@ -108,7 +110,7 @@ def create(values: dict[str, Any], *, address: str | None = None, address_v6: An
     """Make a port with its addresses and groups, all or nothing.
 
     Without ``mac`` one is made up.  ``address_v6`` is called with the MAC and answers the IPv6
-    address that goes with it, or None.  AlreadyExists for a MAC in use, else as
+    address that goes with it, or None.  AlreadyExists for a MAC or an id in use, else as
     :func:`claim_address`.
     """
     wanted_mac = values.get("mac")
@@ -127,6 +129,8 @@ def _explain(error: IntegrityError, values: dict[str, Any], mac: str, wanted_mac
              group_ids: Iterable[str]) -> None:
     """Return when another made-up MAC can help, else raise what was in the way."""
     with db.reader() as session:
+        if session.get(Port, values["id"]) is not None:
+            raise exception.AlreadyExists(kind="Port", name=values["id"]) from error
         if session.scalar(select(Port.id).where(Port.mac == mac)) is not None:
             if wanted_mac:
                 raise exception.AlreadyExists(kind="Port with MAC", name=mac) from error
@@ -303,3 +307,28 @@ def hosts_of(instance_ids: Sequence[str]) -> dict[str, list[str]]:
                 .where(Instance.id.in_(instance_ids), Instance.host.is_not(None))):
             found.setdefault(str(host), []).append(instance_id)
     return found
+
+
+@db.retry
+def dhcp_hosts(network_id: str) -> list[tuple[str, str, str | None]]:
+    """Return (MAC, IPv4 address, hostname) of every port of a network; None without an instance."""
+    with db.reader() as session:
+        return [(mac, address, hostname) for mac, address, hostname in session.execute(
+            select(Port.mac, FixedIp.address, Instance.hostname)
+            .join(FixedIp, FixedIp.port_id == Port.id)
+            .outerjoin(Instance, Instance.id == Port.device_id)
+            .where(Port.network_id == network_id, ~FixedIp.address.contains(":"))
+            .order_by(FixedIp.id))]
+
+
+@db.retry
+def orphans(before: datetime.datetime | None = None) -> list[tuple[str, str]]:
+    """Return (device, port) of the ports, or those older, in instances that are gone."""
+    query = (select(Port.device_id, Port.id)
+             .outerjoin(Instance, Instance.id == Port.device_id)
+             .where(Port.device_owner.startswith(DEVICE_OWNER), Instance.id.is_(None),
+                    Port.device_id.is_not(None)).order_by(Port.device_id))
+    if before is not None:
+        query = query.where(Port.created_at < before)
+    with db.reader() as session:
+        return [(str(device), port) for device, port in session.execute(query)]

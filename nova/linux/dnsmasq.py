@@ -3,7 +3,8 @@
 
 The daemon is its own master: it outlives us and is found again by its pid file, whose process has
 to be running with just our configuration file.  It is restarted when that file has to change and
-told (SIGHUP) when only the hosts have; leases outlive a restart in their own file.  All files are replaced whole, never written in place.
+told (SIGHUP) when only the hosts have; leases outlive a restart in their own file.  All files are
+replaced whole, never written in place.
 """
 
 import os

@@ -43,7 +43,7 @@ FAMILIES = {
     "ipv4": Family(("iptables-save",), ("iptables-restore", "--noflush", "-w", WAIT),
                    ("filter", "nat", "mangle"), ":{} - [0:0]"),
     "ipv6": Family(("ip6tables-save",), ("ip6tables-restore", "--noflush", "-w", WAIT),
-                   ("filter",), ":{} - [0:0]"),
+                   ("filter", "mangle"), ":{} - [0:0]"),
     # Only the nft variant: it alone changes in one step, and needs no module of its own.
     "bridge": Family(("ebtables-nft-save",), ("ebtables-nft-restore", "--noflush"),
                      ("nat",), ":{} RETURN"),

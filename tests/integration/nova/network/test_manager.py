@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network worker with a real bridge, dnsmasq and iptables; guests are namespaces.
+
+The "guest" asks for its address with udhcpc over a veth pair that bears the tap's name.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from oslo_config import cfg
+
+from nova import db
+from nova.context import RequestContext
+from nova.db import floating_ips, networks, ports, security_groups
+from nova.db import session as db_session
+from nova.db.models import Base, Instance
+from nova.linux.dnsmasq import Dnsmasq
+from nova.linux.firewall import InstanceFirewall
+from nova.network import audit, vifs
+from nova.network.linux import LinuxDriver
+from nova.network.manager import NetworkManager
+
+CONF = cfg.CONF
+PROJECT = "project-a"
+METADATA = """
+import http.server, socketserver
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = f"you are {self.client_address[0]}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+socketserver.TCPServer.allow_reuse_address = True
+server = socketserver.ThreadingTCPServer(("0.0.0.0", 8775), Handler)
+print("ready", flush=True)
+server.serve_forever()
+"""
+UDHCPC = """#!/bin/sh
+[ "$1" = bound ] || [ "$1" = renew ] || exit 0
+ip addr replace $ip/$mask dev $interface
+ip route replace default via $router
+echo "$ip $router $dns $domain $mtu" > %s
+"""
+
+
+class Rpc:
+    """Casts go straight to the manager; what is for others is kept."""
+
+    def __init__(self):
+        self.casts = []
+
+    def cast(self, context, table, method, *, host=None, **args):
+        self.casts.append((table.topic, method, host, args))
+
+
+class Cloud:
+    def __init__(self, namespaces, directory, public="172.24.4.1/24"):
+        self.namespaces, self.directory = namespaces, directory
+        self.host, self.world = namespaces(), namespaces()
+        self.host.cable("pub", self.world, "eth0")
+        self.host("ip", "addr", "add", public, "dev", "pub")
+        self.world("ip", "addr", "add", "172.24.4.9/24", "dev", "eth0")
+        self.host("ip", "route", "add", "default", "via", "172.24.4.9")
+        self.rpc = Rpc()
+        self.firewall = InstanceFirewall(run=self.host.runner)
+        self.restart()
+        self.context = RequestContext(project_id=PROJECT, user_id="u")
+
+    def restart(self):
+        """A new worker, as after a crash of the old one."""
+        self.manager = NetworkManager("host1", LinuxDriver(
+            self.host.runner, self.directory,
+            (sys.executable, "-m", "nova.cmd.dhcpbridge", "--config-file",
+             f"{self.directory}/nova.conf")), self.rpc)
+
+    def instance(self, name="vm1", **request):
+        row = Instance(
+            project_id=PROJECT, user_id="u", display_name=name, hostname=name,
+            reservation_id="r-1", vm_state="building", desired_state="active", flavor_id="1",
+            flavor_name="f", vcpus=1, memory_mb=1, root_gb=1, host="host1",
+            build_request={"networks": None, "security_groups": [], **request})
+        with db.writer() as session:
+            session.add(row)
+        return row
+
+    def boot(self, name="vm1", dhcp=True, **request):
+        """Allocate, filter and plug as a compute worker would; returns (instance, vif, guest)."""
+        row = self.instance(name, **request)
+        self.manager.allocate_for_instance(self.context, row.id)
+        [vif] = vifs.of_instances([row.id])[row.id]
+        self.firewall.apply(row.id, [vif])
+        guest = self.namespaces()
+        guest("ip", "link", "add", "eth0", "address", vif.mac, "type", "veth",
+              "peer", "name", vif.tap, "netns", self.host.name)
+        guest("ip", "link", "set", "eth0", "up")
+        self.host("ip", "link", "set", vif.tap, "master", vif.bridge, "up")
+        self.host("ip", "link", "set", vif.tap, "alias", f"nova:port:{vif.port_id}")
+        if dhcp:
+            guest.lease = self.dhcp(guest)
+        return row, vif, guest
+
+    def dhcp(self, guest):
+        told = Path(self.directory) / f"{guest.name}.lease"
+        script = Path(self.directory) / f"{guest.name}.udhcpc"
+        script.write_text(UDHCPC % told)
+        script.chmod(0o755)
+        guest("busybox", "udhcpc", "-n", "-q", "-f", "-t", "8", "-T", "1", "-O", "mtu",
+              "-i", "eth0", "-s", str(script), timeout=30)
+        return told.read_text().split()
+
+    def unplug(self, row, vif):
+        """What a compute worker does when a guest is gone."""
+        self.host("ip", "link", "del", vif.tap, check=False)
+        self.firewall.remove(row.id, [vif])
+
+    def refresh(self, row):
+        """What a compute worker does when it is told so."""
+        self.firewall.apply(row.id, vifs.of_instances([row.id])[row.id])
+
+    def problems(self):
+        return audit.audit("host1", self.manager.driver)
+
+
+def open_port(port, protocol="tcp"):
+    group = security_groups.ensure_default(PROJECT)
+    [rule] = security_groups.add_rules(group, [{
+        "project_id": PROJECT, "direction": "ingress", "ethertype": "IPv4",
+        "protocol": protocol, "port_min": port, "port_max": port}])
+    return rule
+
+
+def make_network(**more):
+    return networks.create({"name": "private", "cidr": "10.0.0.0/24", "gateway": "10.0.0.1",
+                            "bridge": "br100", **more})
+
+
+def make_floating(*addresses):
+    row = networks.create({"name": "public", "cidr": "172.24.4.0/24", "gateway": "172.24.4.1",
+                           "external": True, "shared": False})
+    floating_ips.add(row.id, addresses)
+    return row
+
+
+def eventually(check, seconds=15):
+    give_up_at = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < give_up_at, "it never came true"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def directory():
+    # Not pytest's own, which nobody but root may enter: dnsmasq drops its rights.
+    with tempfile.TemporaryDirectory(prefix="nova-net-") as path:
+        Path(path).chmod(0o755)
+        yield path
+
+
+@pytest.fixture
+def cloud(namespaces, directory, monkeypatch):
+    url = f"sqlite:///{directory}/nova.db"
+    Path(directory, "nova.conf").write_text(f"[database]\nconnection = {url}\n")
+    CONF([], project="nova", default_config_files=[])
+    db.configure(url)
+    Base.metadata.create_all(db.engine())
+    made = Cloud(namespaces, directory)
+    yield made
+    for bridge in made.manager.driver.inventory().dhcp_servers:
+        Dnsmasq(directory, bridge, made.host.runner).stop()
+    db.engine().dispose()
+    monkeypatch.setattr(db_session, "_database", None)
+    CONF.reset()
+
+
+def test_guest_gets_its_address_and_its_lease_reaches_the_row(cloud):
+    network = make_network()
+    cloud.manager.start()
+    row, vif, guest = cloud.boot("web")
+    assert guest.lease == ["10.0.0.2", "10.0.0.1", "10.0.0.1", "novalocal", "1500"]
+    eventually(lambda: networks.leases(network.id) == [(vif.mac, "10.0.0.2")])
+    assert guest.pings("10.0.0.1")
+    answer = guest("busybox", "nslookup", "web.novalocal", "10.0.0.1").stdout
+    assert "10.0.0.2" in answer
+    assert cloud.problems() == []
+    cloud.unplug(row, vif)
+    cloud.manager.deallocate_for_instance(cloud.context, row.id)
+    assert ports.find() == []
+    # The lease is still there, so the next guest gets another address.
+    _, second, _ = cloud.boot("next", dhcp=False)
+    assert second.addresses[0].address == "10.0.0.3"
+
+
+def test_metadata_is_reached_and_nothing_else_of_the_host(cloud):
+    """N21: of the host a guest reaches DHCP, DNS, metadata and nothing else."""
+    make_network()
+    cloud.manager.start()
+    _, _, guest = cloud.boot()
+    process = cloud.host.popen(sys.executable, "-c", METADATA, stdout=-1, text=True)
+    assert process.stdout.readline() == "ready\n"
+    cloud.host.serve(22)
+    fetched = guest("busybox", "wget", "-q", "-O-", "http://169.254.169.254/latest").stdout
+    assert fetched == "you are 10.0.0.2"
+    assert not guest.reaches("10.0.0.1", 22)
+    assert not guest.reaches("172.24.4.1", 22)
+    assert not guest.reaches("10.0.0.1", 8775), "the port itself is not open to guests"
+    assert guest.reaches("10.0.0.1", 53) is False, "DNS says no hello, but it is open:"
+    assert "10.0.0.2" in guest("busybox", "nslookup", "vm1.novalocal", "10.0.0.1").stdout
+
+
+def test_guest_reaches_the_world_behind_the_host(cloud):
+    make_network()
+    cloud.manager.start()
+    _, _, guest = cloud.boot()
+    cloud.world.serve(80)
+    assert guest.reaches("172.24.4.9", 80)
+
+
+def test_floating_ip_from_the_world_and_back(cloud):
+    make_network()
+    external = make_floating("172.24.4.100", "172.24.4.101")
+    cloud.manager.start()
+    row, _, guest = cloud.boot()
+    neighbour_row, _, neighbour = cloud.boot("vm2")
+    guest.serve(22)
+    floating = floating_ips.allocate(external.id, PROJECT)
+    assert not cloud.world.reaches("172.24.4.100", 22)
+    cloud.manager.api.associate_floating_ip(cloud.context, "172.24.4.100", row.id)
+    cloud.manager.apply_floating_ip(cloud.context, floating.id)
+    assert not cloud.world.reaches("172.24.4.100", 22), "the group does not allow it yet"
+    open_port(22)
+    cloud.refresh(row)
+    assert cloud.world.reaches("172.24.4.100", 22)
+    assert cloud.host.reaches("172.24.4.100", 22), "from the host itself"
+    assert neighbour.reaches("172.24.4.100", 22), "from a neighbour"
+    # Who the world sees is the floating address.
+    ear = cloud.world.popen("nc", "-l", "-v", "-n", "-p", "9000", stderr=-1, stdin=-1)
+    time.sleep(0.3)
+    guest("nc", "-w1", "-z", "172.24.4.9", "9000", check=False)
+    ear.kill()
+    assert b"172.24.4.100" in ear.stderr.read()
+    assert cloud.problems() == []
+    assert floating_ips.get(floating.id).host == "host1"
+    before = cloud.manager.driver.tables.read("ipv4")
+    cloud.manager.reconcile()
+    assert cloud.manager.driver.tables.read("ipv4") == before
+
+    cloud.manager.api.disassociate_floating_ip(cloud.context, "172.24.4.100", row.id)
+    cloud.manager.apply_floating_ip(cloud.context, floating.id)
+    assert not cloud.world.reaches("172.24.4.100", 22)
+    assert floating_ips.get(floating.id).host is None
+    assert "172.24.4.100" not in cloud.host("iptables-save").stdout \
+        + cloud.host("ip", "addr").stdout
+    assert neighbour_row.id
+
+
+def test_security_n23_connection_ends_with_its_floating_ip(cloud):
+    """N23: taken away, a floating address carries no packet of an old connection either."""
+    make_network()
+    external = make_floating("172.24.4.100")
+    cloud.manager.start()
+    row, vif, guest = cloud.boot()
+    open_port(22)
+    cloud.refresh(row)
+    floating = floating_ips.allocate(external.id, PROJECT)
+    cloud.manager.api.associate_floating_ip(cloud.context, "172.24.4.100", row.id)
+    cloud.manager.apply_floating_ip(cloud.context, floating.id)
+    ear = guest.popen("nc", "-l", "-p", "22", stdout=-1, stdin=-1)
+    time.sleep(0.3)
+    client = cloud.world.popen("nc", "172.24.4.100", "22", stdin=-1)
+    client.stdin.write(b"first\n")
+    client.stdin.flush()
+    assert ear.stdout.readline() == b"first\n"
+    cloud.manager.api.release_floating(cloud.context, floating)
+    cloud.manager.apply_floating_ip(cloud.context, floating.id)
+    client.stdin.write(b"second\n")
+    client.stdin.flush()
+    time.sleep(0.5)
+    ear.kill()
+    assert b"second" not in ear.stdout.read()
+    assert vif.addresses[0].floating == ()
+
+
+def test_restart_finds_everything_as_it_was(cloud):
+    """P4: a worker that comes back touches no guest and starts no second dnsmasq."""
+    network = make_network()
+    external = make_floating("172.24.4.100")
+    cloud.manager.start()
+    row, vif, guest = cloud.boot()
+    floating = floating_ips.allocate(external.id, PROJECT)
+    cloud.manager.api.associate_floating_ip(cloud.context, "172.24.4.100", row.id)
+    cloud.manager.apply_floating_ip(cloud.context, floating.id)
+    pid = cloud.manager.driver.inventory().dhcp_servers["br100"]
+    calls = []
+    cloud.restart()
+    real = cloud.manager.driver.tables.run
+
+    def run(*command, **more):
+        calls.append(command)
+        return real(*command, **more)
+
+    cloud.manager.driver.tables.run = run
+    cloud.manager.start()
+    assert cloud.manager.driver.inventory().dhcp_servers == {"br100": pid}
+    assert not [call for call in calls if "restore" in call[0]]
+    assert networks.leases(network.id) == [(vif.mac, "10.0.0.2")]
+    assert guest.pings("10.0.0.1")
+
+
+def test_reconciler_makes_good_what_was_broken(cloud):
+    """N4: after flush, kill and lost bridge addresses all is as the rows say again."""
+    make_network()
+    external = make_floating("172.24.4.100", "172.24.4.101")
+    cloud.manager.start()
+    row, _, guest = cloud.boot()
+    floating = floating_ips.allocate(external.id, PROJECT)
+    cloud.manager.api.associate_floating_ip(cloud.context, "172.24.4.100", row.id)
+    cloud.manager.reconcile()
+    assert floating_ips.get(floating.id).host == "host1"
+    cloud.host("iptables", "-t", "nat", "-F")
+    cloud.host("ip", "addr", "del", "172.24.4.100/32", "dev", "pub")
+    cloud.host("ip", "addr", "add", "172.24.4.101/32", "dev", "pub", "label", "pub:nova")
+    cloud.host("ip", "addr", "del", "10.0.0.1/24", "dev", "br100")
+    Dnsmasq(cloud.directory, "br100", cloud.host.runner).stop()
+    kinds = {kind for kind, _, _ in cloud.problems()}
+    assert kinds == {"dnsmasq", "floating-ip", "floating-ip-rule"}
+    cloud.manager.reconcile()
+    assert cloud.problems() == []
+    assert guest.pings("10.0.0.1")
+    assert cloud.dhcp(guest)[0] == "10.0.0.2"
+
+
+def test_network_is_removed_with_all_that_is_its(cloud):
+    network = make_network()
+    cloud.manager.start()
+    assert "br100" in cloud.host("ip", "link").stdout
+    networks.delete_network(network.id)
+    cloud.manager.remove_network(cloud.context, network.id, "br100")
+    assert "br100" not in cloud.host("ip", "link").stdout
+    assert "br100" not in cloud.host("iptables-save").stdout
+    assert cloud.manager.driver.inventory().dhcp_servers == {}
+    assert cloud.problems() == []
+
+
+def test_two_networks_do_not_see_each_other(cloud):
+    make_network(shared=True)
+    other = make_network(name="own", cidr="10.1.0.0/24", gateway="10.1.0.1", bridge="br101",
+                         shared=False, project_id=PROJECT)
+    shared = next(row for row in networks.find() if row.id != other.id)
+    cloud.manager.start()
+    open_port(22)
+    row, _, one = cloud.boot("vm1", networks=[{"network_id": shared.id}])
+    second, _, two = cloud.boot("vm2", networks=[{"network_id": other.id}])
+    assert (one.lease[0], two.lease[0]) == ("10.0.0.2", "10.1.0.2")
+    two.serve(22)
+    assert cloud.host.reaches("10.1.0.2", 22)
+    assert not one.reaches("10.1.0.2", 22)
+
+
+def test_interface_moves_into_the_bridge_with_its_address(cloud):
+    """FlatDHCP over a real card: what the host had there, it has on the bridge."""
+    make_network(bridge_interface="pub", cidr="172.24.4.0/24", gateway="172.24.4.1")
+    cloud.manager.start()
+    addresses = json.loads(cloud.host("ip", "-j", "addr", "show", "dev", "br100").stdout)
+    assert [one["local"] for one in addresses[0]["addr_info"]] == ["172.24.4.1"]
+    assert "via 172.24.4.9 dev br100" in cloud.host("ip", "route").stdout
+    cloud.world.serve(80)
+    cloud.host.serve(22)
+    assert cloud.host.reaches("172.24.4.9", 80)
+    assert cloud.world.reaches("172.24.4.1", 22), "the machine's own network is no guest"
+    cloud.manager.reconcile()
+    assert cloud.host.reaches("172.24.4.9", 80)
