@@ -84,10 +84,9 @@ class ReplicatorRpc:
             if not isinstance(remote[name], str):
                 raise ValueError(f"{name} is no text")
         remote["max_row"] = int(remote["max_row"])
-        if len(args) > len(_SYNC_FIELDS):
+        if len(args) > len(_SYNC_FIELDS) + 2:         # containers; the ninth is a count
             remote["status_changed_at"] = str(args[7])
-        if len(args) > len(_SYNC_FIELDS) + 1:
-            remote["storage_policy_index"] = int(args[8])
+            remote["storage_policy_index"] = int(args[9])
         return remote
 
     @staticmethod

@@ -328,6 +328,7 @@ class Reader:
         self.fd, diskfile.fd = diskfile.fd, -1
         whole = pieces == [(0, diskfile.content_length)]
         self._digest = md5(usedforsecurity=False) if whole else None
+        self.broken = False
 
     def __iter__(self) -> Iterator[bytes]:
         try:
@@ -359,6 +360,7 @@ class Reader:
         if self._digest is not None and (
                 offset != diskfile.content_length
                 or self._digest.hexdigest() != diskfile.metadata.get("ETag")):
+            self.broken = True
             diskfile.found_broken("the body does not match its ETag or length")
 
     def _read(self, fd: int, want: int, offset: int) -> bytes:

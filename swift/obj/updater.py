@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The object updater: delivers what container servers could not be told when it happened.
+
+Each file in async_pending is one update. It is removed when every container server of its container
+has it; who has it already is remembered in the file.
+"""
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from pickle import UnpicklingError
+from typing import Any
+
+from swift.common import durable, node_client, safe_pickle
+from swift.common.concurrency import GreenPool, Timeout
+from swift.common.conf import config_float, config_int, config_true
+from swift.common.daemon import Daemon
+from swift.common.devices import Brake, mounted_devices
+from swift.common.ring import Ring
+from swift.common.storage import is_suffix
+from swift.common.storage_policy import policies
+from swift.common.timestamp import Timestamp
+
+_OPS = ("PUT", "DELETE")
+
+
+class ObjectUpdater(Daemon):
+    """Delivers container updates that are waiting on disk.
+
+    Options: devices, mount_check, swift_dir, interval, concurrency, objects_per_second,
+    node_timeout, conn_timeout.
+    """
+
+    section = "object-updater"
+
+    def __init__(self, conf: dict[str, str], logger: logging.Logger | None = None) -> None:
+        super().__init__(conf, logger)
+        self.interval = config_float(conf, "interval", 300)
+        self.devices = conf.get("devices", "/srv/node")
+        self.mount_check = config_true(conf.get("mount_check", "true"))
+        self.swift_dir = conf.get("swift_dir", "/etc/swift")
+        self.concurrency = config_int(conf, "concurrency", 8, 1)
+        self.brake = Brake(config_float(conf, "objects_per_second", 50))
+        self.node_timeout = config_float(conf, "node_timeout", 10)
+        self.conn_timeout = config_float(conf, "conn_timeout", 0.5)
+        self._ring: Ring | None = None
+
+    @property
+    def container_ring(self) -> Ring:
+        """The ring that says where containers are."""
+        if self._ring is None:
+            self._ring = Ring(self.swift_dir, ring_name="container")
+        return self._ring
+
+    def run_once(self) -> None:
+        """Try each waiting update once."""
+        start = time.monotonic()
+        counts = {"successes": 0, "failures": 0, "quarantined": 0, "obsolete": 0}
+        pool = GreenPool(self.concurrency)
+        for _, device_path in mounted_devices(self.devices, self.mount_check, self.logger):
+            for policy in policies():
+                base = f"{device_path}/{policy.asyncdir}"
+                for path in self._waiting(base, counts):
+                    pool.spawn_n(self._process_logged, path, device_path, policy, counts)
+                    self.brake.spend()
+        pool.waitall()
+        if any(counts.values()):
+            self.logger.info("Object update sweep: %(successes)d successes, %(failures)d failures,"
+                             " %(quarantined)d quarantined, %(obsolete)d obsolete", counts)
+        self.logger.debug("Object update sweep took %.2f s", time.monotonic() - start)
+
+    @staticmethod
+    def _waiting(base: str, counts: dict[str, int]) -> Iterator[str]:
+        """Update files, of each object only the newest; older ones are removed."""
+        try:
+            suffixes = [name for name in os.listdir(base) if is_suffix(name)]
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for suffix in suffixes:
+            last = None
+            for name in sorted(os.listdir(f"{base}/{suffix}"), reverse=True):
+                name_hash, dash, stamp = name.partition("-")
+                if not dash or name.startswith("."):
+                    continue
+                if name_hash == last:
+                    durable.unlink_quietly(f"{base}/{suffix}/{name}")
+                    counts["obsolete"] += 1
+                    continue
+                last = name_hash
+                yield f"{base}/{suffix}/{name}"
+            durable.rmdir_quietly(f"{base}/{suffix}")
+
+    def _process_logged(self, path: str, device_path: str, policy: Any,
+                        counts: dict[str, int]) -> None:
+        try:
+            counts[self.process(path, device_path, policy)] += 1
+        except FileNotFoundError:
+            pass                                    # overwritten or delivered by someone else
+        except OSError as exc:
+            counts["failures"] += 1
+            self.logger.error("ERROR update %s: %s", path, exc)
+
+    def process(self, path: str, device_path: str, policy: Any) -> str:
+        """Deliver one update file: `successes`, `failures` or `quarantined`."""
+        with open(path, "rb") as update_file:
+            data = update_file.read()
+        try:
+            update = safe_pickle.loads(data)
+            headers = {str(name): str(value) for name, value in update["headers"].items()}
+            names = [str(update[key]) for key in ("account", "container", "obj")]
+            if update["op"] not in _OPS:
+                raise ValueError(f"op is {update['op']!r}")
+            Timestamp(headers["X-Timestamp"])
+            done = [int(device) for device in update.get("successes", [])]
+        except (UnpicklingError, KeyError, TypeError, ValueError, AttributeError) as exc:
+            self._quarantine(path, device_path, policy, exc)
+            return "quarantined"
+        where = (update.get("container_path") or "/".join(names[:2])).split("/", 1)
+        part, nodes = self.container_ring.get_nodes(*where)
+        headers.setdefault("X-Backend-Storage-Policy-Index", str(policy.index))
+        headers["User-Agent"] = f"object-updater {os.getpid()}"
+        quoted = [node for node in nodes if node["id"] not in done]
+        fresh = [node["id"] for node in quoted
+                 if self._send(node, part, update["op"], where, names[2], headers)]
+        if len(fresh) == len(quoted):
+            durable.unlink_quietly(path)
+            durable.rmdir_quietly(os.path.dirname(path))
+            return "successes"
+        if fresh:
+            update["successes"] = done + fresh
+            durable.write_file(path, safe_pickle.dumps(update), f"{device_path}/{policy.tmpdir}")
+        return "failures"
+
+    def _send(self, node: dict[str, Any], part: int, op: str, where: list[str], obj: str,
+              headers: dict[str, str]) -> bool:
+        try:
+            answer = node_client.request(
+                node.get("replication_ip") or node["ip"],
+                node.get("replication_port") or node["port"], op,
+                node_client.path_of(node["device"], part, *where, obj), headers, b"",
+                self.conn_timeout, self.node_timeout)
+        except (OSError, ValueError, Timeout) as exc:
+            self.logger.error("ERROR update to %s:%s/%s: %s", node["ip"], node["port"],
+                              node["device"], exc)
+            return False
+        if answer.status // 100 != 2:
+            self.logger.debug("update to %s:%s/%s answered %d", node["ip"], node["port"],
+                              node["device"], answer.status)
+        return answer.status // 100 == 2
+
+    def _quarantine(self, path: str, device_path: str, policy: Any, exc: Exception) -> None:
+        target = f"{device_path}/quarantined/{policy.asyncdir}/{os.path.basename(path)}"
+        durable.rename(path, target)
+        self.logger.error("ERROR update %s cannot be read (%s): moved to %s", path, exc, target)
