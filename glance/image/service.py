@@ -346,6 +346,13 @@ class ImageService:
         self.policy.check(context, "modify_member", image)
         return self.registry.set_member(context, image_id, member, status=status, create=False)
 
+    def replace_members(self, context: RequestContext, image_id: str,
+                        members: Sequence[Mapping[str, Any]]) -> None:
+        """Make `members` ({member, can_share}) the whole list."""
+        image = self.get(context, image_id)
+        self._check_mutable(context, image, "add_member")
+        self.registry.replace_members(context, image_id, members, self.limits.members)
+
     def delete_member(self, context: RequestContext, image_id: str, member: str) -> None:
         """Stop sharing an image with one member."""
         image = self.get(context, image_id)
@@ -369,6 +376,7 @@ def check_uploadable(image: Mapping[str, Any]) -> None:
         raise exceptions.Conflict(
             f"image {image['id']} is {image['status']}; data can be uploaded only once, while "
             "it is queued")
+    check_formats(image)
     for field in ("disk_format", "container_format"):
         if not image[field]:
             raise exceptions.Invalid(f"{field}: must be set before data can be uploaded")

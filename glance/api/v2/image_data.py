@@ -7,8 +7,7 @@ import webob
 
 from glance import exceptions, wsgi
 from glance.api import ranges
-
-OCTETS = "application/octet-stream"
+from glance.api.data import OCTETS, announced_size, data_response
 
 
 def upload(request: wsgi.Request, image_id: str) -> webob.Response:
@@ -41,22 +40,3 @@ def download(request: wsgi.Request, image_id: str) -> webob.Response:
         headers["Content-Range"] = f"bytes {offset}-{offset + length - 1}/{size}"
     return data_response(content.pieces, length, headers, 200 if part is None else 206,
                          f"download of image {image_id}")
-
-
-def announced_size(request: webob.Request) -> int | None:
-    """The Content-Length, or None for a chunked body."""
-    if request.headers.get("Transfer-Encoding", "").lower() == "chunked":
-        return None
-    try:
-        return request.content_length or 0
-    except ValueError:
-        raise exceptions.Invalid("Content-Length: not a number") from None
-
-
-def data_response(pieces: object, length: int, headers: dict[str, str], status: int,
-                  what: str) -> webob.Response:
-    """An answer whose body is read from a store while it is sent."""
-    response = webob.Response(status=status, headerlist=list(headers.items()))
-    response.app_iter = wsgi.LoggedIterator(pieces, what)  # type: ignore[arg-type]
-    response.content_length = length
-    return response
