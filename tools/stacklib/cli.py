@@ -76,9 +76,9 @@ def command_up(options: argparse.Namespace) -> int:
     cloud.data.mkdir(parents=True, exist_ok=True)
     say(f"stack in {cloud.data}: {' '.join(cloud.services)}")
     choose_compute(cloud, options.compute)
-    cloud.save()
     supervisor = Supervisor(cloud)
     refuse_foreign_ports(cloud, supervisor)
+    cloud.save()
     prepare(cloud)
     wanted = daemons.of(cloud)
     with step("supervisor"):

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guests of a stack, asked from libvirt itself: they outlive every daemon of ours."""
+import shlex
 import subprocess
 from pathlib import Path
 
 from .layout import Cloud
 from .probe import LIBVIRT_TIMEOUT
 
+COMMAND_TIMEOUT = 20.0
 VIRSH = ["virsh", "-q", "-c", "qemu:///system"]
 
 
@@ -32,17 +34,35 @@ def running(cloud: Cloud) -> list[str]:
 
 
 def remove_all(cloud: Cloud) -> None:
-    """No guest of this stack runs or is defined, and its bridge and dnsmasq are gone."""
+    """No guest of this stack runs or is defined; its bridge, rules and dnsmasq are gone."""
     for name in domains(cloud):
         _virsh("destroy", name)
         _virsh("undefine", name, "--managed-save", "--snapshots-metadata", "--nvram")
-    for pid_file in Path(cloud.data / "nova").rglob("*.pid"):
-        pid = pid_file.read_text().strip()
+    if cloud.compute != "libvirt" or "bridge" not in cloud.facts:
+        return
+    for pid_file in Path(cloud.data / "nova").rglob("*pid*"):
+        pid = pid_file.read_text().strip() if pid_file.is_file() else ""
         command = Path(f"/proc/{pid}/cmdline")
         # a pid file may be older than the machine's last boot: only a dnsmasq of ours is ended
         if pid.isdigit() and command.exists() and str(cloud.data).encode() in command.read_bytes():
-            subprocess.run(["kill", pid], check=False, timeout=10)
-    bridge = cloud.facts.get("bridge")
-    if bridge:
-        subprocess.run(["ip", "link", "delete", str(bridge)], capture_output=True, check=False,
-                       timeout=10)
+            _run("kill", pid)
+    _run("ip", "link", "delete", str(cloud.facts["bridge"]))
+    for table in ("filter", "nat", "mangle"):
+        remove_chains(table, f"{cloud.facts['prefix']}-")
+
+
+def _run(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT,
+                          check=False).stdout
+
+
+def remove_chains(table: str, prefix: str) -> None:
+    """No chain of this prefix in an iptables table, and no rule that jumps to one."""
+    rows = [shlex.split(row) for row in _run("iptables", "-w", "-t", table, "-S").splitlines()]
+    for words in rows:
+        if words[0] == "-A" and any(word.startswith(prefix) for word in words):
+            _run("iptables", "-w", "-t", table, "-D", *words[1:])
+    for words in rows:
+        if words[0] == "-N" and words[1].startswith(prefix):
+            _run("iptables", "-w", "-t", table, "-F", words[1])
+            _run("iptables", "-w", "-t", table, "-X", words[1])

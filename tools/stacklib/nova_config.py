@@ -1,30 +1,157 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compute cloud of the stack: SQLite, a broker in memory, all workers in one process."""
+import ipaddress
+import json
+import re
+import socket
+import subprocess
+from pathlib import Path
+
 from . import manage
 from .glance_config import authtoken
-from .layout import ADDRESS, Cloud, write_atomically
+from .layout import ADDRESS, REGION, Cloud, write_atomically
 from .packages import CHECKOUT, PRODUCT_VENV
 from .probe import http_status
-from .supervise import Daemon
+from .progress import StackError
+from .supervise import STOP_WAIT, Daemon
+
+MANAGE = "nova.cmd.manage.main"
 
 CONFIG = """\
 [DEFAULT]
+host = {host}
+state_path = {state}
+region_name = {region}
+transport_url = memory://
+use_stderr = true
+compute_driver = {compute}
+network_driver = {network}
+host_prefix = {prefix}
+graceful_shutdown_timeout = {drain}
+
+[api]
+auth_strategy = keystone
+paste_config = {paste}
+compute_listen = {address}
+compute_port = {compute_port}
+network_listen = {address}
+network_port = {network_port}
+# guests come by the addresses of their gateways
+metadata_listen = 0.0.0.0
+metadata_port = {metadata_port}
+
+[database]
+connection = sqlite:///{state}/nova.sqlite
+
+[libvirt]
+virt_type = {virt_type}
+
+[glance]
+endpoint_override = {image}
+auth_type = password
+auth_url = {identity}
+username = nova
+password = {password}
+project_name = service
+project_domain_id = default
+user_domain_id = default
+
 """
 
+# name: processors, MB of memory, GB of disk
+FLAVORS = {"m1.nano": (1, 128, 1), "m1.tiny": (1, 512, 1), "m1.small": (1, 2048, 20),
+           "m1.medium": (2, 4096, 40), "m1.large": (4, 8192, 80)}
+NETWORK, POOL = "private", "public"
+POOL_CIDR, POOL_ADDRESSES = "172.24.4.0/24", "172.24.4.128-172.24.4.254"
 
-def path(cloud: Cloud) -> str:
-    return str(cloud.etc / "nova/nova.conf")
+
+def path(cloud: Cloud) -> Path:
+    return cloud.etc / "nova/nova.conf"
+
+
+def state(cloud: Cloud) -> Path:
+    return cloud.data / "nova"
+
+
+def choose_network(cloud: Cloud) -> None:
+    """Bridge, network and name prefix of this stack, chosen once and kept.
+
+    The first of 10.0.0.0/24, 10.1.0.0/24 ... that this machine neither has nor routes, so that a
+    second stack stands beside the first.
+    """
+    if "cidr" in cloud.facts:
+        return
+    routes = json.loads(subprocess.run(
+        ["ip", "-j", "-4", "route"], capture_output=True, timeout=10, check=False).stdout or "[]")
+    taken = [ipaddress.ip_network(row["dst"], strict=False) for row in routes
+             if re.match(r"\d", row["dst"])]
+    for number in range(256):
+        cidr = ipaddress.ip_network(f"10.{number}.0.0/24")
+        if not any(cidr.overlaps(other) for other in taken) and not bridge_exists(number):
+            break
+    else:
+        raise StackError("no free network among 10.0.0.0/24 to 10.255.0.0/24")
+    cloud.facts.update(cidr=str(cidr), bridge=f"br{100 + number}",
+                       prefix=f"nova{number or ''}", host=socket.gethostname())
+
+
+def bridge_exists(number: int) -> bool:
+    return Path(f"/sys/class/net/br{100 + number}").exists()
 
 
 def prepare(cloud: Cloud) -> None:
     """Configuration, and the database at this release's schema."""
-    (cloud.data / "nova/instances").mkdir(parents=True, exist_ok=True)
-    write_atomically(cloud.etc / "nova/nova.conf", CONFIG + authtoken(cloud, "nova"), 0o600)
-    manage.run("nova.cmd.manage", "--config-file", path(cloud), "db", "sync")
+    (state(cloud) / "instances").mkdir(parents=True, exist_ok=True)
+    choose_network(cloud)
+    real = cloud.compute == "libvirt"
+    text = CONFIG.format(
+        host=cloud.facts["host"], prefix=cloud.facts["prefix"], state=state(cloud), region=REGION,
+        compute=cloud.compute, network="linux" if real else "fake", drain=STOP_WAIT // 2,
+        paste=CHECKOUT / "etc/nova/api-paste.ini", address=ADDRESS,
+        compute_port=cloud.port("compute"), network_port=cloud.port("network"),
+        metadata_port=cloud.port("metadata"), virt_type=cloud.facts.get("virt_type", "auto"),
+        image=cloud.url("image"), identity=cloud.url("identity"), password=cloud.secret("nova"))
+    write_atomically(path(cloud), text + authtoken(cloud, "nova"), 0o600)
+    manage.run(MANAGE, "--config-file", str(path(cloud)), "db", "sync")
+
+
+def _manage(cloud: Cloud, *arguments: str) -> str:
+    return manage.run(MANAGE, "--config-file", str(path(cloud)), *arguments)
 
 
 def fill(cloud: Cloud) -> None:
-    """Flavors, the network and a pool of floating addresses exist."""
+    """Flavors, a network of guests and a pool of floating addresses exist.
+
+    They are made once in the life of a stack: what its operator removes stays removed.
+    """
+    if cloud.facts.get("filled"):
+        return
+    flavors = {row["name"] for row in json.loads(_manage(cloud, "flavor", "list", "--json"))}
+    for number, (name, (vcpus, memory, disk)) in enumerate(FLAVORS.items(), 1):
+        if name not in flavors:
+            _manage(cloud, "flavor", "create", name, "--id", str(number), "--vcpus", str(vcpus),
+                    "--memory", str(memory), "--disk", str(disk))
+    networks = {row["name"] for row in json.loads(_manage(cloud, "network", "list", "--json"))}
+    if NETWORK not in networks:
+        servers = [word for server in name_servers() for word in ("--dns", server)]
+        _manage(cloud, "network", "create", NETWORK, str(cloud.facts["cidr"]),
+                "--bridge", str(cloud.facts["bridge"]), *servers)
+    if POOL not in networks:
+        _manage(cloud, "network", "create", POOL, POOL_CIDR, "--external")
+    if not json.loads(_manage(cloud, "floating", "list", "--json")):
+        _manage(cloud, "floating", "create", POOL, POOL_ADDRESSES)
+    cloud.facts["filled"] = True
+    cloud.save()
+
+
+def name_servers() -> list[str]:
+    """The machine's name servers that guests can reach too."""
+    try:
+        text = Path("/etc/resolv.conf").read_text()
+    except OSError:
+        return []
+    found = re.findall(r"^nameserver\s+([0-9.]+)\s*$", text, re.M)
+    return [address for address in found if not address.startswith("127.")][:2]
 
 
 def daemons(cloud: Cloud) -> list[Daemon]:
@@ -32,7 +159,5 @@ def daemons(cloud: Cloud) -> list[Daemon]:
         return all(http_status(ADDRESS, cloud.port(name), "/") in (200, 300)
                    for name in ("compute", "network", "metadata"))
 
-    return [Daemon(
-        "nova-all", "nova",
-        [str(PRODUCT_VENV / "bin/python"), "-m", "nova.cmd.all", "--config-file", path(cloud)],
-        answers=answers, environment={"PYTHONPATH": str(CHECKOUT)})]
+    return [Daemon("nova-all", "nova", [str(PRODUCT_VENV / "bin/python"), "-m", "nova.cmd.all",
+                                        "--config-file", str(path(cloud))], answers=answers)]

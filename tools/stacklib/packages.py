@@ -4,8 +4,9 @@
     apt_install(COMPUTE)       # says what it will install, does nothing when all is there
     product_venv(test=True)    # CHECKOUT/.venv, editable, pinned by tools/constraints.txt
 
-An environment is made again only when what defines it (setup.cfg's distribution, the constraints) changed: a
-digest of those is kept inside it, written last, so an interrupted install is repeated.
+An environment is made again only when what defines it (the distribution in setup.cfg, the
+constraints) changed: a digest of those is kept inside it, written last, so an interrupted install
+is repeated.
 """
 import configparser
 import contextlib

@@ -30,10 +30,11 @@ from .probe import wait
 from .progress import StackError
 
 START_TIMEOUT = 30.0  # supervisord itself
-STOP_TIMEOUT = 40.0  # all daemons; each gets STOP_WAIT seconds before SIGKILL
-STOP_WAIT = 10
+STOP_TIMEOUT = 60.0  # all daemons; each gets STOP_WAIT seconds before SIGKILL
+STOP_WAIT = 20
 MARK = "SNAKESTACK_DAEMON_OF"  # in each daemon's environment: whose it is
 SUPERVISORD = "supervisord"
+LIVES = 3
 SOCKET_PATH_MAX = 100  # the kernel's limit for a Unix socket's name is 108
 
 
@@ -95,7 +96,7 @@ def render(cloud: Cloud, daemons: list[Daemon]) -> str:
         lines += [
             f"[program:{daemon.name}]", f"command = {value(shlex.join(daemon.command))}",
             f"environment = {pairs}", "autostart = false", "autorestart = true",
-            "startsecs = 1", "startretries = 5", f"stopwaitsecs = {STOP_WAIT}",
+            "startsecs = 2", "startretries = 3", f"stopwaitsecs = {STOP_WAIT}",
             "redirect_stderr = true", f"stdout_logfile = {value(cloud.log / daemon.name)}.log",
             "stdout_logfile_maxbytes = 10MB", "stdout_logfile_backups = 3",
         ]
@@ -169,11 +170,18 @@ class Supervisor:
         info = self.processes().get(name)
         return info["statename"] if info else "ABSENT"
 
-    def hopeless(self, name: str) -> str:
-        """Why it makes no sense to wait for this daemon, with the end of its log; or nothing."""
-        if self.state(name) not in ("FATAL", "ABSENT", "EXITED"):
+    def hopeless(self, name: str, born: set[int]) -> str:
+        """Why it makes no sense to wait for this daemon, with the end of its log; or nothing.
+
+        :param born: its pids seen so far, kept up by this method; a daemon that is on its fourth
+            life has no future
+        """
+        info = self.processes().get(name, {"statename": "ABSENT", "pid": 0})
+        born.add(info["pid"])
+        if (info["statename"] not in ("FATAL", "ABSENT", "EXITED", "UNKNOWN")
+                and len(born - {0}) <= LIVES):
             return ""
-        return f"{name} does not start. The end of its log:\n{self.log_tail(name)}"
+        return f"{name} does not stay up. The end of its log:\n{self.log_tail(name)}"
 
     def log_tail(self, name: str, lines: int = 25) -> str:
         path = self.cloud.log / f"{name}.log"
@@ -188,7 +196,8 @@ class Supervisor:
         """
         self.start(daemon.name)
         answers = daemon.answers or (lambda: self.state(daemon.name) == "RUNNING")
-        wait(daemon.name, answers, daemon.timeout, lambda: self.hopeless(daemon.name))
+        born: set[int] = set()
+        wait(daemon.name, answers, daemon.timeout, lambda: self.hopeless(daemon.name, born))
 
     def restart(self, name: str) -> None:
         with contextlib.suppress(xmlrpc.client.Fault):  # NOT_RUNNING

@@ -53,7 +53,13 @@ use = egg:swift#healthcheck
 use = egg:swift#proxy_logging
 
 [filter:cache]
-use = egg:swift#memcache
+use = egg:swift#cache
+
+[filter:listing_formats]
+use = egg:swift#listing_formats
+
+[filter:copy]
+use = egg:swift#copy
 
 [filter:tempauth]
 use = egg:swift#tempauth
@@ -151,7 +157,8 @@ def proxy_configuration(cloud: Cloud, user: str) -> str:
         tester2=cloud.secret("tempauth_tester2"), tester3=cloud.secret("tempauth_tester3"),
         # two systems of accounts must not share a name: AUTH_ is Keystone's where there is one
         reseller="TEMPAUTH" if with_keystone else "AUTH",
-        pipeline=f"catch_errors gatekeeper healthcheck proxy-logging cache {auth} proxy-server")
+        pipeline="catch_errors gatekeeper healthcheck proxy-logging cache listing_formats "
+                 f"{auth} copy proxy-server")
     if with_keystone:
         text += KEYSTONE.format(identity=cloud.url("identity"), password=cloud.secret("swift"))
     return text
@@ -190,6 +197,7 @@ def daemons(cloud: Cloud) -> list[Daemon]:
     etc, python = folder(cloud), str(packages.PRODUCT_VENV / "bin/python")
     configurations = [str(etc / f"{kind}-server.conf") for kind in SERVERS]
     port = cloud.port("object-store")
+    where = {"SWIFT_DIR": str(etc)}
 
     def storage_answers() -> bool:
         return all(http_status(ADDRESS, cloud.port(kind), "/healthcheck") == 200
@@ -198,12 +206,10 @@ def daemons(cloud: Cloud) -> list[Daemon]:
     return [
         Daemon("swift-storage", "swift",
                [python, "-m", "swift.cli.storage_server", *configurations, "--verbose"],
-               answers=storage_answers),
+               answers=storage_answers, environment=where),
         Daemon("swift-proxy", "swift",
                [python, "-m", "swift.cli.proxy_server", str(etc / "proxy-server.conf"),
                 "--verbose"],
-               answers=lambda: http_status(ADDRESS, port, "/healthcheck") == 200),
-        Daemon("swift-consistency", "swift",
-               [python, "-m", "swift.cli.consistency", *configurations, "--verbose"],
-               answers=None),
+               answers=lambda: http_status(ADDRESS, port, "/healthcheck") == 200,
+               environment=where),
     ]

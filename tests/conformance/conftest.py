@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole stack on a pretend host, and the real clients that talk to it."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pretend_host import PretendHost
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+UP_TIMEOUT = 300
+CLIENT_TIMEOUT = 180
+BIN = str(Path(sys.executable).parent)
+
+
+class Stack:
+    """tools/stack on a host of its own, and the clients with what `env` prints."""
+
+    def __init__(self, host: PretendHost) -> None:
+        self.host = host
+        self.data = host.workdir / "stack"
+
+    def command(self, name: str, *arguments: str, check: bool = True,
+                timeout: float = UP_TIMEOUT) -> subprocess.CompletedProcess:
+        """tools/stack NAME on this stack's data."""
+        return self.host.run([sys.executable, str(CHECKOUT / "tools/stack"), name,
+                              "--data", str(self.data), *arguments], check=check, timeout=timeout)
+
+    def up(self, *arguments: str) -> str:
+        return self.command("up", "--no-packages", *arguments).stdout
+
+    def status(self) -> dict:
+        return json.loads(self.command("status", "--json", check=False).stdout)
+
+    def environment(self, user: str = "demo") -> dict[str, str]:
+        """The environment of a shell that evaluated `tools/stack env`."""
+        lines = self.command("env", "openrc", "--user", user).stdout.splitlines()
+        values = dict(line.removeprefix("export ").split("=", 1) for line in lines)
+        kept = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(self.host.workdir),
+                "LANG": "C.UTF-8"}
+        return {**kept, **{name: value.strip("'") for name, value in values.items()}}
+
+    def client(self, *command: str, user: str = "demo", check: bool = True,
+               cwd: Path | None = None) -> subprocess.CompletedProcess:
+        """Run a client as it is, with nothing but what `env` prints."""
+        where = ["env", "-C", str(cwd)] if cwd else []
+        return self.host.run([*where, *command], check=check, timeout=CLIENT_TIMEOUT,
+                             env=self.environment(user))
+
+    def openstack(self, *arguments: str, user: str = "demo"):
+        """Parsed JSON of an `openstack` command that shows something."""
+        return json.loads(self.client("openstack", *arguments, "-f", "json", user=user).stdout)
+
+    def do(self, *arguments: str, user: str = "demo") -> str:
+        """Output of an `openstack` command that does something."""
+        return self.client("openstack", *arguments, user=user).stdout
+
+
+@pytest.fixture(scope="session")
+def stack(guest_image):
+    """The default stack with its first server, for the whole run."""
+    with PretendHost() as host:
+        stack = Stack(host)
+        # the image of the tests is the one the stack would make
+        shutil.copytree(guest_image, stack.data / "cache" / guest_image.name)
+        stack.first_up = stack.up()
+        yield stack
+        stack.command("down", check=False)
