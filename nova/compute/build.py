@@ -80,13 +80,12 @@ class Builder:
     def _build(self, context: RequestContext, row: Instance) -> None:
         worker = self.worker
         check_claim(row, worker.host)
+        # Also when this build is resumed: it may have died while it took everything back.
+        vifs = worker.network.allocate_for_instance(context, row.id)
         if row.task_state == TaskState.NETWORKING:
-            vifs = worker.network.allocate_for_instance(context, row.id)
             row = instances.transition(
                 row.id, from_vm=VmState.BUILDING, from_task=TaskState.NETWORKING,
                 from_host=worker.host, task_state=TaskState.SPAWNING)
-        else:
-            vifs = worker.vifs(context, row.id)
         self._spawn(context, row, vifs)
         instances.transition(
             row.id, from_vm=VmState.BUILDING, from_task=TaskState.SPAWNING,

@@ -19,7 +19,7 @@ from oslo_config import cfg
 from nova.compute.power import GUEST_MISSING, state_of
 from nova.compute.states import Desired, PowerState, TaskState, VmState
 from nova.compute.worker import Worker, recovery_context
-from nova.context import RequestContext
+from nova.context import RequestContext, admin_context
 from nova.db import instances
 from nova.db.models import Instance, InstanceAction, utcnow
 from nova.exception import InstanceNotFound, InvalidState, NovaError
@@ -94,14 +94,15 @@ class Reconciler:
 
     def _start_again(self, row: Instance) -> None:
         LOG.info("Instance %s ran when its host went down: it is started", row.id)
+        context = admin_context()
         instances.transition(
             row.id, from_vm=VmState.ACTIVE, from_task=None, from_host=self.worker.host,
             vm_state=VmState.STOPPED, power_state=PowerState.SHUTDOWN)
         instances.begin_task(
             row.id, TaskState.POWERING_ON, from_host=self.worker.host,
             log=InstanceAction(instance_id=row.id, project_id=row.project_id,
-                               action="start", request_id=None))
-        self.advance(recovery_context(row), row.id)
+                               action="start", request_id=context.request_id))
+        self.advance(context, row.id)
 
     def _correct(self, row: Instance) -> None:
         """Write down what the hypervisor says now, if the row is still without a task."""

@@ -18,7 +18,7 @@ from nova.compute.methods import METHODS as COMPUTE_METHODS
 from nova.compute.request import BuildRequest, with_refusal
 from nova.compute.states import TaskState, VmState
 from nova.context import RequestContext, admin_context
-from nova.db import instances, services
+from nova.db import actions, instances, services
 from nova.db.models import Instance, utcnow
 from nova.exception import (
     ClaimFailed,
@@ -48,11 +48,14 @@ OPTIONS = [
 CONF = config.CONF
 CONF.register_opts(OPTIONS, "scheduler")
 
+FORGOTTEN_AFTER = 300.0   # seconds: an action without a task that has not ended will not
 MAX_BATCH = 200      # instances placed with one snapshot
 
 
 class SchedulerManager:
     """The endpoint of topic ``scheduler``."""
+
+    RECOVERY_DELAY = 5.0     # seconds
 
     def __init__(self, host: str, *, driver: drivers.SchedulerDriver | None = None,
                  compute: Any = None, network: Any = None) -> None:
@@ -67,7 +70,7 @@ class SchedulerManager:
 
     def _recover(self) -> None:
         # Messages in memory died with the last process.  Workers are given time to show up.
-        time.sleep(CONF.report_interval)
+        time.sleep(self.RECOVERY_DELAY)
         try:
             for row in instances.get_all({"task_state": TaskState.SCHEDULING},
                                          sort=(("created_at", "asc"),)):
@@ -77,7 +80,8 @@ class SchedulerManager:
 
     def periodic_tasks(self) -> list[tuple[str, float, Callable[[], Any]]]:
         """Return (name, seconds, function) of what is to be done again and again."""
-        return [("housekeeping", CONF.scheduler.housekeeping_interval, self.housekeeping)]
+        return [("housekeeping", CONF.scheduler.housekeeping_interval, self.housekeeping),
+                ("forgotten-actions", FORGOTTEN_AFTER, self.finish_forgotten_actions)]
 
     # -- placing -----------------------------------------------------------------------------
 
@@ -165,6 +169,11 @@ class SchedulerManager:
         self._schedule_overdue()
         self._take_from_hosts_down()
         self._remove_hostless()
+
+    def finish_forgotten_actions(self, older_than: float = FORGOTTEN_AFTER) -> None:
+        """End the log lines of workers that died between a deed and its line."""
+        if ended := actions.finish_forgotten(older_than):
+            LOG.info("%s actions whose worker died are ended", ended)
 
     def _schedule_overdue(self) -> None:
         for row in instances.overdue([TaskState.SCHEDULING]):

@@ -1,0 +1,339 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes die at every step of everything; what is left is taken up and ends well.
+
+A death is an exception no handler catches, raised right before or right after one of the calls
+that leave a trace.  Then all messages are lost, new workers start, and recover.
+"""
+
+import datetime
+import functools
+
+import pytest
+from sqlalchemy import update
+
+from nova import exception
+from nova.compute.states import Desired, PowerState, TaskState, VmState
+from nova.db import compute_nodes, instances, session
+from nova.db.models import Instance, InstanceAction, utcnow
+from nova.virt.driver import ComputeDriver
+
+TRACES = {
+    "instances": ("claim", "transition", "delete_row", "add_fault", "finish_actions"),
+    "driver": ("spawn", "destroy", "power_off", "power_on", "reboot"),
+    "network": ("allocate_for_instance", "deallocate_for_instance"),
+}
+
+
+class Killed(BaseException):
+    """The process is dead."""
+
+
+class Tripwire:
+    """Dies at the n-th trace."""
+
+    def __init__(self, monkeypatch, cloud):
+        self.countdown = None
+        self.reached = 0
+        for name in TRACES["instances"]:
+            self._wrap(monkeypatch, instances, name)
+        for name in TRACES["network"]:
+            self._wrap(monkeypatch, cloud.network, name)
+        for name in TRACES["driver"]:
+            self._wrap(monkeypatch, type(cloud.driver()), name)
+
+    def _wrap(self, monkeypatch, owner, name):
+        original = getattr(owner, name)
+
+        @functools.wraps(original)
+        def wrapped(*args, **kwargs):
+            self._step(f"before {name}")
+            try:
+                return original(*args, **kwargs)
+            finally:
+                self._step(f"after {name}")
+        monkeypatch.setattr(owner, name, wrapped)
+
+    def _step(self, where):
+        if self.countdown is None:
+            return
+        if self.countdown == 0:
+            self.countdown = None
+            raise Killed(where)
+        self.countdown -= 1
+
+
+def boot(cloud):
+    [one] = cloud.create()
+    cloud.deliver()
+    assert cloud.states(one) == (VmState.ACTIVE, None), cloud.fault(one)
+    return one
+
+
+def stopped(cloud):
+    one = boot(cloud)
+    cloud.stop(one)
+    cloud.deliver()
+    return one
+
+
+def failing(cloud):
+    """A build that its first host refuses."""
+    cloud.driver("host1").knobs.spawn_error = "HypervisorError"
+    cloud.driver("host1").knobs.spawn_failures = 1
+    cloud.driver("host1").knobs.spawn_leaves_remains = True
+    return cloud.create()[0]
+
+
+def bad_image(cloud):
+    for host in cloud.computes:
+        cloud.driver(host).knobs.spawn_error = "ImageUnacceptable"
+    return cloud.create()[0]
+
+
+ACTIVE, STOPPED = (VmState.ACTIVE, None), (VmState.STOPPED, None)
+OPERATIONS = {
+    "build": (lambda cloud: cloud.create()[0], lambda cloud, one: None, {ACTIVE}),
+    "build-refused": (failing, lambda cloud, one: None, {ACTIVE}),
+    # Killed before it is known, a bad image is found bad again, unless it is good by then.
+    "build-bad-image": (bad_image, lambda cloud, one: None, {ACTIVE, (VmState.ERROR, None)}),
+    "delete": (boot, lambda cloud, one: cloud.delete(one), {None}),
+    "delete-stopped": (stopped, lambda cloud, one: cloud.delete(one), {None}),
+    "stop": (boot, lambda cloud, one: cloud.stop(one), {STOPPED}),
+    "start": (stopped, lambda cloud, one: cloud.start(one), {ACTIVE}),
+    "reboot-soft": (boot, lambda cloud, one: cloud.reboot(one), {ACTIVE}),
+    "reboot-hard": (boot, lambda cloud, one: cloud.reboot(one, hard=True), {ACTIVE}),
+}
+
+
+def end_of(cloud, one):
+    try:
+        return cloud.states(one)
+    except exception.InstanceNotFound:
+        return None
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_killed_at_every_step(cloud, monkeypatch, operation):
+    prepare, act, ends = OPERATIONS[operation]
+    cloud.add_host("host1")
+    cloud.add_host("host2")
+    wire = Tripwire(monkeypatch, cloud)
+    deaths = []
+    for step in range(100):
+        one = prepare(cloud)
+        act(cloud, one)
+        wire.countdown = step
+        try:
+            cloud.deliver()
+            wire.countdown = None
+            break
+        except Killed as death:
+            deaths.append(str(death))
+        cloud.restart()
+        cloud.recover()
+        assert end_of(cloud, one) in ends, deaths[-1]
+        cloud.scheduler.finish_forgotten_actions(older_than=0)
+        assert cloud.unfinished(one) == [], deaths[-1]
+        cloud.assert_no_orphans()
+        if end_of(cloud, one) is not None:
+            cloud.delete(one) if cloud.row(one).host else instances.delete_row(one, from_task=None)
+            cloud.deliver()
+    assert len(deaths) >= 6, deaths
+    assert end_of(cloud, one) in ends
+
+
+def test_running_guests_are_never_touched(cloud):
+    """P4: workers come and go, the guest's process stays the same."""
+    cloud.add_host()
+    one = boot(cloud)
+    before = cloud.driver().get_info(one)
+    for _ in range(3):
+        cloud.restart()
+        cloud.recover()
+        cloud.computes["host1"].reconcile()
+    assert cloud.driver().get_info(one) == before
+
+
+def overdue(instance_id):
+    with session.writer() as db:
+        db.execute(update(Instance).where(Instance.id == instance_id).values(
+            task_deadline=utcnow() - datetime.timedelta(seconds=1)))
+
+
+@pytest.mark.parametrize("past, ends", [(False, (VmState.BUILDING, TaskState.NETWORKING)),
+                                        (True, ACTIVE)])
+def test_lost_message_is_made_up_for_at_the_deadline(cloud, past, ends):
+    cloud.add_host()
+    [one] = cloud.create()
+    cloud.scheduler.schedule_instances(cloud.context(), [one])
+    cloud.post.waiting.clear()
+    if past:
+        overdue(one)
+    cloud.computes["host1"].reconcile()
+    assert cloud.states(one) == ends
+
+
+def test_lost_message_to_the_scheduler(cloud):
+    cloud.add_host()
+    [one] = cloud.create()
+    cloud.post.waiting.clear()
+    cloud.scheduler.housekeeping()
+    cloud.deliver()
+    assert cloud.states(one) == (VmState.BUILDING, TaskState.SCHEDULING)
+    overdue(one)
+    cloud.scheduler.housekeeping()
+    cloud.deliver()
+    assert cloud.states(one) == ACTIVE
+
+
+def test_build_is_taken_from_a_host_that_is_down(cloud):
+    cloud.add_host("host1")
+    cloud.add_host("host2")
+    [one] = cloud.create()
+    cloud.scheduler.schedule_instances(cloud.context(), [one])
+    cloud.post.waiting.clear()
+    dead = cloud.row(one).host
+    from nova.db import services
+    [service] = services.get_all(host=dead)
+    services.change(service.id, forced_down=True)
+    cloud.scheduler.housekeeping()
+    assert cloud.row(one).host == dead
+    overdue(one)
+    cloud.scheduler.housekeeping()
+    cloud.deliver()
+    assert cloud.states(one) == ACTIVE
+    assert cloud.row(one).host != dead
+    # The dead one comes back with the message it never answered.
+    cloud.computes[dead].build_instance(cloud.context(), one)
+    cloud.assert_no_orphans()
+
+
+def test_waiting_for_compute_to_come_up(cloud):
+    cloud.add_host()
+    from nova.db import services
+    [service] = services.get_all(host="host1")
+    services.change(service.id, forced_down=True)
+    [one] = cloud.create()
+    cloud.deliver()
+    assert cloud.states(one) == (VmState.BUILDING, TaskState.SCHEDULING)
+    services.change(service.id, forced_down=False)
+    overdue(one)
+    cloud.scheduler.housekeeping()
+    cloud.deliver()
+    assert cloud.states(one) == ACTIVE
+
+
+def test_disabled_host_is_a_refusal_at_once(cloud):
+    cloud.add_host()
+    from nova.db import services
+    [service] = services.get_all(host="host1")
+    services.change(service.id, disabled=True)
+    [one] = cloud.create()
+    cloud.deliver()
+    assert cloud.fault(one) == (
+        "No valid host was found. Of 1 hosts these filters refused: ComputeUp 1.")
+
+
+def test_deleting_without_a_host_is_finished_by_the_scheduler(cloud):
+    cloud.add_host()
+    [one] = cloud.create()
+    cloud.post.waiting.clear()
+    instances.begin_task(one, TaskState.DELETING, desired_state=Desired.DELETED)
+    overdue(one)
+    cloud.scheduler.housekeeping()
+    assert end_of(cloud, one) is None
+
+
+# -- guests that are not what their rows say
+
+def test_guest_that_powered_itself_off(cloud):
+    cloud.add_host()
+    one = boot(cloud)
+    cloud.driver().set_power_state(one, PowerState.SHUTDOWN)
+    cloud.computes["host1"].reconcile()
+    assert cloud.states(one) == STOPPED
+    assert cloud.row(one).power_state == PowerState.SHUTDOWN
+    assert not cloud.driver().get_info(one).running
+
+
+def test_guest_somebody_started_is_left_running(cloud):
+    cloud.add_host()
+    one = stopped(cloud)
+    cloud.driver().set_power_state(one, PowerState.RUNNING)
+    cloud.computes["host1"].reconcile()
+    assert cloud.states(one) == ACTIVE
+    assert cloud.driver().get_info(one).running
+
+
+def test_guest_that_vanished(cloud):
+    cloud.add_host()
+    one = boot(cloud)
+    cloud.driver().lose(one)
+    cloud.computes["host1"].reconcile()
+    assert cloud.states(one) == (VmState.ERROR, None)
+    assert cloud.fault(one) == "The guest is not on its host any more."
+    assert cloud.row(one).host == "host1"
+
+
+def test_host_reboot_starts_what_ran(cloud):
+    manager = cloud.add_host()
+    ran, off = boot(cloud), stopped(cloud)
+    cloud.driver().set_power_state(ran, PowerState.SHUTDOWN)
+    compute_nodes.report("host1", stats={"boot_id": "another boot"})
+    cloud.restart()
+    manager = cloud.computes["host1"]
+    assert manager.resources.rebooted()
+    manager.recover(host_rebooted=True)
+    assert cloud.states(ran) == ACTIVE
+    assert cloud.driver().get_info(ran).running
+    assert cloud.states(off) == STOPPED
+    assert not cloud.driver().get_info(off).running
+    assert cloud.unfinished(ran) == []
+
+
+def test_unknown_guest_is_reported_and_left_alone(cloud, caplog):
+    cloud.add_host()
+    one = boot(cloud)
+    with session.writer() as db:
+        db.execute(Instance.__table__.delete().where(Instance.id == one))
+    cloud.computes["host1"].reconcile()
+    assert cloud.guests() == {one}
+    assert one in caplog.text
+    assert [problem.as_tuple() for problem in cloud.computes["host1"].audit()] == [
+        ("guest", one, "a guest belongs to no instance of this host")]
+
+
+def test_guest_of_a_deleted_instance_is_removed(cloud):
+    cloud.add_host()
+    one = boot(cloud)
+    with session.writer() as db:
+        db.execute(Instance.__table__.delete().where(Instance.id == one))
+    instances.add_action(InstanceAction(instance_id=one, project_id="p", action="delete"))
+    cloud.computes["host1"].reconcile()
+    assert cloud.guests() == set()
+
+
+def test_guest_of_an_instance_elsewhere_is_left_alone(cloud):
+    cloud.add_host("host1")
+    cloud.add_host("host2")
+    one = boot(cloud)
+    here = cloud.row(one).host
+    instances.update_columns(one, host="host2" if here == "host1" else "host1")
+    cloud.computes[here].reconcile()
+    assert one in cloud.driver(here).list_instances()
+
+
+def test_a_hypervisor_that_cannot_list_changes_nothing(cloud):
+    cloud.add_host()
+    one = boot(cloud)
+    cloud.driver().knobs.list_error = "HypervisorError"
+    with pytest.raises(exception.HypervisorError):
+        cloud.computes["host1"].reconcile()
+    assert cloud.states(one) == ACTIVE
+
+
+def test_the_contract_names_every_trace():
+    """The tripwire watches every method of the contract that changes a guest."""
+    looks = {"init_host", "list_instances", "get_info", "get_console_output", "plug_network",
+             "refresh_network", "get_available_resource", "host_uptime", "cleanup", "audit"}
+    assert set(ComputeDriver.__abstractmethods__) == looks | set(TRACES["driver"])
