@@ -80,11 +80,12 @@ class Broker:
     def _run(self, work: Callable[[sqlite3.Connection], T], write: bool) -> T:
         try:
             return db_connection.run(self.db_file, work, write, self.keep)
-        except sqlite3.DatabaseError as exc:
-            if is_corrupt(exc):
-                target = self.quarantine(str(exc))
+        except (sqlite3.DatabaseError, DatabaseConnectionError) as exc:
+            cause = exc.__cause__ if isinstance(exc, DatabaseConnectionError) else exc
+            if cause is not None and is_corrupt(cause):
+                target = self.quarantine(str(cause))
                 raise DatabaseConnectionError(
-                    self.db_file, f"{exc}; quarantined to {target}") from exc
+                    self.db_file, f"{cause}; quarantined to {target}") from cause
             raise
 
     def read(self, work: Callable[[sqlite3.Connection], T]) -> T:

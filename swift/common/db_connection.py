@@ -67,7 +67,8 @@ def is_corrupt(exc: BaseException) -> bool:
     """Whether the file is no longer a good database."""
     text = str(exc)
     return isinstance(exc, sqlite3.DatabaseError) and any(words in text for words in (
-        "malformed", "not a database", "disk I/O error", "no such table: sqlite_master"))
+        "malformed", "not a database", "disk I/O error", "no such table: container_stat",
+        "no such table: account_stat"))
 
 
 def _take(path: str) -> sqlite3.Connection:
