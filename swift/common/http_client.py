@@ -62,7 +62,7 @@ class Reply:
         items, headers = [], {}
         for line in lines[1:]:
             name, _, value = line.partition(':')
-            value = value.strip()
+            value = value.strip(' \t')      # no more: 0x85 and 0xa0 are part of UTF-8 text
             low = name.lower()
             items.append((name, value))
             headers[low] = f'{headers[low]},{value}' if low in headers else value

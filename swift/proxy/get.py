@@ -136,7 +136,7 @@ class Getter:
             if source is None:
                 return self._failure()
             reply, node = source
-            headers = [(n, v) for n, v in reply.items if n.lower() not in HOP]
+            headers = self._client_headers(reply)
             status = reply.status
             if self.method == 'HEAD' or reply.done:
                 body = b''
@@ -154,6 +154,14 @@ class Getter:
                 body = self._stream(reply, node)
             return Response(status, headers, body)
 
+    def _client_headers(self, reply):
+        headers = [h for h in reply.items if h[0].lower() not in HOP]
+        etag = reply.headers.get('etag')
+        if etag is not None and etag[:1] == '"':
+            # Clients of this API have always got the bare digest.
+            headers = [(n, v.strip('"') if n.lower() == 'etag' else v) for n, v in headers]
+        return headers
+
     def _failure(self):
         best = self.verdict()
         if best is None:
@@ -165,7 +173,7 @@ class Getter:
                                               if n.lower() not in HOP
                                               and n.lower() != 'content-length'], best.body)
         have = {n.lower() for n, _ in response.headers}
-        response.headers += [(n, v) for n, v in best.items
+        response.headers += [(n, v.strip('"')) for n, v in best.items
                              if n.lower().startswith(('x-', 'etag', 'last-modified'))
                              and n.lower() not in have]
         return response

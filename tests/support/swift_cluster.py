@@ -8,6 +8,7 @@
 Run as a script it starts one and waits (for benchmarks): ``swift_cluster.py DIR [PROXY_PORT]``.
 """
 
+import ctypes
 import http.client
 import os
 import signal
@@ -17,6 +18,7 @@ import sys
 import time
 from pathlib import Path
 
+_libc = ctypes.CDLL(None)
 TYPES = ('object', 'container', 'account')
 START_TIMEOUT = 60
 STOP_TIMEOUT = 15
@@ -38,6 +40,12 @@ def free_ports(count):
     finally:
         for sock in socks:
             sock.close()
+
+
+def _die_with_parent():
+    """In the child: have Linux kill it when the test run is killed."""
+    pr_set_pdeathsig = 1
+    _libc.prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
 
 
 class SwiftCluster:
@@ -111,7 +119,8 @@ class SwiftCluster:
                 [self.python, '-W', 'ignore', '-m', f'swift.cli.{kind}_server',
                  str(self.etc / conf)],
                 env=dict(os.environ, SWIFT_DIR=str(self.etc), PYTHONDONTWRITEBYTECODE='1'),
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                preexec_fn=_die_with_parent)
         if wait:
             self.wait(kind, n)
 
@@ -214,7 +223,8 @@ def main():
         for (kind, n), process in cluster.processes.items():
             (cluster.root / f'{kind}-{n}.pid').write_text(str(process.pid))
         print(f'up: {cluster.url}', flush=True)
-        signal.sigwait([signal.SIGTERM, signal.SIGINT])
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        signal.pause()
 
 
 if __name__ == '__main__':

@@ -91,10 +91,10 @@ def to_xml(listing, account, container):
     head = '<?xml version="1.0" encoding="UTF-8"?>\n'
     if container is None:
         items = ''.join(_xml_item('container', CONTAINER_FIELDS, i) for i in listing)
-        return f'{head}<account name={quoteattr(_clean(account))}>\n{items}\n</account>'.encode(
+        return f'{head}<account name={quoteattr(_clean(account))}>{items}</account>'.encode(
             'utf-8', 'replace')
     items = ''.join(_xml_item('object', OBJECT_FIELDS, i) for i in listing)
-    return f'{head}<container name={quoteattr(_clean(container))}>\n{items}\n</container>'.encode(
+    return f'{head}<container name={quoteattr(_clean(container))}>{items}</container>'.encode(
         'utf-8', 'replace')
 
 

@@ -65,6 +65,8 @@ class ObjectController(Controller):
         for key, value in env.items():
             if key[:5] == 'HTTP_' and (key in READ or key[:15] == 'HTTP_X_BACKEND_' and
                                        key != 'HTTP_X_BACKEND_STORAGE_POLICY_INDEX'):
+                if key == 'HTTP_RANGE':      # some put blanks into it
+                    value = value.replace(' ', '').replace('\t', '').lower()
                 lines += f'{header_name(key)}: {value}\r\n'
         if app.allow_open_expired and env.get('HTTP_X_OPEN_EXPIRED', '').lower() in TRUE:
             lines += 'X-Backend-Open-Expired: true\r\n'
