@@ -14,7 +14,7 @@ from typing import Any
 from oslo_config import cfg
 
 from nova import rpc
-from nova.compute import console
+from nova.compute import audit, console
 from nova.compute.build import Builder
 from nova.compute.locks import InstanceLocks
 from nova.compute.power import Power
@@ -135,8 +135,7 @@ class ComputeManager:
 
     def audit(self) -> list[Problem]:
         """Compare this host's guests, directories and base images with its rows; looks only."""
-        return self.worker.driver.audit(
-            [row.id for row in instances.get_all({"host": self.host}) if expects_guest(row)])
+        return audit.problems(self.host, self.worker.driver)
 
     # -- one instance ------------------------------------------------------------------------
 
@@ -220,8 +219,3 @@ class ComputeManager:
     def host_uptime(self, context: RequestContext) -> str:
         """Return the uptime line of this host."""
         return self.worker.driver.host_uptime()
-
-
-def expects_guest(row: Instance) -> bool:
-    """Tell whether a row says that there is a guest: not while it is built, deleted or failed."""
-    return row.task_state is None and row.vm_state in ("active", "stopped")

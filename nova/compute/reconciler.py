@@ -132,7 +132,7 @@ class Reconciler:
                     LOG.error("A guest of instance %s is here, and the instance on %s: it is left "
                               "alone", instance_id, row.host or "no host")
                 continue
-            if not any(one.action == "delete" for one in instances.actions_of(instance_id)):
+            if not known_deleted(instance_id):
                 LOG.error("A guest carries our label and is of no known instance: %s is left "
                           "alone", instance_id)
                 continue
@@ -141,3 +141,8 @@ class Reconciler:
                 self.worker.driver.destroy(instance_id)
             except NovaError as error:
                 LOG.error("Guest %s cannot be removed yet: %s", instance_id, error)
+
+
+def known_deleted(instance_id: str) -> bool:
+    """Tell whether the log says of an instance without a row that its deletion was asked for."""
+    return any(one.action == "delete" for one in instances.actions_of(instance_id))

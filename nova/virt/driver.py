@@ -19,7 +19,7 @@ The rules every method keeps:
 """
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -27,6 +27,7 @@ from typing import Any
 from oslo_config import cfg
 from oslo_utils import importutils
 
+from nova import config
 from nova.compute.states import PowerState
 from nova.image.model import Image, ImageSource
 from nova.network.model import VIF
@@ -37,7 +38,7 @@ OPTIONS = [
     cfg.StrOpt("instances_path", default="$state_path/instances",
                help="Where the disks of the guests and the base images are kept."),
 ]
-CONF = cfg.CONF
+CONF = config.CONF      # state_path is an option of its
 CONF.register_opts(OPTIONS)
 
 
@@ -240,10 +241,13 @@ class ComputeDriver(abc.ABC):
         """
 
     @abc.abstractmethod
-    def audit(self, instance_ids: Sequence[str]) -> list[Problem]:
-        """Compare what is on this host with the instances that should be here.
+    def audit(self, expected: Collection[str], tolerated: Collection[str] = (),
+              ) -> list[Problem]:
+        """Compare what is on this host with the instances that are to be here.
 
-        Looks only.  Kinds: ``guest``, ``instance-directory``, ``base-image``.
+        ``expected`` must have their guests, ``tolerated`` - being built, removed, in error - may.
+        Looks only, and needs no :meth:`init_host`.  Kinds: ``guest``, ``instance-directory``,
+        ``base-image``.
         """
 
 

@@ -11,7 +11,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -241,12 +241,13 @@ class FakeDriver(ComputeDriver):
     def cleanup(self) -> list[str]:
         return []
 
-    def audit(self, instance_ids: Sequence[str]) -> list[Problem]:
-        expected, found = set(instance_ids), set(self.list_instances())
+    def audit(self, expected: Collection[str], tolerated: Collection[str] = (),
+              ) -> list[Problem]:
+        found = set(self.list_instances())
         return ([Problem("guest", missing, "an instance has no guest")
-                 for missing in sorted(expected - found)]
+                 for missing in sorted(set(expected) - found)]
                 + [Problem("guest", stray, "a guest belongs to no instance of this host")
-                   for stray in sorted(found - expected)])
+                   for stray in sorted(found - set(expected) - set(tolerated))])
 
     # -- for tests ---------------------------------------------------------------------------
 

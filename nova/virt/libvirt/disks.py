@@ -192,7 +192,9 @@ def all_records(instances_path: Path) -> tuple[dict[str, Record], dict[str, str]
 
 
 def _instance_directories(instances_path: Path) -> list[Path]:
-    found = []
+    found: list[Path] = []
+    if not instances_path.is_dir():
+        return found
     for entry in os.scandir(instances_path):
         try:
             if entry.is_dir(follow_symlinks=False) and str(uuid.UUID(entry.name)) == entry.name:

@@ -9,7 +9,7 @@ the instance's.  Whatever of them is there after a crash says how far it went.
 import logging
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from nova.virt.driver import (
 )
 from nova.virt.libvirt import console, disks, host, xml
 from nova.virt.libvirt.disks import GIB, MIB, InstanceDirectory, Record
+from nova.virt.libvirt.files import Owner
 from nova.virt.libvirt.guest import Libvirt
 from nova.virt.libvirt.imagecache import ImageCache
 
@@ -56,6 +57,8 @@ OPTIONS = [
 ]
 CONF = cfg.CONF
 CONF.register_opts(OPTIONS, "libvirt")
+# Devices and chains are named as the network worker of this host names its own.
+CONF.import_opt("host_prefix", "nova.network.driver")
 
 POLL_SECONDS = 0.5       # between two looks at a guest that was asked to go
 _TAP = re.compile(r"tap[0-9a-f-]{1,11}")
@@ -69,8 +72,8 @@ class LibvirtDriver(ComputeDriver):
         super().__init__(host_name)
         self.directory = Path(directory or CONF.instances_path).absolute()
         self.libvirt = Libvirt(CONF.libvirt.uri)
-        self.bridges = Bridges(runner or Runner())
-        self.firewall = InstanceFirewall("compute", runner)
+        self.bridges = Bridges(runner or Runner(), CONF.host_prefix)
+        self.firewall = InstanceFirewall("compute", runner, CONF.host_prefix)
         self._capabilities: host.Capabilities | None = None
         self._machine: xml.Machine | None = None
         self._cache: ImageCache | None = None
@@ -91,10 +94,13 @@ class LibvirtDriver(ComputeDriver):
         self._capabilities = capabilities
         self._machine = xml.Machine(virt_type, capabilities.arch, CONF.libvirt.machine_type, mode,
                                     owner)
-        self._cache = ImageCache(self.directory / "_base", owner, CONF.libvirt.max_image_gb * GIB)
+        self._cache = self._bases(owner)
         self._cache.prepare()
         LOG.info("libvirt %s: guests run as %s in %s", CONF.libvirt.uri, virt_type,
                  self.directory)
+
+    def _bases(self, owner: Owner) -> ImageCache:
+        return ImageCache(self.directory / "_base", owner, CONF.libvirt.max_image_gb * GIB)
 
     @property
     def machine(self) -> xml.Machine:
@@ -111,7 +117,8 @@ class LibvirtDriver(ComputeDriver):
         return self._cache
 
     def _files(self, instance_id: str) -> InstanceDirectory:
-        return InstanceDirectory(self.directory, instance_id, self.machine.owner)
+        owner = self._machine.owner if self._machine else Owner()
+        return InstanceDirectory(self.directory, instance_id, owner)
 
     # -- looking -----------------------------------------------------------------------------
 
@@ -294,19 +301,22 @@ class LibvirtDriver(ComputeDriver):
         in_use = {key for record in records.values() for key in record.bases}
         return self.cache.age_out(in_use, CONF.libvirt.base_image_max_age)
 
-    def audit(self, instance_ids: Sequence[str]) -> list[Problem]:
-        expected = set(instance_ids)
+    def audit(self, expected: Collection[str], tolerated: Collection[str] = (),
+              ) -> list[Problem]:
+        expected = set(expected)
+        allowed = expected | set(tolerated)
         guests = self.libvirt.guests()
         records, trouble = disks.all_records(self.directory)
         found = [Problem("guest", one, "a guest belongs to no instance of this host")
-                 for one in sorted(guests.keys() - expected)]
+                 for one in sorted(guests.keys() - allowed)]
         found += [Problem("guest", one, "an instance has neither guest nor disks here")
                   for one in sorted(expected - guests.keys() - records.keys())]
         found += [Problem("instance-directory", one, "it belongs to no instance of this host")
-                  for one in sorted((records.keys() | trouble.keys()) - expected)]
+                  for one in sorted((records.keys() | trouble.keys()) - allowed)]
         found += [Problem("instance-directory", one, why)
                   for one, why in sorted(trouble.items()) if one in expected]
         in_use = {key for record in records.values() for key in record.bases}
-        found += [Problem("base-image", key, why) for key, why in self.cache.audit(in_use)]
+        found += [Problem("base-image", key, why)
+                  for key, why in self._bases(Owner()).audit(in_use)]
         return found
 
