@@ -146,11 +146,12 @@ def main() -> int:
         if options.subject == "nova" and cloud.compute != "fake":
             raise SystemExit("bench: this stack boots real machines; nova is measured on the "
                              "fake driver")
-        mine = measure(ours(cloud, options.subject), cloud, options)
-        other = peer(options)
+        one, other = ours(cloud, options.subject), peer(options)
+        mine = measure(one, cloud, options)
         theirs = measure(other, None, options) if other else None
     load = " ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(f"\n{table(mine, theirs)}\nload average at the end: {load}")
+    print(f"\n{table(mine, theirs)}")
+    print(f"taken off for idling: {one.meter.idle:.3f} of a core; load average at the end: {load}")
     return 0
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import psutil
 
-IDLE_SECONDS = 5.0
+IDLE_SECONDS = 10.0
 TRAIL_SECONDS = 0.5  # work that trails the last answer is counted
 
 

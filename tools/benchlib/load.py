@@ -31,7 +31,7 @@ def send(url: str, token: str, requests: Iterable[Request], workers: int = 16,
     waiting: queue.SimpleQueue[Request] = queue.SimpleQueue()
     for request in requests:
         waiting.put(request)
-    wrong: collections.Counter[int] = collections.Counter()
+    wrong: collections.Counter[tuple[str, int]] = collections.Counter()
 
     def work() -> None:
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port,
@@ -46,7 +46,7 @@ def send(url: str, token: str, requests: Iterable[Request], workers: int = 16,
             answer = connection.getresponse()
             answer.read()
             if answer.status not in expect:
-                wrong[answer.status] += 1
+                wrong[request.method, answer.status] += 1
         connection.close()
 
     threads = [threading.Thread(target=work) for _ in range(workers)]

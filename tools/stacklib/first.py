@@ -21,7 +21,7 @@ FLAVOR = "m1.nano"
 BANNER = "login:"
 ACTIVE_TIMEOUT = 120.0
 BANNER_TIMEOUT = 120.0
-POLL = 0.3
+POLL = 0.5
 CONSOLE_LINES = 12
 
 
@@ -46,7 +46,8 @@ def first_server(cloud: Cloud) -> None:
         return
     with step("its banner"):
         console = wait_for_banner(compute, server["id"])
-    for line in console.strip().splitlines()[-CONSOLE_LINES:]:
+    lines = [line.rstrip() for line in console.splitlines() if line.strip()]
+    for line in lines[-CONSOLE_LINES:]:
         say(f"    | {line}")
     say(f"log in:   ssh -i {key} root@{address(server)}")
 

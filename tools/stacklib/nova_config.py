@@ -15,8 +15,6 @@ from .probe import http_status
 from .progress import StackError
 from .supervise import STOP_WAIT, Daemon
 
-MANAGE = "nova.cmd.manage.main"
-
 CONFIG = """\
 [DEFAULT]
 host = {host}
@@ -112,11 +110,7 @@ def prepare(cloud: Cloud) -> None:
         metadata_port=cloud.port("metadata"), virt_type=cloud.facts.get("virt_type", "auto"),
         image=cloud.url("image"), identity=cloud.url("identity"), password=cloud.secret("nova"))
     write_atomically(path(cloud), text + authtoken(cloud, "nova"), 0o600)
-    manage.run(MANAGE, "--config-file", str(path(cloud)), "db", "sync")
-
-
-def _manage(cloud: Cloud, *arguments: str) -> str:
-    return manage.run(MANAGE, "--config-file", str(path(cloud)), *arguments)
+    manage.nova_manage(str(path(cloud)), [["db", "sync"]])
 
 
 def fill(cloud: Cloud) -> None:
@@ -126,20 +120,24 @@ def fill(cloud: Cloud) -> None:
     """
     if cloud.facts.get("filled"):
         return
-    flavors = {row["name"] for row in json.loads(_manage(cloud, "flavor", "list", "--json"))}
-    for number, (name, (vcpus, memory, disk)) in enumerate(FLAVORS.items(), 1):
-        if name not in flavors:
-            _manage(cloud, "flavor", "create", name, "--id", str(number), "--vcpus", str(vcpus),
-                    "--memory", str(memory), "--disk", str(disk))
-    networks = {row["name"] for row in json.loads(_manage(cloud, "network", "list", "--json"))}
-    if NETWORK not in networks:
+    config = str(path(cloud))
+    flavors, networks, floating = (json.loads(text) for text in manage.nova_manage(config, [
+        ["flavor", "list", "--json"], ["network", "list", "--json"],
+        ["floating", "list", "--json"]]))
+    have = {row["name"] for row in flavors + networks}
+    commands = [["flavor", "create", name, "--id", str(number), "--vcpus", str(vcpus),
+                 "--memory", str(memory), "--disk", str(disk)]
+                for number, (name, (vcpus, memory, disk)) in enumerate(FLAVORS.items(), 1)
+                if name not in have]
+    if NETWORK not in have:
         servers = [word for server in name_servers() for word in ("--dns", server)]
-        _manage(cloud, "network", "create", NETWORK, str(cloud.facts["cidr"]),
-                "--bridge", str(cloud.facts["bridge"]), *servers)
-    if POOL not in networks:
-        _manage(cloud, "network", "create", POOL, POOL_CIDR, "--external")
-    if not json.loads(_manage(cloud, "floating", "list", "--json")):
-        _manage(cloud, "floating", "create", POOL, POOL_ADDRESSES)
+        commands.append(["network", "create", NETWORK, str(cloud.facts["cidr"]),
+                         "--bridge", str(cloud.facts["bridge"]), *servers])
+    if POOL not in have:
+        commands.append(["network", "create", POOL, POOL_CIDR, "--external"])
+    if not floating:
+        commands.append(["floating", "create", POOL, POOL_ADDRESSES])
+    manage.nova_manage(config, commands)
     cloud.facts["filled"] = True
     cloud.save()
 

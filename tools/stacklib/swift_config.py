@@ -5,12 +5,14 @@ Three replicas over four device folders in four zones of one node; the account, 
 object server of the node share a process, so do the background daemons. Alone the stack's proxy
 knows tempauth; with Keystone it knows both.
 """
+import contextlib
 import getpass
+import io
 import os
 import shutil
-import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from swift.cli import ringbuilder
 
 from . import packages
 from .layout import ADDRESS, Cloud, write_atomically
@@ -18,7 +20,6 @@ from .probe import http_status
 from .progress import StackError
 from .supervise import Daemon
 
-RING_TIMEOUT = 60.0
 PART_POWER, REPLICAS, DEVICES = 10, 3, 4
 SERVERS = ("account", "container", "object")
 TEMPAUTH_USER = "test:tester"
@@ -142,9 +143,8 @@ def prepare(cloud: Cloud) -> None:
             address=ADDRESS, port=cloud.port(kind), user=user, etc=etc, kind=kind,
             devices=devices(cloud), daemons=sections))
     write_atomically(etc / "proxy-server.conf", proxy_configuration(cloud, user), 0o600)
-    with ThreadPoolExecutor() as pool:
-        for job in [pool.submit(_make_ring, cloud, kind) for kind in SERVERS]:
-            job.result()
+    for kind in SERVERS:
+        _make_ring(cloud, kind)
 
 
 def proxy_configuration(cloud: Cloud, user: str) -> str:
@@ -179,13 +179,11 @@ def _make_ring(cloud: Cloud, kind: str) -> None:
         places += [f"r1z{number}-{ADDRESS}:{port}/d{number}", "100"]
     for arguments in (["create", str(PART_POWER), str(REPLICAS), "0"], ["add", *places],
                       ["rebalance"]):
-        command = [str(packages.PRODUCT_VENV / "bin/python"), "-m", "swift.cli.ringbuilder",
-                   builder, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=RING_TIMEOUT,
-                              check=False)
-        if done.returncode:
-            raise StackError(f"swift-ring-builder {' '.join(arguments)}: "
-                             f"{done.stdout}{done.stderr}")
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            code = ringbuilder.run([builder, *arguments])
+        if code:
+            raise StackError(f"swift-ring-builder {' '.join(arguments)}: {output.getvalue()}")
     # the ring last: it is what says that both exist
     os.rename(builder, etc / f"{kind}.builder")
     os.rename(work / f"{kind}.ring.gz", etc / f"{kind}.ring.gz")
@@ -212,4 +210,7 @@ def daemons(cloud: Cloud) -> list[Daemon]:
                 "--verbose"],
                answers=lambda: http_status(ADDRESS, port, "/healthcheck") == 200,
                environment=where),
+        Daemon("swift-consistency", "swift",
+               [python, "-m", "swift.cli.consistency", *configurations, "--verbose"],
+               answers=None, environment=where),
     ]
