@@ -180,6 +180,13 @@ class API:
             self.get(context, instance_id).id, locked=locked,
             log=self._action(context, instance_id, "lock" if locked else "unlock"))
 
+    def reset_state(self, context: RequestContext, instance_id: str, state: str) -> None:
+        """Write down that a server is active or failed, and that nobody is working on it."""
+        instance = self.get(context, instance_id)
+        instances.transition(
+            instance.id, verb="reset_state", task_state=None, vm_state=VmState(state),
+            log=self._action(context, instance.id, "reset_state", instance.project_id))
+
     def update(self, context: RequestContext, instance_id: str, columns: Mapping[str, Any],
                disk_config: str | None = None) -> Instance:
         """Set a server's name, description, access addresses or disk configuration."""

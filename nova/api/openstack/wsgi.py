@@ -285,7 +285,7 @@ class Application:
         else:
             raise exception.NotFound()
         req.environ["nova.prefix"] = prefix
-        rest = path[len(prefix):].rstrip("/")
+        rest = path[len(prefix):]
         if not self._project_in_path:
             return rest
         first, _, tail = rest[1:].partition("/")

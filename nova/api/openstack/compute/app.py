@@ -17,7 +17,7 @@ from nova.api.openstack.compute.images import Images
 from nova.api.openstack.compute.keypairs import KeyPairs
 from nova.api.openstack.compute.limits import Limits, QuotaSets, SimpleTenantUsage
 from nova.api.openstack.compute.network_proxies import FloatingIps, Networks, SecurityGroups
-from nova.api.openstack.compute.server_actions import UNSUPPORTED, ServerActions
+from nova.api.openstack.compute.server_actions import ServerActions
 from nova.api.openstack.compute.server_metadata import ServerMetadata
 from nova.api.openstack.compute.server_parts import (
     InstanceActions,
@@ -27,7 +27,7 @@ from nova.api.openstack.compute.server_parts import (
     VolumeAttachments,
 )
 from nova.api.openstack.compute.servers import BootVolumes, Servers
-from nova.api.openstack.compute.services import AvailabilityZones, Hypervisors, Services
+from nova.api.openstack.compute.services import AvailabilityZones, Hosts, Hypervisors, Services
 from nova.api.openstack.compute.unsupported import EmptyLists, Missing
 from nova.api.openstack.compute.versions import PREFIXES, Versions, VersionsBelow
 from nova.api.openstack.faults import compute_fault
@@ -51,10 +51,10 @@ def make_app(compute: API | None = None) -> Application:
          ServerAddresses(compute), InstanceActions(), Interfaces(compute),
          ServerGroupsOf(compute), VolumeAttachments(compute), Flavors(), KeyPairs(),
          Images(compute.images), Limits(), QuotaSets(), SimpleTenantUsage(), Services(),
-         Hypervisors(compute), AvailabilityZones(), Networks(), SecurityGroups(),
+         Hosts(), Hypervisors(compute), AvailabilityZones(), Networks(), SecurityGroups(),
          FloatingIps(compute), Extensions(), VersionsBelow(), EmptyLists(), Missing()],
         write_fault=compute_fault, prefixes=PREFIXES, roots=[Versions()], project_in_path=True,
-        unsupported=UNSUPPORTED, body_limit=CONF.max_request_body_size)
+        body_limit=CONF.max_request_body_size)
 
 
 def factory(_global_conf: dict[str, str], **_local: Any) -> Callable:

@@ -27,6 +27,7 @@ _KNOWN = {
     "os-flavor-rxtx": ("FlavorRxtx", "Network share of flavors."),
     "os-floating-ips": ("FloatingIps", "Public addresses of servers."),
     "os-floating-ip-pools": ("FloatingIpPools", "Where public addresses come from."),
+    "os-hosts": ("Hosts", "Hosts and what they give."),
     "os-hypervisors": ("Hypervisors", "Hypervisors and what they offer."),
     "os-instance-actions": ("InstanceActions", "What was asked of a server."),
     "os-keypairs": ("Keypairs", "Keys that servers let in."),

@@ -110,17 +110,15 @@ class Flavors(Resource):
     def create(self, req: Request, body: dict[str, Any]) -> dict[str, Any]:
         wanted = body["flavor"]
         given = wanted.get("id")
-        is_public = as_bool(wanted.get("os-flavor-access:is_public", True))
         flavor = flavors.create({
             "flavorid": new_id() if given in (None, "auto") else str(given),
             "name": wanted["name"].strip(), "memory_mb": int(wanted["ram"]),
             "vcpus": int(wanted["vcpus"]), "root_gb": int(wanted["disk"]),
             "swap_mb": int(wanted.get("swap") or 0),
             "ephemeral_gb": int(wanted.get("OS-FLV-EXT-DATA:ephemeral", 0)),
-            "rxtx_factor": float(wanted.get("rxtx_factor", 1.0)), "is_public": is_public,
+            "rxtx_factor": float(wanted.get("rxtx_factor", 1.0)),
+            "is_public": as_bool(wanted.get("os-flavor-access:is_public", True)),
         })
-        if not is_public:
-            flavors.add_access(flavor.flavorid, req.context.project_id)
         return {"flavor": detailed(req, flavor)}
 
     @route("DELETE", "/flavors/{flavor_id}", status=202, policy="compute:flavors:delete")

@@ -24,8 +24,8 @@ RESOURCES = (
     "instances", "cores", "ram", "floating_ips", "fixed_ips", "metadata_items", "injected_files",
     "injected_file_content_bytes", "injected_file_path_bytes", "security_groups",
     "security_group_rules", "key_pairs", "server_groups", "server_group_members")
-# Nothing in this cloud is limited by these; they are shown because clients read them.
-_CONSTANT = {"fixed_ips": -1, "injected_files": 0, "injected_file_content_bytes": 0,
+# What these limit cannot be made in this cloud, so any limit holds; clients read and set them.
+_NOT_MADE_HERE = {"fixed_ips": -1, "injected_files": 0, "injected_file_content_bytes": 0,
              "injected_file_path_bytes": 0, "server_groups": 0, "server_group_members": 0}
 _LIMIT = integer(-1)
 UPDATE = Schema(obj({"quota_set": obj({
@@ -35,7 +35,9 @@ UPDATE = Schema(obj({"quota_set": obj({
 
 def limits_of(project_id: str) -> dict[str, int]:
     """Return every limit of a project by resource; -1 is none."""
-    return {**_CONSTANT, **quota.limits(project_id)}
+    own = {name: limit for name, limit in quotas.limits_of(project_id).items()
+           if name in _NOT_MADE_HERE}
+    return {**_NOT_MADE_HERE, **own, **quota.limits(project_id)}
 
 
 def usage_of(project_id: str) -> dict[str, int]:
@@ -92,7 +94,7 @@ class QuotaSets(Resource):
 
     @route("GET", "/os-quota-sets/{project_id}/defaults", policy="compute:quota_sets:defaults")
     def defaults(self, req: Request, project_id: str) -> dict[str, Any]:
-        limits = {**_CONSTANT, **quota.defaults()}
+        limits = {**_NOT_MADE_HERE, **quota.defaults()}
         return {"quota_set": {"id": project_id, **{name: limits.get(name, -1)
                                                    for name in RESOURCES}}}
 
@@ -101,9 +103,6 @@ class QuotaSets(Resource):
         wanted = dict(body["quota_set"])
         force = as_bool(wanted.pop("force", False))
         wanted.pop("tenant_id", None)
-        for name in wanted:
-            if name in _CONSTANT:
-                raise exception.BadRequest(f"quota_set.{name}: is not limited by this cloud.")
         limits = {name: int(value) for name, value in wanted.items()}
         if not force:
             used = usage_of(project_id)
@@ -141,7 +140,7 @@ class SimpleTenantUsage(Resource):
             raise exception.Forbidden()
         start, stop = _period(req)
         rows = instances.get_all({"project_id": project_id})
-        return {"tenant_usage": _usage(project_id, rows, start, stop, True) if rows else {}}
+        return {"tenant_usage": _usage(project_id, rows, start, stop, True)}
 
 
 def _period(req: Request) -> tuple[Any, Any]:

@@ -54,6 +54,9 @@ RULES = {
     "compute:services:list": (ADMIN, "List the daemons"),
     "compute:services:update": (ADMIN, "Enable, disable and force down daemons"),
     "compute:services:delete": (ADMIN, "Forget a daemon"),
+    "compute:hosts:list": (ADMIN, "List hosts"),
+    "compute:hosts:show": (ADMIN, "Show what a host has and gives"),
+    "compute:hosts:update": (ADMIN, "Change a host"),
     "compute:hypervisors:list": (ADMIN, "List hypervisors"),
     "compute:hypervisors:show": (ADMIN, "Show a hypervisor"),
     "compute:availability_zones:list": (READER, "List zones"),
@@ -72,6 +75,8 @@ RULES = {
     "compute:server_groups:list": (READER, "List server groups"),
     "compute:server_groups:change": (MEMBER, "Change server groups"),
     "compute:migrations:list": (ADMIN, "List migrations"),
+    "compute:servers:reset_state": (ADMIN, "Write down another state of a server"),
+    "compute:unsupported:admin": (ADMIN, "Be told what this cloud does not have for operators"),
     "compute:unsupported": (READER, "Be told what this cloud does not have"),
 }
 

@@ -1,30 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is done to a server: ``POST /servers/ID/action`` with the action's name as the one key."""
 
+import functools
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from nova import exception
 from nova.api.openstack.compute import servers_schema as schema
-from nova.api.openstack.wsgi import Request, Resource, action
+from nova.api.openstack.wsgi import Mark, Request, Resource, action
 from nova.compute.api import API
 
 PATH = "/servers/{server_id}/action"
 
-UNSUPPORTED = (
+_UNSUPPORTED = (
     "resize", "confirmResize", "revertResize", "rebuild", "createImage", "changePassword",
     "pause", "unpause", "suspend", "resume", "rescue", "unrescue", "shelve", "shelveOffload",
-    "unshelve", "migrate", "os-migrateLive", "evacuate", "createBackup", "os-resetState",
-    "resetNetwork", "injectNetworkInfo", "os-getVNCConsole", "os-getSPICEConsole",
+    "unshelve", "createBackup", "os-getVNCConsole", "os-getSPICEConsole",
     "os-getSerialConsole", "os-getRDPConsole", "os-getMKSConsole", "trigger_crash_dump",
-    "forceDelete", "restore", "addFixedIp", "removeFixedIp", "attach", "os-set-crash-dump",
-)
+    "forceDelete", "restore", "addFixedIp", "removeFixedIp", "attach")
+_UNSUPPORTED_ADMIN = ("migrate", "os-migrateLive", "evacuate", "resetNetwork",
+                      "injectNetworkInfo")
 
 
 class ServerActions(Resource):
-    """Actions on servers.  Those in UNSUPPORTED answer 501."""
+    """Actions on servers.  Those of the API that are not here answer 501."""
 
     def __init__(self, compute: API) -> None:
         self._compute = compute
+
+    def handlers(self) -> Iterable[tuple[Mark, Callable]]:
+        """Return the handlers below and one that refuses for each action that is not here."""
+        yield from super().handlers()
+        for names, rule in ((_UNSUPPORTED, "compute:unsupported"),
+                            (_UNSUPPORTED_ADMIN, "compute:unsupported:admin")):
+            for name in names:
+                yield (Mark("POST", PATH, 202, None, rule, False, name),
+                       functools.partial(self._refuse, name))
+
+    def _refuse(self, name: str, req: Request, server_id: str) -> None:
+        self._compute.get(req.context, server_id)
+        raise exception.NotSupported(what=f"Action {name}")
+
+    @action(PATH, "os-resetState", body=schema.RESET_STATE, policy="compute:servers:reset_state")
+    def reset_state(self, req: Request, server_id: str, body: dict[str, Any]) -> None:
+        self._compute.reset_state(req.context, server_id, body["state"])
 
     @action(PATH, "reboot", body=schema.REBOOT, policy="compute:servers:reboot")
     def reboot(self, req: Request, server_id: str, body: dict[str, Any]) -> None:

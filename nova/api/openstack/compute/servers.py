@@ -2,6 +2,7 @@
 """Servers: create, list, show, update, delete.  What is done to one stands in server_actions."""
 
 import base64
+import ipaddress
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -77,7 +78,7 @@ class Servers(Resource):
             columns["display_name"] = wanted["name"].strip()
         for name, column in (("accessIPv4", "access_ip_v4"), ("accessIPv6", "access_ip_v6")):
             if name in wanted:
-                columns[column] = wanted[name] or None
+                columns[column] = _address(wanted[name])
         row = self._compute.update(req.context, server_id, columns,
                                    disk_config=wanted.get("OS-DCF:diskConfig"))
         return {"server": view.detailed(req, [row], self._compute.network)[0]}
@@ -136,9 +137,14 @@ def boot_request(body: Mapping[str, Any]) -> BootRequest:
         user_data=_user_data(server.get("user_data")), metadata=server.get("metadata") or {},
         availability_zone=(server.get("availability_zone") or "").strip() or None,
         config_drive=as_bool(server.get("config_drive")),
-        access_ip_v4=server.get("accessIPv4") or None,
-        access_ip_v6=server.get("accessIPv6") or None, scheduler_hints=_hints(hints),
+        access_ip_v4=_address(server.get("accessIPv4")),
+        access_ip_v6=_address(server.get("accessIPv6")), scheduler_hints=_hints(hints),
         disk_config=server.get("OS-DCF:diskConfig", "MANUAL"))
+
+
+def _address(text: str | None) -> str | None:
+    """Return an address in its canonical form; None for none."""
+    return str(ipaddress.ip_address(text)) if text else None
 
 
 def _counts(server: Mapping[str, Any]) -> tuple[int, int]:

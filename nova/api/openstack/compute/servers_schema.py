@@ -40,7 +40,7 @@ _SERVER = {
     "OS-DCF:diskConfig": DISK_CONFIG, "accessIPv4": _ACCESS_V4, "accessIPv6": _ACCESS_V6,
     "personality": {"type": "array", "maxItems": 64}, "key_name": string(255),
     "security_groups": {"type": "array", "maxItems": 64, "items": obj(
-        {"name": string(255, 1)}, more=True)},
+        {"name": string(255, 1)}, ("name",), more=True)},
     "user_data": {"anyOf": [string(65535, format="base64"), _NULL]},
     "config_drive": {"anyOf": [BOOLEAN, {"const": ""}, _NULL]},
     "availability_zone": {"anyOf": [string(255), _NULL]},
@@ -65,6 +65,7 @@ UPDATE = Schema(obj({"server": obj({
 
 REBOOT = Schema(obj({"type": {"enum": ["HARD", "Hard", "hard", "SOFT", "Soft", "soft"]}},
                     ("type",)))
+RESET_STATE = Schema(obj({"state": {"enum": ["active", "error"]}}, ("state",)))
 CONSOLE = Schema(obj({"length": {
     "type": ["integer", "string", "null"], "pattern": r"^-?[0-9]{1,10}\Z",
     "minimum": -1, "maximum": 2**31 - 1}}))

@@ -109,7 +109,7 @@ def _one(req: Request, row: Instance, around: _Around) -> dict[str, Any]:
         answer["fault"] = _fault(around.faults[row.id], req.context.is_admin)
     if req.context.is_admin:
         answer["OS-EXT-SRV-ATTR:host"] = row.host
-        answer["OS-EXT-SRV-ATTR:instance_name"] = f"instance-{row.id[:8]}"
+        answer["OS-EXT-SRV-ATTR:instance_name"] = f"instance-{row.id}"
         answer["OS-EXT-SRV-ATTR:hypervisor_hostname"] = around.hypervisors.get(row.host or "")
     return answer
 

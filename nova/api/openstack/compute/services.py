@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Daemons, hypervisors and zones, for those who run the cloud."""
 
+import json
 from typing import Any
 
 from oslo_config import cfg
@@ -24,6 +25,11 @@ SWITCH_WITH_REASON = Schema(obj({
 FORCE_DOWN = Schema(obj({**_HOST, "forced_down": BOOLEAN}, ("host", "binary", "forced_down")))
 
 
+def number_of(row_id: str) -> int:
+    """Return the id of a row as the number that API 2.1 wants: the first 48 bits of the UUID."""
+    return int(row_id.replace("-", "")[:12], 16)
+
+
 def is_up(row: Service) -> bool:
     """Tell whether a daemon has heard itself lately."""
     return services.is_up(row, CONF.service_down_time)
@@ -43,7 +49,7 @@ class Services(Resource):
     def index(self, req: Request) -> dict[str, Any]:
         rows = services.get_all(host=req.last("host"), binary=req.last("binary"))
         return {"services": [{
-            "id": row.id, "binary": row.binary, "host": row.host,
+            "id": number_of(row.id), "binary": row.binary, "host": row.host,
             "zone": row.availability_zone if row.topic == "compute" else "internal",
             "status": "disabled" if row.disabled else "enabled",
             "state": "up" if is_up(row) else "down",
@@ -79,14 +85,65 @@ class Services(Resource):
 
     @route("DELETE", "/os-services/{service_id}", status=204, policy="compute:services:delete")
     def delete(self, req: Request, service_id: str) -> None:
-        row = services.get(service_id)
+        found = [row for row in services.get_all()
+                 if service_id in (row.id, str(number_of(row.id)))]
+        if not found:
+            raise exception.ServiceNotFound(service_id=service_id[:64])
+        row = found[0]
         if row.topic == "compute" and instances.ids_on_host(row.host):
             raise exception.Conflict(f"Host {row.host} still has servers.")
         services.remove(service_id)
 
 
+class Hosts(Resource):
+    """``/os-hosts``: the older view of the same; changing a host is not possible here."""
+
+    @route("GET", "/os-hosts", policy="compute:hosts:list")
+    def index(self, req: Request) -> dict[str, Any]:
+        zone = req.last("zone")
+        found = [{"host_name": row.host, "service": row.topic,
+                  "zone": row.availability_zone if row.topic == "compute" else "internal"}
+                 for row in services.get_all()]
+        return {"hosts": [host for host in found if not zone or host["zone"] == zone]}
+
+    @staticmethod
+    def _known(host: str) -> ComputeNode:
+        try:
+            return compute_nodes.get(host)
+        except exception.HostNotFound:
+            raise exception.HostNotFound(host=host[:255]) from None
+
+    @route("GET", "/os-hosts/{host}", policy="compute:hosts:show")
+    def show(self, req: Request, host: str) -> dict[str, Any]:
+        node = self._known(host)
+        rows = instances.get_all({"host": host})
+
+        def line(project: str, cpu: int, memory_mb: int, disk_gb: int) -> dict[str, Any]:
+            return {"resource": {"host": host, "project": project, "cpu": cpu,
+                                 "memory_mb": memory_mb, "disk_gb": disk_gb}}
+        used = instances.usage_by_host().get(host, instances.Usage())
+        lines = [line("(total)", node.vcpus, node.memory_mb, node.local_gb),
+                 line("(used_now)", used.vcpus, used.memory_mb + node.reserved_memory_mb,
+                      used.disk_gb + node.reserved_disk_gb),
+                 line("(used_max)", used.vcpus, used.memory_mb, used.disk_gb)]
+        for project in sorted({row.project_id for row in rows}):
+            own = [row for row in rows if row.project_id == project]
+            lines.append(line(project, sum(row.vcpus for row in own),
+                              sum(row.memory_mb for row in own),
+                              sum(instances.disk_gb(row) for row in own)))
+        return {"host": lines}
+
+    @route("PUT", "/os-hosts/{host}", policy="compute:hosts:update")
+    @route("GET", "/os-hosts/{host}/startup", policy="compute:hosts:update")
+    @route("GET", "/os-hosts/{host}/shutdown", policy="compute:hosts:update")
+    @route("GET", "/os-hosts/{host}/reboot", policy="compute:hosts:update")
+    def update(self, req: Request, host: str) -> None:
+        self._known(host)
+        raise exception.NotSupported(what="Power and maintenance of hosts")
+
+
 class Hypervisors(Resource):
-    """``/os-hypervisors``; a hypervisor's id is that of its row."""
+    """``/os-hypervisors``"""
 
     def __init__(self, compute: API) -> None:
         self._compute = compute
@@ -98,12 +155,12 @@ class Hypervisors(Resource):
     @staticmethod
     def _get(hypervisor_id: str) -> ComputeNode:
         for node in compute_nodes.get_all():
-            if node.id == hypervisor_id:
+            if hypervisor_id in (node.id, str(number_of(node.id))):
                 return node
         raise exception.NotFound(f"Hypervisor with ID '{hypervisor_id[:64]}' could not be found.")
 
     def _basic(self, node: ComputeNode, service: Service | None) -> dict[str, Any]:
-        return {"id": node.id, "hypervisor_hostname": node.hypervisor_hostname,
+        return {"id": number_of(node.id), "hypervisor_hostname": node.hypervisor_hostname,
                 "state": "up" if service is not None and is_up(service) else "down",
                 "status": "disabled" if service is None or service.disabled else "enabled"}
 
@@ -119,8 +176,8 @@ class Hypervisors(Resource):
             "free_ram_mb": node.memory_mb - node.reserved_memory_mb - used.memory_mb,
             "free_disk_gb": node.local_gb - node.reserved_disk_gb - used.disk_gb,
             "disk_available_least": node.disk_available_gb, "running_vms": used.instances,
-            "current_workload": 0, "cpu_info": node.cpu_info or "",
-            "service": {"host": node.host, "id": service.id if service else None,
+            "current_workload": 0, "cpu_info": json.dumps(node.cpu_info) if node.cpu_info else "",
+            "service": {"host": node.host, "id": number_of(service.id) if service else None,
                         "disabled_reason": service.disabled_reason if service else None},
         }
 
@@ -198,7 +255,7 @@ class Hypervisors(Resource):
         found = []
         for node in nodes:
             view = self._basic(node, by_host.get(node.host))
-            servers = [{"uuid": row.id, "name": f"instance-{row.id[:8]}"}
+            servers = [{"uuid": row.id, "name": f"instance-{row.id}"}
                        for row in rows if row.host == node.host]
             found.append({**view, "servers": servers} if servers else view)
         return {"hypervisors": found}

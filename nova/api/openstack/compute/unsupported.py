@@ -9,10 +9,14 @@ from nova.api.openstack.wsgi import Mark, Request, Resource, route
 
 _MISSING = (
     "os-volumes", "os-snapshots", "os-agents", "os-assisted-volume-snapshots", "os-cells",
-    "os-cloudpipe", "os-fixed-ips", "os-fping", "os-hosts", "os-instance_usage_audit_log",
+    "os-cloudpipe", "os-fixed-ips", "os-fping", "os-instance_usage_audit_log",
     "os-quota-class-sets", "os-security-group-rules", "os-security-group-default-rules",
     "os-server-external-events", "os-console-auth-tokens", "os-certificates",
     "os-floating-ips-bulk", "os-floating-ip-dns", "os-virtual-interfaces", "os-baremetal-nodes")
+_OPERATORS = {
+    "os-agents", "os-assisted-volume-snapshots", "os-cells", "os-fixed-ips",
+    "os-instance_usage_audit_log", "os-quota-class-sets", "os-server-external-events",
+    "os-floating-ips-bulk", "os-baremetal-nodes", "diagnostics", "migrations"}
 _BELOW_SERVER = (
     "os-server-password", "diagnostics", "migrations", "remote-consoles", "topology", "tags",
     "os-virtual-interfaces")
@@ -59,18 +63,15 @@ class Missing(Resource):
 
     def handlers(self) -> Iterable[Any]:
         """Return one handler per method and path, made from the tables above."""
-        paths = [f"/{name}" for name in _MISSING] + [f"/{name}/{{rest:.*}}" for name in _MISSING]
-        for name in _BELOW_SERVER:
-            paths += [f"/servers/{{server_id}}/{name}",
-                      f"/servers/{{server_id}}/{name}/{{rest:.*}}"]
-        for path in paths:
-            for method in ("GET", "POST", "PUT", "DELETE"):
-                yield _mark(method, path), self.refuse
+        places = [(name, f"/{name}") for name in _MISSING]
+        places += [(name, f"/servers/{{server_id}}/{name}") for name in _BELOW_SERVER]
+        for name, place in places:
+            rule = "compute:unsupported:admin" if name in _OPERATORS else "compute:unsupported"
+            for path in (place, place + "/{rest:.*}"):
+                for method in ("GET", "POST", "PUT", "DELETE"):
+                    yield Mark(method, path, 200, None, rule, False, None), self.refuse
 
     def refuse(self, req: Request, server_id: str | None = None, rest: str = "") -> None:
         """Say what is not there."""
         raise exception.NotSupported(what=req.path_info[:128])
 
-
-def _mark(method: str, path: str) -> Mark:
-    return Mark(method, path, 200, None, "compute:unsupported", False, None)

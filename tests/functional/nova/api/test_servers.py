@@ -50,6 +50,7 @@ def test_a_lost_broker_loses_no_server(cloud):
     ({"networks": [{"uuid": "x"}]}, "networks.0.uuid"),
     ({"networks": [{"uuid": "11111111-2222-3333-4444-555555555555"}]}, "networks"),
     ({"security_groups": [{"name": "nope"}]}, "security_groups"),
+    ({"security_groups": [{}]}, "security_groups.0"),
     ({"availability_zone": "mars"}, "availability_zone"),
     ({"min_count": 3, "max_count": 2}, "min_count"), ({"min_count": 0}, "min_count"),
     ({"min_count": "99999999999"}, "min_count"), ({"accessIPv4": "::1"}, "accessIPv4"),
@@ -218,6 +219,8 @@ def test_actions_move_the_state_and_tell_the_host(cloud, active):
     assert cloud.alpha.get("/servers?status=HARD_REBOOT")["servers"]
     assert "type" in cloud.alpha.fails(400, "POST", path, {"reboot": {"type": "x"}})
     assert "resize" in cloud.alpha.fails(501, "POST", path, {"resize": {"flavorRef": "2"}})
+    cloud.alpha.fails(403, "POST", path, {"migrate": None})
+    cloud.alpha.fails(404, "POST", "/servers/nope/action", {"resize": {"flavorRef": "2"}})
     cloud.alpha.fails(400, "POST", path, {"explode": None})
     cloud.alpha.fails(400, "POST", path, {"os-stop": None, "os-start": None})
     actions = cloud.admin.get(f"/servers/{server_id}/os-instance-actions")["instanceActions"]
@@ -310,3 +313,20 @@ def test_a_fault_says_why_and_details_only_to_the_administrator(cloud):
     fault = cloud.alpha.get(f"/servers/{server_id}")["server"]["fault"]
     assert fault["message"] == "No valid host was found." and "details" not in fault
     assert cloud.admin.get(f"/servers/{server_id}")["server"]["fault"]["details"] == "Traceback"
+
+
+def test_an_administrator_resets_a_state(cloud, active):
+    server_id = cloud.alpha.boot()
+    active(server_id)
+    path = f"/servers/{server_id}/action"
+    cloud.alpha.ok("POST", path, {"os-stop": None}, status=202)
+    cloud.alpha.fails(403, "POST", path, {"os-resetState": {"state": "error"}})
+    cloud.admin.fails(400, "POST", path, {"os-resetState": {"state": "stopped"}})
+    cloud.admin.ok("POST", path, {"os-resetState": {"state": "error"}}, status=202)
+    assert cloud.alpha.get(f"/servers/{server_id}")["server"]["status"] == "ERROR"
+    cloud.alpha.ok("DELETE", f"/servers/{server_id}", status=204)
+
+
+def test_addresses_are_shown_in_their_short_form(cloud):
+    server_id = cloud.alpha.boot(accessIPv6="0000:0000:0000:0000:0000:babe:220.12.22.2")
+    assert cloud.alpha.get(f"/servers/{server_id}")["server"]["accessIPv6"] == "::babe:dc0c:1602"
