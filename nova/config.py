@@ -38,7 +38,7 @@ CONF.register_opts(OPTS)
 
 # Other people's chatter, kept to what an operator can do something about.
 QUIET = [
-    "amqp=WARNING", "kombu=WARNING", "sqlalchemy=WARNING", "alembic=WARNING", "urllib3=WARNING",
+    "amqp=WARNING", "kombu=WARNING", "sqlalchemy=WARNING", "alembic=WARNING", "urllib3=ERROR",
     "requests=WARNING", "keystonemiddleware=WARNING", "keystoneauth=WARNING",
     "routes.middleware=WARNING", "stevedore=WARNING", "oslo_policy=WARNING",
     "eventlet.wsgi=WARNING"]

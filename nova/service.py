@@ -155,15 +155,16 @@ def run(services: Sequence[Service]) -> int:
     ends the process at once; SIGHUP reads the configuration again, as far as it can change while
     running, and the policy file, and opens the log anew.
     """
+    # The interpreter itself writes a signal's number there: a handler could not, green or not.
     hear, say = socket.socketpair()
     say.setblocking(False)
+    stopping = threading.Event()
 
     def note(number: int, _frame: Any) -> None:
-        if number != signal.SIGHUP and note_stop.is_set():
+        if number != signal.SIGHUP and stopping.is_set():
             os._exit(1)
-        os.write(say.fileno(), bytes([number]))
 
-    note_stop = threading.Event()
+    signal.set_wakeup_fd(say.fileno(), warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, note)
     started: list[Service] = []
@@ -177,9 +178,10 @@ def run(services: Sequence[Service]) -> int:
         return 1
     LOG.info("Ready")
     notify_ready()
-    while (got := hear.recv(1)[0]) == signal.SIGHUP:
-        reload()
-    note_stop.set()
+    while (got := hear.recv(1)[0]) not in (signal.SIGTERM, signal.SIGINT):
+        if got == signal.SIGHUP:
+            reload()
+    stopping.set()
     LOG.info("Stopping on %s", signal.Signals(got).name)
     _stop(started, CONF.graceful_shutdown_timeout)
     LOG.info("Stopped")

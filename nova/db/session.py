@@ -228,7 +228,8 @@ def _make_engine(url: URL) -> Engine:
     backend = url.get_backend_name()
     conf = CONF.database
     options: dict[str, Any] = {
-        "pool_size": conf.max_pool_size, "max_overflow": conf.max_overflow,
+        # Values of columns - user data, keys - are nothing for a log.
+        "hide_parameters": True, "pool_size": conf.max_pool_size, "max_overflow": conf.max_overflow,
         "pool_timeout": conf.pool_timeout}
     if backend == "sqlite":
         if not url.database or url.database == ":memory:" or "mode=memory" in str(url):

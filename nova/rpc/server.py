@@ -105,8 +105,10 @@ class Server:
         request = message.Request(message.PING, {"token": token}, {}, token)
         deadline = time.monotonic() + timeout
         try:
+            if not self.wait_ready(timeout):
+                return False
             self.broker.publish(Address(Address.REPLY, self._fanout_queue), request.encode(),
-                                expiration=timeout, timeout=timeout)
+                                expiration=timeout, timeout=max(0.1, deadline - time.monotonic()))
             return heard.wait(max(0.0, deadline - time.monotonic()))
         except BrokerUnavailable:
             return False

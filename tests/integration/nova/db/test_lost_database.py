@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""P5: connections die, deadlocks happen; what was asked for is done all the same."""
+
+import threading
+import time
+
+import pytest
+from sqlalchemy import select, text, update
+
+from nova import db
+from nova.db import migrations, services
+from nova.db import session as db_session
+from nova.db.models import Service
+from nova.exception import DatabaseUnavailable
+
+SERVERS = ["mysql", "postgresql"]
+
+
+@pytest.fixture(params=SERVERS)
+def server_db(request, monkeypatch):
+    """A migrated database on a real server."""
+    url = request.getfixturevalue(f"{request.param}_url")
+    db.configure(url)
+    migrations.upgrade()
+    yield url
+    db.engine().dispose()
+    monkeypatch.setattr(db_session, "_database", None)
+
+
+def kill_all_connections():
+    """End every connection of ours to the database but the one that does it."""
+    with db.engine().connect() as connection:
+        if db.engine().dialect.name == "postgresql":
+            connection.execute(text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"))
+        else:
+            for (number,) in connection.execute(text(
+                    "SELECT id FROM information_schema.processlist "
+                    "WHERE db = DATABASE() AND id <> CONNECTION_ID()")).all():
+                connection.execute(text(f"KILL {number}"))
+
+
+def test_killed_connections_are_replaced(server_db):
+    first = services.register("h", "b", "t")
+    for _ in range(3):
+        kill_all_connections()
+        assert services.beat(first.id)
+    assert services.get(first.id).last_seen_up is not None
+
+
+def test_connections_killed_under_load_lose_nothing(server_db):
+    errors, done = [], []
+    stop = threading.Event()
+
+    def work(number):
+        count = 0
+        while not stop.is_set():
+            try:
+                services.register(f"h{number}-{count}", "b", "t")
+                done.append(f"h{number}-{count}")
+                count += 1
+            except Exception as error:      # none is expected
+                errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(6):
+        time.sleep(0.2)
+        kill_all_connections()
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+    assert errors == []
+    assert sorted(row.host for row in services.get_all()) == sorted(done)
+
+
+def test_deadlocks_are_tried_again(server_db):
+    """Two transactions that lock two rows in opposite order both end well."""
+    ids = [services.register(host, "b", "t").id for host in ("a", "b")]
+    barrier = threading.Barrier(2)
+    attempts = []
+
+    @db.retry
+    def both(order):
+        attempts.append(order)
+        with db.writer() as session:
+            for position, row_id in enumerate(order):
+                session.execute(update(Service).where(Service.id == row_id).values(
+                    availability_zone=str(len(attempts))))
+                if position == 0 and len(attempts) <= 2:
+                    barrier.wait(20)
+
+    threads = [threading.Thread(target=both, args=(order,)) for order in (ids, ids[::-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(40)
+    assert len(attempts) >= 3       # one was the victim and came again
+    assert all(row.availability_zone != "nova" for row in services.get_all())
+
+
+def test_lock_held_too_long_is_not_waited_for_for_ever(server_db, monkeypatch):
+    """A lock somebody keeps ends in DatabaseUnavailable, not in a hang."""
+    row = services.register("h", "b", "t")
+    for name, value in (("lock_timeout", 1), ("max_retries", 1)):
+        db_session.CONF.set_override(name, value, "database")
+    db.configure(server_db)
+    try:
+        with db_session.Database(server_db).writers.begin() as other:
+            other.scalars(select(Service).where(Service.id == row.id).with_for_update()).one()
+            started = time.monotonic()
+            with pytest.raises(DatabaseUnavailable):
+                services.beat(row.id)
+            assert time.monotonic() - started < 10
+    finally:
+        for name in ("lock_timeout", "max_retries"):
+            db_session.CONF.clear_override(name, "database")
+
+
+def test_server_that_is_away_is_an_error_after_the_time_given(free_port, monkeypatch):
+    db_session.CONF.set_override("reconnect_timeout", 1, "database")
+    try:
+        for scheme in ("mysql+pymysql", "postgresql+psycopg2"):
+            db.configure(f"{scheme}://u:s3cret-pw@127.0.0.1:{free_port()}/d")
+            started = time.monotonic()
+            with pytest.raises(DatabaseUnavailable) as caught:
+                services.get_all()
+            assert 0.5 < time.monotonic() - started < 8
+            assert "s3cret" not in str(caught.value)
+    finally:
+        db_session.CONF.clear_override("reconnect_timeout", "database")
+        monkeypatch.setattr(db_session, "_database", None)
