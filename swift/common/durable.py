@@ -31,6 +31,14 @@ def fsync_dir(path: str) -> None:
         os.close(fd)
 
 
+def fsync_dirs(directory: str, parents: list[str]) -> None:
+    """Make a directory's names durable, and itself in those `parents` that got a new entry."""
+    fsync_dir(directory)
+    if parents and not journals_in_order(directory):
+        for parent in parents:
+            fsync_dir(parent)
+
+
 def make_dirs(path: str) -> list[str]:
     """Make `path` and its missing parents; the parents that got a new entry, innermost first.
 
@@ -56,9 +64,33 @@ def rename(source: str, target: str) -> None:
     except FileNotFoundError:
         changed = make_dirs(os.path.dirname(target))
         os.rename(source, target)
-    fsync_dir(os.path.dirname(target))
-    for directory in changed:
-        fsync_dir(directory)
+    fsync_dirs(os.path.dirname(target), changed)
+
+
+_journaled: dict[int, bool] = {}
+
+
+def journals_in_order(path: str) -> bool:
+    """Whether the file system of `path` makes earlier changes of names durable with later ones.
+
+    ext4 and XFS write one log in order: once the name of a file in a new directory is durable, so
+    is the directory. Elsewhere each parent wants an fsync of its own (a flush of the disk each).
+    """
+    device = os.stat(path).st_dev
+    known = _journaled.get(device)
+    if known is None:
+        known = _journaled[device] = _file_system(device) in ("ext4", "xfs")
+    return known
+
+
+def _file_system(device: int) -> str:
+    number = f"{os.major(device)}:{os.minor(device)}"
+    with open("/proc/self/mountinfo") as mounts:
+        for line in mounts:
+            fields = line.split(" ")
+            if fields[2] == number:
+                return fields[fields.index("-") + 1]
+    return ""
 
 
 def link_open_file(fd: int, target: str, changed: list[str]) -> None:
@@ -75,9 +107,7 @@ def link_open_file(fd: int, target: str, changed: list[str]) -> None:
         spare = f"{directory}/.{os.path.basename(target)}.{secrets.token_hex(4)}"
         os.link(source, spare, src_dir_fd=fd)
         os.rename(spare, target)
-    fsync_dir(directory)
-    for parent in changed:
-        fsync_dir(parent)
+    fsync_dirs(directory, changed)
 
 
 def write_file(path: str, data: bytes, temp_dir: str | None = None) -> None:

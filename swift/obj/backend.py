@@ -270,16 +270,19 @@ class DiskFile:
         ctype = metadata.get("Content-Type-Timestamp")
         name = make_name(Timestamp(metadata["X-Timestamp"]), ".meta",
                          Timestamp(ctype) if ctype is not None else None)
-        run_in_thread(self._write, b"", {**metadata, "name": self.name or ""}, name)
+        self.write_small(b"", {**metadata, "name": self.name or ""}, name)
 
     def delete(self, timestamp: Timestamp) -> None:
         """Write a tombstone; older files go."""
-        run_in_thread(self._write, b"", {"X-Timestamp": timestamp.internal,
-                                         "name": self.name or ""},
-                      make_name(timestamp, ".ts"))
+        self.write_small(b"", {"X-Timestamp": timestamp.internal, "name": self.name or ""},
+                         make_name(timestamp, ".ts"))
 
-    def _write(self, data: bytes, metadata: dict[str, str], name: str) -> None:
-        """Make one file of the object, whole and durable. Runs in a thread."""
+    def write_small(self, data: bytes, metadata: dict[str, str], name: str) -> None:
+        """Make one file of the object, whole and durable when this returns.
+
+        Up to the fsync everything happens in the page cache, here; in a thread it would spend
+        its time handing the interpreter's lock to and fro.
+        """
         changed = durable.make_dirs(self.datadir)
         fd = self.open_temp()
         try:
@@ -301,17 +304,19 @@ class DiskFile:
     def commit(self, fd: int, metadata: dict[str, str], name: str, changed: list[str]) -> None:
         """Give the open file metadata and its name; then let go of what it replaces."""
         write_metadata(fd, metadata)
+        run_in_thread(self._make_durable, fd, f"{self.datadir}/{name}", changed)
+        hashes.invalidate(os.path.dirname(self.datadir))
+        if not changed:
+            hashes.clean_up(self.datadir, self.manager.reclaim_age)
+
+    def _make_durable(self, fd: int, target: str, changed: list[str]) -> None:
+        """The part that waits for the disk. Runs in a thread."""
         os.fsync(fd)
-        target = f"{self.datadir}/{name}"
         try:
             durable.link_open_file(fd, target, changed)
         except FileNotFoundError:
             # The directory was empty when a replicator cleaned up, and is gone.
-            changed = durable.make_dirs(self.datadir)
-            durable.link_open_file(fd, target, changed)
-        hashes.invalidate(os.path.dirname(self.datadir))
-        if not changed:
-            hashes.clean_up(self.datadir, self.manager.reclaim_age)
+            durable.link_open_file(fd, target, durable.make_dirs(self.datadir))
 
 
 class Reader:
@@ -468,9 +473,9 @@ class Writer:
         name = make_name(Timestamp(metadata["X-Timestamp"]), ".data")
         try:
             if self._fd < 0:
-                run_in_thread(diskfile._write, b"".join(self._buffer), metadata, name)
+                diskfile.write_small(b"".join(self._buffer), metadata, name)
             else:
-                run_in_thread(self._commit_large, metadata, name)
+                self._commit_large(metadata, name)
         except OSError as exc:
             raise self._failed(exc) from exc
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from swift.common import node_client
 from swift.common.backend_server import Request
-from swift.common.concurrency import Event, Timeout, spawn_n
+from swift.common.concurrency import GreenPool, Timeout
 from swift.common.conf import config_list
 from swift.common.storage_policy import StoragePolicy
 from swift.common.timestamp import Timestamp
@@ -54,10 +54,9 @@ def update_headers(request: Request, policy: StoragePolicy, values: dict[str, st
 def container_update(app: ObjectApp, request: Request, op: str, device: str,
                      names: tuple[str, str, str], policy: StoragePolicy,
                      values: dict[str, str]) -> None:
-    """Send the row to the servers the proxy named; wait for at most container_update_timeout.
+    """Send the row to the servers the proxy named, waiting for each container_update_timeout.
 
-    What fails, or is not told where to go, becomes an async_pending file before this returns or,
-    when the wait is over first, later.
+    What fails becomes an async_pending file before this returns.
     """
     env = request.env
     targets = parse_targets(env.get("HTTP_X_CONTAINER_HOST"), env.get("HTTP_X_CONTAINER_DEVICE"),
@@ -77,31 +76,16 @@ def container_update(app: ObjectApp, request: Request, op: str, device: str,
 def send_updates(app: ObjectApp, op: str, names: tuple[str, str, str], targets: list[Target],
                  headers: dict[str, str], device: str, policy: StoragePolicy,
                  container_path: str | None = None) -> None:
-    """Send one update to all targets, waiting as `container_update` does."""
-    done = Event()
+    """Send one update to all targets; who does not take it in time gets it from the updater."""
+    def send(target: Target) -> bool:
+        return _send(app, op, names, target, headers, container_path)
 
-    def work() -> None:
-        failed = False
-        try:
-            for target in targets:
-                failed = not _send(app, op, names, target, headers, container_path) or failed
-            if failed:
-                _keep_for_later(app, op, names, headers, device, policy, container_path)
-        finally:
-            done.send(None)
-
-    spawn_n(work)
-    if not done.ready():
-        timeout = Timeout(app.container_update_timeout)
-        try:
-            done.wait()
-        except Timeout as exc:
-            if exc is not timeout:
-                raise
-            app.logger.debug("Container update timeout (%.4fs) waiting for %s",
-                             app.container_update_timeout, targets)
-        finally:
-            timeout.cancel()
+    if len(targets) == 1:
+        good = send(targets[0])
+    else:
+        good = all(list(GreenPool(len(targets)).imap(send, targets)))
+    if not good:
+        _keep_for_later(app, op, names, headers, device, policy, container_path)
 
 
 def _send(app: ObjectApp, op: str, names: tuple[str, str, str], target: Target,
@@ -114,7 +98,7 @@ def _send(app: ObjectApp, op: str, names: tuple[str, str, str], target: Target,
     try:
         answer = node_client.request(
             host, port, op, node_client.path_of(device, partition, account, container, obj),
-            headers, b"", app.conn_timeout, app.node_timeout)
+            headers, b"", app.conn_timeout, min(app.node_timeout, app.container_update_timeout))
     except (OSError, Timeout) as exc:
         app.logger.error("ERROR container update failed with %s:%s/%s (saving for async update "
                          "later): %s", host, port, device, exc)
