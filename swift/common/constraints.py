@@ -56,7 +56,7 @@ class Constraints:
     def check_metadata(self, req, kind):
         """A 400 response that names what is too much, or None.
 
-        ``kind`` is account, container or object. Names and values must be UTF-8.
+        ``kind`` is account, container or object. Names must be UTF-8, and values but an object's.
         """
         prefix = f'HTTP_X_{kind.upper()}_META_'
         start = len(prefix)
@@ -70,7 +70,8 @@ class Constraints:
             if not (name.isascii() and value.isascii()):
                 try:
                     name.encode('latin-1').decode('utf-8')
-                    value.encode('latin-1').decode('utf-8')
+                    if kind != 'object':         # objects keep any bytes they are given
+                        value.encode('latin-1').decode('utf-8')
                 except UnicodeError:
                     return answer(400, 'Metadata must be valid UTF-8')
             shown = f"X-{kind.title()}-Meta-{name.replace('_', '-').title()}"

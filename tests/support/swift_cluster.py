@@ -22,6 +22,7 @@ _libc = ctypes.CDLL(None)
 TYPES = ('object', 'container', 'account')
 START_TIMEOUT = 60
 STOP_TIMEOUT = 15
+http.client._MAXHEADERS = 300         # 90 metadata items and the usual headers are over 100
 USERS = {'test:tester': 'testing .admin', 'test:tester2': 'testing2 .admin',
          'test:tester3': 'testing3', 'test2:tester2': 'testing2 .admin',
          'test5:tester5': 'testing5 service', 'test:tester6': 'testing6 .reseller_admin',

@@ -10,7 +10,7 @@ FORMATS = {'json': 'application/json', 'xml': 'application/xml', 'plain': 'text/
            'text': 'text/plain'}
 TYPES = ('text/plain', 'application/json', 'application/xml', 'text/xml')
 OBJECT_FIELDS = ('name', 'hash', 'bytes', 'content_type', 'last_modified')
-CONTAINER_FIELDS = ('name', 'count', 'bytes', 'last_modified')
+CONTAINER_FIELDS = ('name', 'count', 'bytes', 'last_modified', 'storage_policy')
 
 
 def wanted_type(req):

@@ -25,7 +25,7 @@ def _field(text):
     """A value as one word: what could end the field or the line is quoted."""
     if not text:
         return '-'
-    return text if text.isalnum() else quote(text, '/:=,;@!+*()\'$&~')
+    return text if text.isalnum() else quote(text, '/:=,;@!+*()\'$&~?%')
 
 
 class ProxyLogging:
@@ -39,7 +39,7 @@ class ProxyLogging:
             value = conf.get('access_log_' + key, conf.get('log_' + key))
             if value is not None:
                 own['log_' + key] = value
-        self.logger = get_logger(own, own.get('log_name', 'proxy-access') + '-access')
+        self.logger = get_logger(own, own.get('log_name', 'proxy-server') + '-access')
         self.reveal = config_int(conf, 'reveal_sensitive_prefix', 16)
         self.log_headers = config_true(conf.get('log_headers', 'no'))
 
@@ -76,7 +76,7 @@ class ProxyLogging:
 
 def _without_secrets(query):
     """The query with signatures cut: a log must not hold what still opens a door."""
-    if 'sig' not in query.lower():
+    if 'sig' not in query.lower() and '%' not in query:
         return query
     out = []
     for item in query.split('&'):

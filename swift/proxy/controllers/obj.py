@@ -75,7 +75,7 @@ class ObjectController(Controller):
             app, req.method, 'Object', app.node_iter(ring, part, nodes, shuffle=True), len(nodes),
             part, backend_path(self.account, self.container, self.obj), lines,
             newest=newest is not None and newest.lower() in TRUE, resume=True).response()
-        if response.status in (200, 206):
+        if response.status in (200, 206, 304, 412, 416):
             response.headers.append(('Accept-Ranges', 'bytes'))
         if 'HTTP_ORIGIN' in env:
             return self.with_cors(response, info)

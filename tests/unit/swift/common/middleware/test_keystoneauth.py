@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""keystoneauth: operators, resellers, readers, container lists."""
+
+import pytest
+
+from swift.common.middleware.keystoneauth import KeystoneAuth
+from swift.common.request import Request, answer
+
+
+def status(method='GET', path='/v1/AUTH_p1/c/o', acl=None, conf=None, confirmed=True,
+           roles='member', **headers):
+    def proxy(env, start_response):
+        req = Request(env)
+        req.acl = acl
+        denied = env['swift.authorize'](req) if 'swift.authorize' in env else None
+        proxy.owner = env.get('swift_owner')
+        return (denied or answer(200))(env, start_response)
+
+    env = {'REQUEST_METHOD': method, 'PATH_INFO': path, 'QUERY_STRING': ''}
+    if confirmed:
+        who = {'user_id': 'u1', 'user_name': 'joe', 'project_id': 'p1', 'project_name': 'proj',
+               'user_domain_id': 'default', 'project_domain_id': 'default', 'roles': roles,
+               'identity_status': 'Confirmed', **headers}
+        env.update({'HTTP_X_' + k.upper(): v for k, v in who.items()})
+    got = []
+    KeystoneAuth(proxy, {'operator_roles': 'admin, member', **(conf or {})})(
+        env, lambda line, items, exc=None: got.append(int(line[:3])))
+    return got[0]
+
+
+def test_operators_own_their_project():
+    assert status() == 200
+    assert status('PUT', '/v1/AUTH_p1/c') == 200
+    assert status(roles='Member,x') == 200
+    assert status(roles='reader') == 403
+    assert status(path='/v1/AUTH_p2/c') == 403
+    assert status('PUT', '/v1/AUTH_p1') == 403
+    assert status('DELETE', '/v1/AUTH_p1') == 403
+    assert status(confirmed=False) == 401
+    assert status(path='/v1/OTHER_p1/c') == 403
+
+
+def test_reseller_admins_own_all_but_hidden_accounts():
+    assert status('DELETE', '/v1/AUTH_p2', roles='ResellerAdmin') == 200
+    assert status(path='/v1/AUTH_.x', roles='ResellerAdmin') == 403
+
+
+def test_security_identity_headers_count_only_when_confirmed():
+    """K13: roles a client sends itself are nothing without auth_token's word."""
+    assert status(identity_status='Invalid') == 401
+
+
+def test_readers():
+    assert status(roles='r', conf={'project_reader_roles': 'r'}) == 200
+    assert status('PUT', roles='r', conf={'project_reader_roles': 'r'}) == 403
+    assert status(path='/v1/AUTH_p2/c', roles='r', conf={'system_reader_roles': 'r'}) == 200
+
+
+@pytest.mark.parametrize(('acl', 'want'), [
+    ('p1:u1', 200), ('p1:*', 200), ('*:u1', 200), ('*:*', 200), ('proj:joe', 200),
+    ('p2:u1', 403), ('p1:u2', 403), ('p1', 403), ('friend', 200), ('other', 403),
+    ('.r:*', 200), (None, 403)])
+def test_container_lists(acl, want):
+    assert status(path='/v1/AUTH_p2/c/o', acl=acl, roles='friend') == want
+
+
+def test_security_names_mean_nothing_across_domains():
+    """S16."""
+    for domain in ({'user_domain_id': 'other'}, {'project_domain_id': 'other'},
+                   {'project_domain_id': ''}):
+        assert status(path='/v1/AUTH_p2/c/o', acl='proj:joe', roles='x', **domain) == 403
+        assert status(path='/v1/AUTH_p2/c/o', acl='p1:u1', roles='x', **domain) == 200
+
+
+def test_service_roles():
+    conf = {'reseller_prefix': 'AUTH, SERVICE', 'SERVICE_service_roles': 'service'}
+    assert status(path='/v1/SERVICE_p1/c', conf=conf) == 403
+    assert status(path='/v1/SERVICE_p1/c', conf=conf, service_roles='service',
+                  service_identity_status='Confirmed') == 200
+    assert status(path='/v1/SERVICE_p1/c', conf=conf, service_roles='service') == 403
