@@ -108,18 +108,16 @@ class Supervisor:
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
-        self._proxy: Any = None
 
-    @property
-    def _rpc(self) -> Any:
-        """supervisor's own name space of the XML-RPC interface; one connection per call."""
+    def _call(self, method: str, *arguments: object) -> Any:
+        """One call of supervisor's XML-RPC interface, over a connection of its own."""
         transport = SupervisorTransport(None, None, f"unix://{socket_path(self.cloud)}")
-        self._proxy = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
-        return self._proxy.supervisor
+        with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
+            return getattr(proxy.supervisor, method)(*arguments)
 
     def alive(self) -> bool:
         try:
-            return self._rpc.getState()["statename"] == "RUNNING"
+            return self._call("getState")["statename"] == "RUNNING"
         except (OSError, xmlrpc.client.Error, http.client.HTTPException):
             return False
 
@@ -127,8 +125,8 @@ class Supervisor:
         """statename, pid and start of each daemon and of supervisord; empty when it is down."""
         if not self.alive():
             return {}
-        found = {info["name"]: info for info in self._rpc.getAllProcessInfo()}
-        pid = self._rpc.getPID()
+        found = {info["name"]: info for info in self._call("getAllProcessInfo")}
+        pid = self._call("getPID")
         found[SUPERVISORD] = {"name": SUPERVISORD, "statename": "RUNNING", "pid": pid,
                               "start": psutil.Process(pid).create_time()}
         return found
@@ -152,18 +150,18 @@ class Supervisor:
                 raise StackError(f"supervisord does not start: {done.stdout}{done.stderr}")
             wait("supervisord", self.alive, START_TIMEOUT)
             return
-        added, changed, removed = self._rpc.reloadConfig()[0]
+        added, changed, removed = self._call("reloadConfig")[0]
         for name in changed + removed:
-            self._rpc.stopProcessGroup(name)
-            self._rpc.removeProcessGroup(name)
+            self._call("stopProcessGroup", name)
+            self._call("removeProcessGroup", name)
         for name in added + changed:
-            self._rpc.addProcessGroup(name)
+            self._call("addProcessGroup", name)
 
     def start(self, name: str) -> bool:
         """The daemon is started unless it runs; True when it had to be."""
         if self.state(name) in ("RUNNING", "STARTING"):
             return False
-        self._rpc.startProcess(name, False)
+        self._call("startProcess", name, False)
         return True
 
     def state(self, name: str) -> str:
@@ -199,17 +197,12 @@ class Supervisor:
         born: set[int] = set()
         wait(daemon.name, answers, daemon.timeout, lambda: self.hopeless(daemon.name, born))
 
-    def restart(self, name: str) -> None:
-        with contextlib.suppress(xmlrpc.client.Fault):  # NOT_RUNNING
-            self._rpc.stopProcess(name)
-        self._rpc.startProcess(name, False)
-
     def down(self) -> None:
         """Every daemon and supervisord have ended; guests run on."""
         if self.alive():
-            pid = self._rpc.getPID()
+            pid = self._call("getPID")
             with contextlib.suppress(OSError, http.client.HTTPException):
-                self._rpc.shutdown()
+                self._call("shutdown")
             wait("supervisord's end", lambda: not running(pid), STOP_TIMEOUT)
         self.end_orphans()
 

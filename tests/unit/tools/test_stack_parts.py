@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of tools/stack that need no daemon."""
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from stacklib import (
+    arguments,
+    env,
+    nova_config,
+    packages,
+    probe,
+    supervise,
+    swift_config,
+)
+from stacklib.layout import PORTS, Cloud
+from stacklib.progress import StackError
+
+
+@pytest.fixture
+def cloud(tmp_path):
+    return Cloud(data=tmp_path / "data", port_base=20000)
+
+
+def test_services_bring_what_they_need_in_starting_order(cloud):
+    cloud.add_services(["nova"])
+    assert cloud.services == ["keystone", "glance", "nova"]
+    cloud.add_services(["swift"])
+    assert cloud.services == ["keystone", "swift", "glance", "nova"]
+
+
+def test_swift_needs_nothing(cloud):
+    cloud.add_services(["swift"])
+    assert cloud.services == ["swift"]
+    assert set(cloud.ports()) == {"object-store", "object", "container", "account"}
+
+
+def test_a_cloud_is_the_same_after_loading(cloud):
+    cloud.add_services(["glance"])
+    cloud.facts["bridge"] = "br101"
+    secret = cloud.secret("admin")
+    cloud.save()
+    again = Cloud.load(cloud.data)
+    assert again == cloud
+    assert again.secret("admin") == secret
+    assert (cloud.data / "secrets.json").stat().st_mode & 0o077 == 0
+
+
+def test_secrets_differ(cloud):
+    assert cloud.secret("admin") != cloud.secret("demo")
+
+
+def test_no_stack_is_said_without_a_traceback(tmp_path):
+    with pytest.raises(StackError, match="no stack in"):
+        Cloud.load(tmp_path)
+
+
+def test_every_port_is_shifted(cloud):
+    assert {name: cloud.port(name) - 20000 for name in PORTS} == PORTS
+
+
+@pytest.mark.parametrize("line", [
+    ["up", "--port-base", "60000"], ["up", "--port-base", "-1"], ["up", "cinder"],
+    ["up", "--compute", "xen"], ["env", "csh"], [], ["dance"],
+])
+def test_wrong_command_lines_end_with_the_usage(line, capsys):
+    with pytest.raises(SystemExit) as ended:
+        arguments.parse(line)
+    assert ended.value.code == 2
+    assert "usage: tools/stack" in capsys.readouterr().err
+
+
+def test_data_directory_comes_from_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("SNAKESTACK_DATA", str(tmp_path))
+    assert arguments.parse(["down"]).data == tmp_path
+    assert arguments.parse(["down", "--data", "/elsewhere"]).data == Path("/elsewhere")
+
+
+def test_supervisor_takes_every_value_literally(cloud):
+    daemon = supervise.Daemon("one", "swift", ["/bin/echo", "100%", "two words"], None,
+                              {"NAME": "50%"})
+    text = supervise.render(cloud, [daemon])
+    assert "command = /bin/echo 100%% 'two words'" in text
+    assert 'NAME="50%%"' in text
+    assert f'{supervise.MARK}="{cloud.data}"' in text
+
+
+def test_a_deep_data_directory_has_a_short_socket(tmp_path):
+    deep = Cloud(data=tmp_path / ("x" * 120))
+    assert len(str(supervise.socket_path(deep))) <= supervise.SOCKET_PATH_MAX
+    assert supervise.socket_path(deep) == supervise.socket_path(deep)
+    assert supervise.socket_path(deep).parent.stat().st_mode & 0o077 == 0
+
+
+def test_the_users_choice_of_data_does_not_mark_a_process_as_ours():
+    """Ending orphans must not end a shell's programs because $SNAKESTACK_DATA is set there."""
+    assert supervise.MARK != "SNAKESTACK_DATA"
+
+
+def test_waiting_ends_with_its_limit():
+    with pytest.raises(StackError, match="the moon: no answer in 0 s"):
+        probe.wait("the moon", lambda: False, 0.1)
+
+
+def test_waiting_ends_when_there_is_no_hope():
+    with pytest.raises(StackError, match="exploded"):
+        probe.wait("the rocket", lambda: False, 60, lambda: "exploded")
+
+
+def test_swift_alone_knows_tempauth_and_no_fixed_password(cloud):
+    cloud.add_services(["swift"])
+    text = swift_config.proxy_configuration(cloud, "nobody")
+    assert "authtoken" not in text
+    assert "reseller_prefix = AUTH\n" in text
+    assert f"user_test_tester = {cloud.secret('tempauth_tester')} .admin" in text
+
+
+def test_swift_with_keystone_keeps_the_two_kinds_of_accounts_apart(cloud):
+    cloud.add_services(["swift", "keystone"])
+    text = swift_config.proxy_configuration(cloud, "nobody")
+    pipeline = next(line for line in text.splitlines() if line.startswith("pipeline ="))
+    words = pipeline.split()
+    assert words.index("tempauth") < words.index("authtoken") < words.index("keystoneauth")
+    tempauth = text.split("[filter:tempauth]")[1].split("[")[0]
+    assert "reseller_prefix = TEMPAUTH" in tempauth
+
+
+def fake_routes(monkeypatch, *destinations):
+    routes = json.dumps([{"dst": text} for text in destinations]).encode()
+    monkeypatch.setattr(nova_config.subprocess, "run",
+                        lambda *_, **__: subprocess.CompletedProcess([], 0, routes))
+
+
+def test_a_second_stack_takes_the_next_network(cloud, monkeypatch):
+    fake_routes(monkeypatch, "default", "10.0.0.0/24", "10.1.0.0/16", "192.168.1.0/24")
+    monkeypatch.setattr(nova_config, "bridge_exists", lambda number: number == 2)
+    nova_config.choose_network(cloud)
+    assert (cloud.facts["cidr"], cloud.facts["bridge"]) == ("10.3.0.0/24", "br103")
+    assert cloud.facts["prefix"] == "nova3"
+    assert len("nova255") <= len("nova") + 3
+
+
+def test_the_network_stays_once_chosen(cloud, monkeypatch):
+    fake_routes(monkeypatch, "default")
+    monkeypatch.setattr(nova_config, "bridge_exists", lambda number: False)
+    nova_config.choose_network(cloud)
+    fake_routes(monkeypatch, "default", "10.0.0.0/24")
+    nova_config.choose_network(cloud)
+    assert cloud.facts["cidr"] == "10.0.0.0/24"
+
+
+def test_openrc_can_be_evaluated_by_a_shell(cloud):
+    cloud.add_services(["keystone"])
+    text = env.render(cloud, "openrc", "demo")
+    shown = subprocess.run(["sh", "-c", f"{text}\necho $OS_AUTH_URL $OS_PASSWORD"],
+                           capture_output=True, text=True, check=True, timeout=10)
+    assert shown.stdout.split() == ["http://127.0.0.1:25000/v3", cloud.secret("demo")]
+
+
+def test_clouds_yaml_has_both_users(cloud):
+    cloud.add_services(["keystone"])
+    clouds = json.loads(env.render(cloud, "clouds", "demo"))["clouds"]
+    assert clouds["snakestack"]["auth"]["username"] == "demo"
+    assert clouds["snakestack-admin"]["auth"]["password"] == cloud.secret("admin")
+
+
+@pytest.mark.parametrize("kind", ["clouds", "aws"])
+def test_what_needs_keystone_says_so(cloud, kind):
+    cloud.add_services(["swift"])
+    with pytest.raises(StackError, match="needs? Keystone"):
+        env.render(cloud, kind, "demo")
+
+
+def test_an_environment_is_made_once(monkeypatch, tmp_path):
+    calls = []
+
+    def run(command, **_):
+        calls.append(command)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(packages.subprocess, "run", run)
+    venv = tmp_path / "venv"
+    assert packages._make_venv(venv, "stamp", ["one"])
+    assert not packages._make_venv(venv, "stamp", ["one"])
+    assert packages._make_venv(venv, "other", ["two"])
+    assert [command[-1] for command in calls if "pip" in command] == ["one", "two"]
+
+
+def test_a_failed_install_is_repeated(monkeypatch, tmp_path):
+    monkeypatch.setattr(packages.subprocess, "run",
+                        lambda command, **_: subprocess.CompletedProcess(
+                            command, int("pip" in command), "", "no such package"))
+    for _ in range(2):
+        with pytest.raises(packages.InstallError, match="no such package"):
+            packages._make_venv(tmp_path / "venv", "stamp", ["one"])
+
+
+def test_missing_packages_are_named_to_who_may_not_install_them(monkeypatch):
+    monkeypatch.setattr(packages, "missing", lambda names: ["frobnicate"])
+    monkeypatch.setattr(packages.os, "geteuid", lambda: 1000)
+    with pytest.raises(packages.InstallError, match="apt-get install frobnicate"):
+        packages.apt_install(["frobnicate"])
