@@ -11,14 +11,20 @@ are named in :data:`CHECKS` as ``module:function`` and imported when they run.
 
 import importlib
 import logging
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+from oslo_config import cfg
 
 from nova.compute.states import TASKS, TaskState, VmState
 from nova.db import instances, services
 from nova.db.models import utcnow
 
+CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
+
+SECOND_LOOK = 3.0       # seconds; what fits by then was being made or removed
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ CHECKS: dict[str, str] = {
     "tasks": "nova.audit:check_tasks",
     "places": "nova.audit:check_places",
     "guests": "nova.compute.audit:check",
-    "network": "nova.network.audit:check",
+    "network": "nova.audit:check_network",
 }
 
 
@@ -81,6 +87,26 @@ def check_places(host: str, repair: bool) -> Iterator[Finding]:
             yield Finding("places", "instance", row.id, f"is {row.vm_state} on no host")
         elif row.host is not None and row.host not in known:
             yield Finding("places", "instance", row.id, f"is on {row.host}, which is no host")
+
+
+def check_network(host: str, repair: bool) -> Iterator[Finding]:
+    """Bridges, taps, DHCP servers, leases, rules and floating addresses are those of the rows."""
+    from nova.network import audit
+    if CONF.network_driver == "fake":       # that has nothing on the host
+        return
+    first = set(audit.audit(host))
+    if not first:
+        return
+    if repair:
+        from nova.network.manager import NetworkManager
+        manager = NetworkManager(host)
+        manager.driver.init_host()
+        manager.reconcile()
+    else:
+        time.sleep(SECOND_LOOK)
+    left = first & set(audit.audit(host))
+    for kind, thing, what in sorted(first if repair else left):
+        yield Finding("network", kind, thing, what, (kind, thing, what) not in left)
 
 
 def _all_rows() -> Iterable[instances.Instance]:

@@ -1,10 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """nova-manage CATEGORY COMMAND [ARGUMENTS]"""
 
-from nova import concurrency
-
-concurrency.patch()
-
 import argparse
 import importlib
 import sys
@@ -41,13 +37,14 @@ class Category:
         return self.parser
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nova-manage", description="Manage nova on this host")
     for name in ("--config-file", "--config-dir"):
         parser.add_argument(name, action="append", default=[], metavar="PATH")
     parser.add_argument("--debug", action="store_true", help="log everything")
     subparsers = parser.add_subparsers(metavar="CATEGORY", dest="category", required=True)
-    for name in CATEGORIES:
+    # Importing costs more than most commands: a category that is named is the only one imported.
+    for name in [wanted for wanted in CATEGORIES if wanted in argv] or CATEGORIES:
         module = importlib.import_module(f"nova.cmd.manage.{name}")
         module.commands(Category(subparsers.add_parser(
             name, help=module.DESCRIPTION, description=module.DESCRIPTION)))
@@ -56,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def run(argv: Sequence[str]) -> int:
     """Do what a command line says; return the exit status."""
-    args = _parser().parse_args(argv)
+    args = _parser(argv).parse_args(argv)
     options = [*(f"--config-file={path}" for path in args.config_file),
                *(f"--config-dir={path}" for path in args.config_dir),
                *(["--debug"] if args.debug else [])]
