@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 
+from swift.common.concurrency import is_patched
 from swift.common.exceptions import ConfigError
 
 _FORMAT = "%(server)s: %(message)s"
@@ -53,6 +54,15 @@ def _handler(conf: dict[str, str], to_stderr: bool) -> logging.Handler:
     return logging.StreamHandler(sys.stderr)
 
 
+def _make_cheap() -> None:
+    """Leave out of records what our formats do not show: half of what a log line costs.
+
+    Under eventlet the current thread's name and the caller's frame are slow to find.
+    """
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None                               # type: ignore[attr-defined]
+
+
 def get_logger(conf: dict[str, str] | None = None, name: str | None = None,
                to_stderr: bool = False) -> logging.Logger:
     """The logger `swift.<log_name>` set up by the options log_name, log_level, log_facility,
@@ -60,6 +70,8 @@ def get_logger(conf: dict[str, str] | None = None, name: str | None = None,
 
     Calling it again with the same name returns the same logger with the newer settings.
     """
+    if is_patched():
+        _make_cheap()
     conf = conf or {}
     server = name or conf.get("log_name", "swift")
     logger = logging.getLogger("swift." + server)
