@@ -77,9 +77,17 @@ class ImageService:
                    Limits(conf), Worker(f"{conf.state_path}/workers"), conf.patch_attempts)
 
     def check(self) -> None:
-        """Raise unless registry and stores can be used."""
+        """Raise unless the registry can be used and the stores are set up.
+
+        A store that does not answer just now is only logged: images in other stores, and all
+        metadata, can be served without it.
+        """
         self.registry.check()
-        self.stores.check()
+        for store in self.stores:
+            try:
+                store.check()
+            except exceptions.Unavailable as error:
+                LOG.error("%s", error.message)
 
     # Metadata
 

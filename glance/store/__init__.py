@@ -75,11 +75,6 @@ class Stores:
     def __iter__(self) -> Iterator[Store]:
         return iter(self._stores.values())
 
-    def check(self) -> None:
-        """Raise unless every store can take data."""
-        for store in self:
-            store.check()
-
 
 def _load(kind: str) -> Any:
     if kind in BUILT_IN:

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What only the filesystem store has to do."""
+
+import errno
+import os
+import uuid
+
+import pytest
+
+from glance import exceptions
+from glance.store import filesystem
+from glance.store.filesystem import FilesystemStore
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = FilesystemStore("file", tmp_path / "images")
+    store.check()
+    return store
+
+
+def test_files_are_private(store, tmp_path):
+    """R3: nobody else on the machine reads images."""
+    image_id = str(uuid.uuid4())
+    store.add(image_id, iter([b"x"]), None)
+    assert (tmp_path / "images" / image_id).stat().st_mode & 0o777 == 0o600
+
+
+def test_data_is_synced_before_it_gets_its_name(store, tmp_path, monkeypatch):
+    """P2: file first, then its name, then the directory; in this order."""
+    calls = []
+    for name in ("fsync", "link", "unlink"):
+        real = getattr(os, name)
+
+        def spy(*args, _real=real, _name=name, **kwargs):
+            calls.append(_name)
+            return _real(*args, **kwargs)
+
+        monkeypatch.setattr(os, name, spy)
+    store.add(str(uuid.uuid4()), iter([b"x"]), None)
+    assert calls[:2] == ["fsync", "link"]
+    assert calls[-1] == "fsync" or "fsync" in calls[2:]
+
+
+def test_a_symbolic_link_in_the_store_is_not_followed(store, tmp_path):
+    """F17: a link planted in the directory leads nowhere."""
+    canary = tmp_path / "canary"
+    canary.write_text("secret")
+    image_id = str(uuid.uuid4())
+    (tmp_path / "images" / image_id).symlink_to(canary)
+    with pytest.raises(exceptions.NotFound):
+        store.read(f"file:///{image_id}")
+
+
+@pytest.mark.parametrize("code, kind", [
+    (errno.ENOSPC, exceptions.StorageFull), (errno.EDQUOT, exceptions.StorageFull),
+    (errno.EIO, exceptions.Unavailable)])
+def test_errors_say_nothing_of_the_place(store, tmp_path, monkeypatch, code, kind):
+    def fail(_descriptor, _chunk):
+        raise OSError(code, os.strerror(code), str(tmp_path))
+
+    monkeypatch.setattr(filesystem, "_write_all", fail)
+    with pytest.raises(kind) as caught:
+        store.add(str(uuid.uuid4()), iter([b"x"]), None)
+    assert str(tmp_path) not in caught.value.message
+    assert list(store.list_ids()) == []
+
+
+def test_announced_size_is_reserved_at_once(store, monkeypatch):
+    """A full disk shows before gigabytes have travelled."""
+    def fail(_descriptor, _offset, _size):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "posix_fallocate", fail)
+    taken = []
+
+    def chunks():
+        taken.append(1)
+        yield b"x"
+
+    with pytest.raises(exceptions.StorageFull):
+        store.add(str(uuid.uuid4()), chunks(), 1 << 40)
+    assert taken == []
+
+
+def test_a_directory_that_cannot_be(tmp_path):
+    (tmp_path / "images").write_text("a file")
+    with pytest.raises(exceptions.ConfigurationError, match="filesystem_store_datadir"):
+        FilesystemStore("file", tmp_path / "images").check()
+
+
+def test_data_that_ends_early_is_noticed(store, tmp_path):
+    image_id = str(uuid.uuid4())
+    url = store.add(image_id, iter([b"x" * 100]), None).url
+    pieces = store.read(url, 0, 100)
+    os.truncate(tmp_path / "images" / image_id, 50)
+    with pytest.raises(exceptions.CorruptData):
+        b"".join(pieces)
