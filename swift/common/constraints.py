@@ -26,6 +26,16 @@ VALID_API_VERSIONS = ('v1', 'v1.0')
 class Constraints:
     """The limits in force, as attributes named like the options."""
 
+    max_file_size: int
+    max_meta_name_length: int
+    max_meta_value_length: int
+    max_meta_count: int
+    max_meta_overall_size: int
+    max_header_size: int
+    container_listing_limit: int
+    account_listing_limit: int
+    auto_create_account_prefix: str
+
     def __init__(self, options=None):
         options = options or {}
         for name, default in DEFAULTS.items():

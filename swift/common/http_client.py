@@ -59,7 +59,8 @@ class Reply:
             raise BadReply(f'not a status line: {lines[0][:80]!r}') from None
         if not version.startswith('HTTP/1.'):
             raise BadReply(f'not HTTP/1: {lines[0][:80]!r}')
-        items, headers = [], {}
+        items: list[tuple[str, str]] = []
+        headers: dict[str, str] = {}
         for line in lines[1:]:
             name, _, value = line.partition(':')
             value = value.strip(' \t')      # no more: 0x85 and 0xa0 are part of UTF-8 text
@@ -71,6 +72,7 @@ class Reply:
         self.chunked = 'transfer-encoding' in headers
         self.chunk_left = 0
         self.done = False
+        self.left: int | None
         length = headers.get('content-length')
         if conn.method == b'HEAD' or self.status in (204, 304) or self.status < 200:
             self.chunked = False
@@ -334,7 +336,7 @@ class Pool:
         except TimeoutError:
             sock.close()
             raise ConnectionTimeout(self.conn_timeout) from None
-        except BaseException:
+        except BaseException:     # also a green thread's end must not leak the socket
             sock.close()
             raise
         return Conn(self, addr, sock)

@@ -22,7 +22,7 @@ from swift.common.request import Response, answer
 FAILURES = (OSError, ChunkReadError, ChunkReadTimeout, ChunkWriteTimeout, ConnectionTimeout,
             ResponseTimeout)
 MAX_BODY = 1 << 20            # of an answer to an update
-_names = {}
+_names: dict[str, str] = {}
 
 
 def header_name(key):
@@ -175,9 +175,8 @@ def choose(answers, count, overrides=None):
     ``overrides`` maps a status to the one it counts as, when there is no quorum without.
     """
     quorum = quorum_size(count)
-    for mapping in ({}, overrides):
-        if mapping is None:
-            break
+    mappings: list[dict] = [{}] if overrides is None else [{}, overrides]
+    for mapping in mappings:
         for hundred in (1, 2, 3, 4):
             of_class = [(mapping.get(a.status, a.status), a) for a in answers
                         if mapping.get(a.status, a.status) // 100 == hundred]

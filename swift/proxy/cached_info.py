@@ -191,7 +191,7 @@ def subrequest(env, app, method, path, headers=None, query='', authorized=True, 
     req = Request(new)
     for name, value in (headers or {}).items():
         req.set(name, value)
-    got = []
+    got: list = []
 
     def start(status, items, exc_info=None):
         got[:] = [int(status[:3]), items]

@@ -77,7 +77,7 @@ class Upload:
                 spawn(self._send, replica)
             self._feed(replicas)
             self._collect(replicas)
-        except BaseException:
+        except BaseException:      # a timeout or the thread's end, too, must not leave them open
             for replica in replicas:
                 replica.failed = True
                 replica.conn.close()

@@ -16,6 +16,7 @@ from swift.common.ring import Ring
 from swift.common.timestamp import Timestamp
 from swift.proxy.cached_info import InfoCache
 from swift.proxy.controllers.account import AccountController
+from swift.proxy.controllers.base import Controller
 from swift.proxy.controllers.container import ContainerController
 from swift.proxy.controllers.info import InfoController
 from swift.proxy.controllers.obj import ObjectController
@@ -189,6 +190,7 @@ class Application:
             return answer(400, 'the path names no API version of this server')
         if self.deny_hosts and env.get('HTTP_HOST', '').split(':')[0] in self.deny_hosts:
             return answer(403, 'Invalid host header')
+        controller: Controller
         if obj is not None:
             controller = ObjectController(self, req, account, container, obj)
         elif container is not None:

@@ -156,7 +156,7 @@ class SwiftCluster:
                 self.start(kind, n, wait=False)
             for kind, n in self.all():
                 self.wait(kind, n)
-        except BaseException:
+        except BaseException:      # a test run that is interrupted leaves no servers
             self.stop()
             raise
         return self

@@ -128,7 +128,7 @@ class ListingFormats:
         return self._convert(env, start_response, wanted, account, container)
 
     def _convert(self, env, start_response, wanted, account, container):
-        got = []
+        got: list = []
 
         def start(status, headers, exc_info=None):
             got[:] = [status, headers]

@@ -44,7 +44,7 @@ class _PlainUnpickler(pickle.Unpickler):
         if (module, name) == ('array', 'array'):
             return array.array
         if (module, name) == ('array', '_array_reconstructor'):
-            return array._array_reconstructor      # what Python 3 pickles arrays with
+            return array._array_reconstructor      # type: ignore[attr-defined]  # what Python 3 pickles arrays with
         if (module, name) in (('_codecs', 'encode'),):
             return _encode
         raise RingBuilderError(f'builder file refers to {module}.{name}; it is not a builder '
@@ -352,7 +352,8 @@ class RingBuilder:
 
     def parts_on(self, dev_ids):
         """``[(partition, how many replicas)]`` on the devices, most first."""
-        wanted, counts = set(dev_ids), {}
+        wanted = set(dev_ids)
+        counts: dict[int, int] = {}
         for row in self._replica2part2dev or ():
             for part, dev_id in enumerate(row):
                 if dev_id in wanted:
@@ -364,7 +365,8 @@ class RingBuilder:
         if not self.ever_rebalanced:
             raise RingValidationError('The ring was never rebalanced')
         held = dict.fromkeys((d['id'] for d in self.devs if d is not None), 0)
-        for replica, row in enumerate(self._replica2part2dev):
+        table = self._replica2part2dev or []
+        for replica, row in enumerate(table):
             for part, dev_id in enumerate(row):
                 if dev_id not in held:
                     raise RingValidationError(f'Partition {part}, replica {replica} was not '
@@ -374,7 +376,7 @@ class RingBuilder:
             if dev is not None and held[dev['id']] != dev['parts']:
                 raise RingValidationError(f"Device {dev['id']} holds {held[dev['id']]} "
                                           f"replicas but {dev['parts']} are booked")
-        total = sum(map(len, self._replica2part2dev))
+        total = sum(len(row) for row in table)
         if sum(held.values()) != total:
             raise RingValidationError(f'All partitions are not double accounted for: '
                                       f'{sum(held.values())} != {total}')

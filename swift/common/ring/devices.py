@@ -16,7 +16,7 @@ NUMBERS = ('id', 'region', 'zone', 'port', 'replication_port')
 
 def _parse(text):
     match = _SPEC.fullmatch(text)
-    found = {k: v for k, v in match.groupdict().items() if v is not None} if match else {}
+    found: dict = {k: v for k, v in match.groupdict().items() if v is not None} if match else {}
     for key in NUMBERS:
         if key in found:
             found[key] = int(found[key])

@@ -102,7 +102,7 @@ def replace_file(path, blob, mode=0o644):
             os.fchmod(f.fileno(), mode)
             os.fsync(f.fileno())
         os.rename(temp, path)
-    except BaseException:
+    except BaseException:      # whatever ended it, no half file stays
         os.unlink(temp)
         raise
     dir_fd = os.open(folder, os.O_DIRECTORY)

@@ -93,8 +93,8 @@ class Tree:
             for n in full:
                 n.weighted = 1.0
             left -= len(full)
-            full = set(full)
-            open_devs = [n for n in open_devs if n not in full]
+            done = set(full)
+            open_devs = [n for n in open_devs if n not in done]
         _sum_up(self.root)
 
     def _required(self, node):
@@ -191,7 +191,7 @@ class Rebalance:
     def run(self):
         """Returns ``(replicas placed, parts moved or placed)``."""
         self._gather_homeless()
-        held = {}
+        held: dict[int, int] = {}
         for row in self.table:
             for dev_id in row:
                 held[dev_id] = held.get(dev_id, 0) + 1
@@ -242,7 +242,8 @@ class Rebalance:
             return
         for part in range(len(self.table[0])):
             holders = self._holders(part)
-            seen, close = {}, False
+            close = False
+            seen: dict[Node, int] = {}
             for _, dev_id in holders:
                 for node in paths[dev_id]:
                     seen[node] = n = seen.get(node, 0) + 1
@@ -290,7 +291,7 @@ class Rebalance:
     def _can_go(self, dev_id, holders):
         """Is there a device that lacks replicas and may take this one?"""
         paths = self.tree.paths
-        used = {}
+        used: dict[Node, int] = {}
         for _, other in holders:
             if other != dev_id:
                 for node in paths[other]:
@@ -317,7 +318,7 @@ class Rebalance:
         order = list(self.gathered)
         rng.shuffle(order)
         for part in order:
-            used = {}
+            used: dict[Node, int] = {}
             for _, dev_id in self._holders(part):
                 for node in paths[dev_id]:
                     used[node] = used.get(node, 0) + 1
@@ -373,9 +374,10 @@ def dispersion(table, devs, replicas, none):
     if not table or not tree.root.size:
         return 0.0, {}
     parts = len(table[0])
-    counts, worse = {}, 0
+    counts: dict[Node, dict[int, int]] = {}
+    worse = 0
     for part in range(parts):
-        seen = {}
+        seen: dict[Node, int] = {}
         for row in table:
             if part < len(row) and row[part] != none and row[part] in tree.paths:
                 for node in tree.paths[row[part]]:

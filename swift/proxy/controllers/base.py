@@ -175,7 +175,7 @@ def spread(kind, part, nodes, slots):
     """Header lines naming ``nodes``, dealt out to ``slots`` replicas."""
     if not nodes or not slots:
         return [''] * slots
-    dealt = [[] for _ in range(slots)]
+    dealt: list[list] = [[] for _ in range(slots)]
     for i in range(max(slots, len(nodes))):
         dealt[i % slots].append(nodes[i % len(nodes)])
     out = []

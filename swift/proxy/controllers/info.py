@@ -7,8 +7,8 @@ import time
 
 from swift.common.request import Response, answer
 
-_info = {'swift': {}}
-_admin = {}
+_info: dict = {'swift': {}}
+_admin: dict = {}
 
 
 def register(name='swift', admin=False, **facts):
