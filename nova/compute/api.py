@@ -14,7 +14,7 @@ from typing import Any
 from oslo_log import log
 
 from nova import exception, quota, rpc
-from nova.compute.boot import BootRequest, check_boot
+from nova.compute.boot import BootRequest, check_boot, owner_of
 from nova.compute.methods import METHODS as COMPUTE_METHODS
 from nova.compute.states import Desired, TaskState, VmState
 from nova.context import RequestContext
@@ -65,6 +65,7 @@ class API:
         BadRequest names the field that refers to something that is not there or does not fit,
         OverQuota the resource.  The servers are BUILDING and on their way to the scheduler.
         """
+        owner = owner_of(context)
         plan = check_boot(context, request, self.images, self.network)
         reservation_id = f"r-{new_id().replace('-', '')[:8]}"
         count = request.max_count
@@ -76,10 +77,10 @@ class API:
             try:
                 made = instances.create(
                     rows, actions=[self._action(context, row.id, "create") for row in rows],
-                    guard=quota.guard(context.project_id, delta))
+                    guard=quota.guard(owner, delta))
                 break
             except exception.OverQuota:
-                fits = quota.headroom(context.project_id, {
+                fits = quota.headroom(owner, {
                     "instances": 1, "cores": plan.flavor.vcpus, "ram": plan.flavor.memory_mb})
                 if fits < request.min_count or fits >= count:
                     raise

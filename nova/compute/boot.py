@@ -55,12 +55,19 @@ class Plan:
     columns: Mapping[str, Any]
 
 
+def owner_of(context: RequestContext) -> str:
+    """Return the project what a caller makes will belong to; Forbidden without one."""
+    if not context.project_id:
+        raise exception.Forbidden("This needs a token for a project.")
+    return context.project_id
+
+
 def check_boot(context: RequestContext, request: BootRequest, images: Any,
                network: Any) -> Plan:
     """Return the plan of a boot, or raise BadRequest (OverQuota, Forbidden) that says why not."""
     if request.min_count > request.max_count:
         raise exception.BadRequest("min_count must be <= max_count")
-    limits = quota.limits(context.project_id)
+    limits = quota.limits(owner_of(context))
     quota.check_count("metadata_items", len(request.metadata), limits["metadata_items"])
     if request.user_data and len(request.user_data) > MAX_USER_DATA:
         raise exception.BadRequest(f"user_data is longer than {MAX_USER_DATA} characters.")
@@ -108,7 +115,7 @@ def _key(context: RequestContext, name: str | None) -> Any:
     if not name:
         return None
     try:
-        return keypairs.get(context.user_id, name)
+        return keypairs.get(context.user_id or "", name)
     except exception.KeyPairNotFound:
         raise exception.BadRequest(f"key_name: no key pair {name!r} of yours.") from None
 

@@ -167,10 +167,13 @@ def _sentence(error: ValidationError) -> str:
     else:
         shown = _cut(repr(value))
     if error.validator == "additionalProperties" and isinstance(value, dict):
-        extra = sorted(set(value) - set(error.schema.get("properties", ())))
+        known = error.schema.get("properties", ()) if isinstance(error.schema, dict) else ()
+        extra = sorted(set(value) - set(known))
         return f"Invalid input for {_cut(where)}: unknown field {_cut(', '.join(extra))}."
     if error.validator == "required":
-        missing = [name for name in error.validator_value if name not in value]
+        wanted_names: Any = error.validator_value
+        present: Any = value
+        missing = [name for name in wanted_names if name not in present]
         return f"Invalid input for {_cut(where)}: field {', '.join(missing)} is required."
     reason = _REASONS.get(str(error.validator))
     if reason is None:

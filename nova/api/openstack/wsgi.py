@@ -82,6 +82,16 @@ class Request(webob.Request):
         return context
 
     @property
+    def project_id(self) -> str:
+        """The caller's project."""
+        return self.context.project_id or ""
+
+    @property
+    def user_id(self) -> str:
+        """The caller."""
+        return self.context.user_id or ""
+
+    @property
     def query(self) -> dict[str, list[str]]:
         """The query string's values by name, in order; BadRequest when it cannot be decoded."""
         found = self.environ.get("nova.query")
@@ -109,15 +119,20 @@ class Request(webob.Request):
         return self.root + self.environ.get("nova.prefix", "")
 
 
+def _utf8(text: str) -> str:
+    return text.encode("latin-1").decode("utf-8")
+
+
 def _parse_query(raw: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     if not raw:
         return found
     try:
-        pairs = urllib.parse.parse_qsl(raw.encode("latin-1"), keep_blank_values=True,
+        # As bytes in the guise of Latin-1, like all of a WSGI environment, and decoded after.
+        pairs = urllib.parse.parse_qsl(raw, keep_blank_values=True, encoding="latin-1",
                                        max_num_fields=MAX_QUERY_FIELDS)
         for name, value in pairs:
-            found.setdefault(name.decode("utf-8"), []).append(value.decode("utf-8"))
+            found.setdefault(_utf8(name), []).append(_utf8(value))
     except ValueError:
         raise exception.BadRequest(
             f"The query string is not UTF-8, or has over {MAX_QUERY_FIELDS} fields.") from None
@@ -186,18 +201,16 @@ class Application:
 
     ``prefixes`` are the version paths under which all resources appear, with and (when
     ``project_in_path``) without the caller's project id behind the prefix; ``roots`` holds the
-    resources whose paths are absolute.  ``unsupported`` names the actions that exist in the API
-    and answer 501 here.
+    resources whose paths are absolute.
     """
 
     def __init__(self, resources: Sequence[Resource], *,
                  write_fault: Callable[[faults.Fault], dict[str, Any]], prefixes: Sequence[str],
                  roots: Sequence[Resource] = (), project_in_path: bool = False,
-                 unsupported: Iterable[str] = (), body_limit: int = DEFAULT_BODY_LIMIT) -> None:
+                 body_limit: int = DEFAULT_BODY_LIMIT) -> None:
         self._write_fault = write_fault
         self._prefixes = tuple(prefixes)
         self._project_in_path = project_in_path
-        self._unsupported = frozenset(unsupported)
         self._body_limit = body_limit
         self._paths: list[_Path] = []
         self._collections: set[str] = set()
@@ -312,8 +325,6 @@ class Application:
                 "The request body has to be an object with one field: the action's name.")
         name, value = next(iter(body.items()))
         if name not in path.actions:
-            if name in self._unsupported:
-                raise exception.NotSupported(what=f"Action {name}")
             raise exception.BadRequest(f"There is no such action: {name[:80]!r}.")
         mark, handler = path.actions[name]
         return mark, handler, ({} if mark.body is None else {"body": value})
@@ -321,7 +332,7 @@ class Application:
 
 def _decode_path(raw: str) -> str:
     try:
-        path = raw.encode("latin-1").decode("utf-8")
+        path = _utf8(raw)
     except UnicodeError:
         raise exception.BadRequest("The path is not UTF-8.") from None
     if "\0" in path:

@@ -90,7 +90,7 @@ class Flavors(Resource):
     @staticmethod
     def _public_filter(req: Request) -> dict[str, Any]:
         """An administrator chooses; anybody else sees what is public or granted."""
-        project_id = req.context.project_id
+        project_id = req.project_id
         if not req.context.is_admin:
             return {"project_id": project_id}
         raw = req.last("is_public")

@@ -58,12 +58,12 @@ class KeyPairs(Resource):
     @route("GET", "/os-keypairs", policy="compute:keypairs:list")
     def index(self, req: Request) -> dict[str, Any]:
         limit = paging.limit_of(req)
-        found = keypairs.get_all(req.context.user_id, marker=paging.marker_of(req), limit=limit)
+        found = keypairs.get_all(req.user_id, marker=paging.marker_of(req), limit=limit)
         return {"keypairs": [{"keypair": _basic(key)} for key in found]}
 
     @route("GET", "/os-keypairs/{name}", policy="compute:keypairs:show")
     def show(self, req: Request, name: str) -> dict[str, Any]:
-        key = keypairs.get(req.context.user_id, name)
+        key = keypairs.get(req.user_id, name)
         return {"keypair": {
             **_basic(key), "user_id": key.user_id, "id": key.id, "deleted": False,
             "created_at": micros(key.created_at), "updated_at": micros(key.updated_at),
@@ -75,11 +75,11 @@ class KeyPairs(Resource):
         private, public = (None, wanted["public_key"].strip()) if "public_key" in wanted \
             else generate()
         fingerprint = fingerprint_of(public)
-        user_id = req.context.user_id
-        limit = quota.limits(req.context.project_id)["key_pairs"]
+        user_id = req.user_id
+        limit = quota.limits(req.project_id)["key_pairs"]
 
         def guard(session: Session) -> None:
-            quota.lock_project(session, req.context.project_id)
+            quota.lock_project(session, req.project_id)
             quota.check_count("key_pairs", keypairs.count(session, user_id) + 1, limit)
         key = keypairs.create(user_id, wanted["name"], fingerprint, public, guard=guard)
         answer = {**_basic(key), "user_id": user_id}
@@ -89,4 +89,4 @@ class KeyPairs(Resource):
 
     @route("DELETE", "/os-keypairs/{name}", status=202, policy="compute:keypairs:delete")
     def delete(self, req: Request, name: str) -> None:
-        keypairs.remove(req.context.user_id, name)
+        keypairs.remove(req.user_id, name)

@@ -50,7 +50,7 @@ class Limits(Resource):
 
     @route("GET", "/limits", policy="compute:limits:show")
     def show(self, req: Request) -> dict[str, Any]:
-        project_id = req.context.project_id
+        project_id = req.project_id
         wanted = req.last("tenant_id")
         if wanted is not None and wanted != project_id:
             if not req.context.is_admin:
@@ -73,7 +73,7 @@ class QuotaSets(Resource):
 
     @staticmethod
     def _mine_or_admins(req: Request, project_id: str) -> None:
-        if project_id != req.context.project_id and not req.context.is_admin:
+        if project_id != req.project_id and not req.context.is_admin:
             raise exception.Forbidden()
 
     @route("GET", "/os-quota-sets/{project_id}", policy="compute:quota_sets:show")
@@ -136,7 +136,7 @@ class SimpleTenantUsage(Resource):
 
     @route("GET", "/os-simple-tenant-usage/{project_id}", policy="compute:usage:show")
     def show(self, req: Request, project_id: str) -> dict[str, Any]:
-        if project_id != req.context.project_id and not req.context.is_admin:
+        if project_id != req.project_id and not req.context.is_admin:
             raise exception.Forbidden()
         start, stop = _period(req)
         rows = instances.get_all({"project_id": project_id})

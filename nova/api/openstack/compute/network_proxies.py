@@ -38,7 +38,7 @@ class Networks(Resource):
 
     @route("GET", "/os-tenant-networks", policy="compute:networks:list")
     def tenant_index(self, req: Request) -> dict[str, Any]:
-        return {"networks": [self._short(row) for row in networks.find(req.context.project_id)]}
+        return {"networks": [self._short(row) for row in networks.find(req.project_id)]}
 
     @route("GET", "/os-tenant-networks/{network_id}", policy="compute:networks:show")
     def tenant_show(self, req: Request, network_id: str) -> dict[str, Any]:
@@ -72,12 +72,12 @@ class SecurityGroups(Resource):
     @route("GET", "/os-security-groups", policy="compute:security_groups:list")
     def index(self, req: Request) -> dict[str, Any]:
         return {"security_groups": [group_view(view) for view in
-                                    security_groups.find(req.context.project_id)]}
+                                    security_groups.find(req.project_id)]}
 
     @route("GET", "/os-security-groups/{group_id}", policy="compute:security_groups:show")
     def show(self, req: Request, group_id: str) -> dict[str, Any]:
         return {"security_group": group_view(
-            security_groups.get(group_id, req.context.project_id))}
+            security_groups.get(group_id, req.project_id))}
 
 
 class FloatingIps(Resource):
@@ -103,21 +103,21 @@ class FloatingIps(Resource):
 
     @route("GET", "/os-floating-ips", policy="compute:floating_ips:list")
     def index(self, req: Request) -> dict[str, Any]:
-        return {"floating_ips": self._views(floating_ips.find(req.context.project_id))}
+        return {"floating_ips": self._views(floating_ips.find(req.project_id))}
 
     @route("GET", "/os-floating-ips/{floating_id}", policy="compute:floating_ips:show")
     def show(self, req: Request, floating_id: str) -> dict[str, Any]:
-        row = floating_ips.get(floating_id, req.context.project_id)
+        row = floating_ips.get(floating_id, req.project_id)
         return {"floating_ip": self._views([row])[0]}
 
     @route("POST", "/os-floating-ips", body=ALLOCATE, policy="compute:floating_ips:create")
     def create(self, req: Request, body: dict[str, Any] | None) -> dict[str, Any]:
         wanted = (body or {}).get("pool")
-        pools = [row for row in networks.find(req.context.project_id, external=True)
+        pools = [row for row in networks.find(req.project_id, external=True)
                  if wanted in (None, row.name, row.id)]
         if not pools:
             raise exception.NotFound(f"There is no floating IP pool {wanted or 'at all'}.")
-        project_id = req.context.project_id
+        project_id = req.project_id
         row = floating_ips.allocate(pools[0].id, project_id,
                                     guard=quota.guard(project_id, {"floating_ips": 1}))
         return {"floating_ip": self._views([row])[0]}
@@ -125,10 +125,10 @@ class FloatingIps(Resource):
     @route("DELETE", "/os-floating-ips/{floating_id}", status=202,
            policy="compute:floating_ips:delete")
     def delete(self, req: Request, floating_id: str) -> None:
-        row = floating_ips.get(floating_id, req.context.project_id)
+        row = floating_ips.get(floating_id, req.project_id)
         self._network.release_floating(req.context, row)
 
     @route("GET", "/os-floating-ip-pools", policy="compute:floating_ips:list")
     def pools(self, req: Request) -> dict[str, Any]:
         return {"floating_ip_pools": [
-            {"name": row.name} for row in networks.find(req.context.project_id, external=True)]}
+            {"name": row.name} for row in networks.find(req.project_id, external=True)]}

@@ -100,7 +100,7 @@ class Filter:
             if project_id is not None:
                 self.columns["project_id"] = project_id
             return
-        self.columns["project_id"] = req.context.project_id
+        self.columns["project_id"] = req.project_id
 
     def _user(self, req: Request) -> None:
         for name, column in _USER_COLUMNS.items():

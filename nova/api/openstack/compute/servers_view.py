@@ -106,7 +106,7 @@ def _one(req: Request, row: Instance, around: _Around) -> dict[str, Any]:
         wanted = (row.build_request or {}).get("security_group_names") or ["default"]
         answer["security_groups"] = [{"name": name} for name in wanted]
     if row.vm_state == VmState.ERROR and row.id in around.faults:
-        answer["fault"] = _fault(around.faults[row.id], req.context.is_admin)
+        answer["fault"] = _fault(around.faults[row.id], bool(req.context.is_admin))
     if req.context.is_admin:
         answer["OS-EXT-SRV-ATTR:host"] = row.host
         answer["OS-EXT-SRV-ATTR:instance_name"] = f"instance-{row.id}"

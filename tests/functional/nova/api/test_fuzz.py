@@ -6,12 +6,12 @@ import re
 import urllib.parse
 
 import pytest
+from compute_api import IMAGE_ID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nova.api.openstack.compute.app import make_app
 
-IMAGE_ID = "0f5b9d1c-9a53-4d0c-8f5a-3c1f3e0a7a11"
 SETTINGS = settings(max_examples=120, deadline=None, derandomize=True, database=None,
                     suppress_health_check=list(HealthCheck))
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from compute_api import IMAGE_ID, PRIVATE_IMAGE_ID
 
 import nova.api
 import nova.compute
@@ -19,8 +20,6 @@ from nova.api.openstack.compute.servers_filter import safe_pattern
 from nova.api.openstack.request_log import RequestLog
 from nova.db import flavors, instances, networks, ports, security_groups
 
-IMAGE_ID = "0f5b9d1c-9a53-4d0c-8f5a-3c1f3e0a7a11"
-PRIVATE_IMAGE_ID = "9a1b1a52-75a3-4f7e-8a1a-0d6c7c6a2b22"
 SERVER = {"name": "one", "flavorRef": "1", "imageRef": IMAGE_ID}
 
 

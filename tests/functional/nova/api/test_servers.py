@@ -5,10 +5,9 @@ import base64
 import json
 
 import pytest
+from compute_api import IMAGE_ID
 
 from nova.db import instances, quotas
-
-IMAGE_ID = "0f5b9d1c-9a53-4d0c-8f5a-3c1f3e0a7a11"
 
 
 def test_create_writes_a_row_then_tells_the_scheduler(cloud):
