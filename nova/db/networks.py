@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks and the addresses that are made with them."""
+"""Networks and the addresses that are made with them.
+
+A network is made with its IPv4 subnet or gets it later: until then its ``cidr`` is empty and no
+guest can be on it.
+"""
 
 import datetime
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from nova import exception
 from nova.db import session as db
-from nova.db.models import FixedIp, FloatingIp, Network, Port, utcnow
+from nova.db.models import FixedIp, FloatingIp, Network, Port, new_id, utcnow
 
 # A lease of a guest's address, in seconds.  An address nobody has any more is not given out
 # again before a lease that may still stand has run out for certain: no such wait is long.
@@ -31,24 +35,106 @@ def visible_to(project_id: str | None) -> Any:
 @db.retry
 def create(values: dict[str, Any], reserved: Iterable[str] = (),
            guard: Callable[[Session], None] | None = None) -> Network:
-    """Make a network with all its fixed addresses, those in ``reserved`` never to be given out.
+    """Make a network, with all its fixed addresses when ``values`` have its subnet.
 
-    The network's own address, its broadcast address, gateway and DHCP server are reserved in any
-    case.  An external network gets no fixed addresses: its floating ones are added by
-    :func:`nova.db.floating_ips.add`.  ``AlreadyExists`` when a network guests are on overlaps.
+    Those in ``reserved`` are never given out, nor are the network's own address, its broadcast
+    address, gateway and DHCP server.  An external network gets no fixed addresses: its floating
+    ones are added by :func:`nova.db.floating_ips.add`.  ``AlreadyExists`` when a network guests
+    are on overlaps.
     """
-    row = Network(**values)
+    row = Network(**{"cidr": "", "gateway": "", **values})
     with db.writer() as session:
         if guard is not None:
             guard(session)
-        if not row.external:
-            _refuse_overlap(session, row)
         session.add(row)
-        session.flush()
-        if not row.external:
-            session.execute(insert(FixedIp), _address_rows(row, set(reserved)))
-    if not row.external:
-        _yield_to_older(row)
+        _make_addresses(session, row, set(reserved))
+    _yield_to_older(row)
+    return row
+
+
+def _make_addresses(session: Session, row: Network, reserved: set[str]) -> None:
+    session.flush()
+    if row.cidr and not row.external:
+        _refuse_overlap(session, row)
+        session.execute(insert(FixedIp), _address_rows(row, reserved))
+
+
+@db.retry
+def add_subnet(network_id: str, values: dict[str, Any], reserved: Iterable[str] = (),
+               floating: Iterable[str] = ()) -> Network:
+    """Give a network that has none its IPv4 subnet; ``floating`` are an external one's addresses.
+
+    Conflict when it has one, AlreadyExists when it overlaps with another.
+    """
+    try:
+        with db.writer() as session:
+            done = db.affected(session, update(Network).where(
+                Network.id == network_id, Network.cidr == "").values(**values))
+            row = session.get(Network, network_id)
+            if row is None:
+                raise exception.NetworkNotFound(network_id=network_id)
+            if not done:
+                raise exception.Conflict(f"Network {network_id} has an IPv4 subnet already.")
+            _make_addresses(session, row, set(reserved))
+            session.add_all(FloatingIp(network_id=network_id, address=address)
+                            for address in floating)
+    except IntegrityError as error:
+        raise exception.AlreadyExists(
+            f"An address of {values['cidr']} is in another pool already.") from error
+    if _older(row):
+        remove_subnet(network_id)
+        raise exception.AlreadyExists(f"The cidr {row.cidr} overlaps with another network's.")
+    return row
+
+
+@db.retry
+def remove_subnet(network_id: str) -> Network:
+    """Take a network's IPv4 subnet away with its addresses; InUse while one is given out.
+
+    Returns the row as it was.
+    """
+    try:
+        with db.writer() as session:
+            row = session.get(Network, network_id)
+            if row is None or not row.cidr:
+                raise exception.SubnetNotFound(subnet_id=network_id)
+            session.expunge(row)
+            _drop_addresses(session, network_id, "Subnet", row.subnet_id)
+            db.affected(session, update(Network).where(Network.id == network_id).values(
+                cidr="", gateway="", subnet_id=new_id(), subnet_name="", dns_servers=[]))
+            if session.scalar(select(exists().where(Port.network_id == network_id))):
+                raise exception.InUse(kind="Subnet", name=row.subnet_id)
+    except IntegrityError as error:     # an address was taken in between
+        raise exception.InUse(kind="Subnet of network", name=network_id) from error
+    return row
+
+
+def _drop_addresses(session: Session, network_id: str, kind: str, name: str) -> None:
+    if session.scalar(select(exists().where(FloatingIp.network_id == network_id,
+                                            FloatingIp.project_id.is_not(None)))):
+        raise exception.InUse(kind=kind, name=name)
+    session.execute(delete(FloatingIp).where(FloatingIp.network_id == network_id))
+    session.execute(delete(FixedIp).where(FixedIp.network_id == network_id,
+                                          FixedIp.port_id.is_(None)))
+
+
+@db.retry
+def set_subnet_v6(network_id: str, values: dict[str, Any], *, there: bool) -> Network:
+    """Give a network its IPv6 subnet, or (``there``) change or take away the one it has.
+
+    Conflict when it is the other way round, InUse while there are ports: they would not change.
+    """
+    with db.writer() as session:
+        row = session.get(Network, network_id)
+        if row is None:
+            raise exception.NetworkNotFound(network_id=network_id)
+        if bool(row.cidr_v6) != there:
+            raise exception.Conflict(f"Network {network_id} has "
+                                     f"{'an' if row.cidr_v6 else 'no'} IPv6 subnet.")
+        if session.scalar(select(exists().where(Port.network_id == network_id))):
+            raise exception.InUse(kind="Network", name=network_id)
+        for name, value in values.items():
+            setattr(row, name, value)
     return row
 
 
@@ -63,8 +149,8 @@ def _address_rows(row: Network, reserved: set[str]) -> list[dict[str, Any]]:
 
 def _overlapping(session: Session, row: Network) -> list[Network]:
     cidr = IPv4Network(row.cidr)
-    others = session.scalars(select(Network).where(Network.external.is_(False),
-                                                   Network.id != row.id))
+    others = session.scalars(select(Network).where(
+        Network.external.is_(False), Network.id != row.id, Network.cidr != ""))
     return [other for other in others if IPv4Network(other.cidr).overlaps(cidr)]
 
 
@@ -74,12 +160,17 @@ def _refuse_overlap(session: Session, row: Network) -> None:
             f"The cidr {row.cidr} overlaps with {other.cidr} of network {other.id}.")
 
 
+def _older(row: Network) -> list[Network]:
+    if not row.cidr or row.external:
+        return []
+    with db.reader() as session:
+        return [other for other in _overlapping(session, row)
+                if (other.created_at, other.id) < (row.created_at, row.id)]
+
+
 def _yield_to_older(row: Network) -> None:
     """Undo a network that another one, made at the same moment, overlaps and came before."""
-    with db.reader() as session:
-        older = [other for other in _overlapping(session, row)
-                 if (other.created_at, other.id) < (row.created_at, row.id)]
-    if older:
+    if older := _older(row):
         delete_network(row.id)
         raise exception.AlreadyExists(
             f"The cidr {row.cidr} overlaps with {older[0].cidr} of network {older[0].id}.")
@@ -111,12 +202,15 @@ def get_by_subnet(subnet_id: str, project_id: str | None = None) -> Network:
 @db.retry
 def find(project_id: str | None = None, *, external: bool | None = None,
          host: str | None = None, ids: Sequence[str] | None = None) -> list[Network]:
-    """Return the networks a project (None: everybody) may see, oldest first."""
+    """Return the networks a project (None: everybody) may see, oldest first.
+
+    With ``host`` those it serves, which all have a subnet.
+    """
     query = select(Network).where(visible_to(project_id)).order_by(Network.created_at, Network.id)
     if external is not None:
         query = query.where(Network.external.is_(external))
     if host is not None:
-        query = query.where(Network.host == host)
+        query = query.where(Network.host == host, Network.cidr != "")
     if ids is not None:
         query = query.where(Network.id.in_(ids))
     with db.reader() as session:
@@ -128,7 +222,7 @@ def owned(project_id: str) -> list[Network]:
     """Return the networks guests of one project get by default: its own, else the shared ones."""
     with db.reader() as session:
         rows = list(session.scalars(
-            select(Network).where(Network.external.is_(False),
+            select(Network).where(Network.external.is_(False), Network.cidr != "",
                                   or_(Network.shared, Network.project_id == project_id))
             .order_by(Network.created_at, Network.id)))
     return [row for row in rows if row.project_id == project_id and not row.shared] or rows
@@ -165,12 +259,7 @@ def delete_network(network_id: str) -> Network:
             row = session.get(Network, network_id)
             if row is None:
                 raise exception.NetworkNotFound(network_id=network_id)
-            if session.scalar(select(exists().where(FloatingIp.network_id == network_id,
-                                                    FloatingIp.project_id.is_not(None)))):
-                raise exception.InUse(kind="Network", name=network_id)
-            session.execute(delete(FloatingIp).where(FloatingIp.network_id == network_id))
-            session.execute(delete(FixedIp).where(FixedIp.network_id == network_id,
-                                                  FixedIp.port_id.is_(None)))
+            _drop_addresses(session, network_id, "Network", network_id)
             session.execute(delete(Network).where(
                 Network.id == network_id, ~exists().where(Port.network_id == network_id)))
             session.flush()

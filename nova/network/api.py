@@ -11,6 +11,7 @@ The part of a ``build_request`` that is the network's, made by :meth:`API.valida
     Ids of groups for the ports that are made; []: the project's default group.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from typing import Any
@@ -25,6 +26,9 @@ from nova.db.ports import PortView
 from nova.network import vifs
 from nova.network.methods import METHODS
 from nova.network.model import VIF
+from nova.rpc.table import MethodTable
+
+LOG = logging.getLogger(__name__)
 
 
 def scope(context: RequestContext) -> str | None:
@@ -200,18 +204,22 @@ class API:
         For the instances named, those in the groups ``members``, and those in groups that have a
         rule about one of ``referring``.
         """
-        by_host: dict[str, set[str]] = {}
         found = [ports.hosts_of(instance_ids)] if instance_ids else []
         if members:
             found.append(security_groups.affected(members, members=True, referring=False))
         if referring:
             found.append(security_groups.affected(referring, members=False, referring=True))
+        self.refresh_hosts(context, *found)
+
+    def refresh_hosts(self, context: RequestContext, *found: dict[str, list[str]]) -> None:
+        """As :meth:`refresh_instances`, for instances looked up before by host."""
+        by_host: dict[str, set[str]] = {}
         for hosts in found:
             for host, ids in hosts.items():
                 by_host.setdefault(host, set()).update(ids)
         for host in sorted(by_host):
-            self.rpc.cast(context, COMPUTE_METHODS, "refresh_instance_network", host=host,
-                          instance_ids=sorted(by_host[host]))
+            self._hint(context, COMPUTE_METHODS, "refresh_instance_network", host,
+                       instance_ids=sorted(by_host[host]))
 
     # -- floating addresses --------------------------------------------------------------------
 
@@ -283,4 +291,12 @@ class API:
             self.refresh_instances(context, referring=view.group_ids)
 
     def _cast(self, context: RequestContext, host: str | None, method: str, **args: Any) -> None:
-        self.rpc.cast(context, METHODS, method, host=host, **args)
+        self._hint(context, METHODS, method, host, **args)
+
+    def _hint(self, context: RequestContext, table: MethodTable, method: str, host: str | None,
+              **args: Any) -> None:
+        """Cast; without a broker the rows, which are written already, have to be hint enough."""
+        try:
+            self.rpc.cast(context, table, method, host=host, **args)
+        except exception.RpcUnavailable as error:
+            LOG.warning("%s not sent, a reconciler will find the rows: %s", method, error)

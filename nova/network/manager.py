@@ -164,7 +164,7 @@ class NetworkManager:
         except exception.NetworkNotFound:
             LOG.info("Network %s is gone", network_id)
             return
-        if network.external:
+        if network.external or not network.cidr:
             return
         if network.host is None and networks.take(network.id, self.host):
             network.host = self.host
@@ -244,7 +244,7 @@ class NetworkManager:
         """
         context = admin_context()
         for network in networks.find(external=False):
-            if network.host is None:
+            if network.host is None and network.cidr:
                 networks.take(network.id, self.host)
         self._sweep_rows(context)
         own = networks.find(host=self.host, external=False)
@@ -291,8 +291,10 @@ class NetworkManager:
                 networks.set_leased(own[bridge].id, address, mac, False)
 
     def _remove_strays(self, there: HostInventory) -> None:
-        rows = {network.bridge for network in networks.find()}
-        for bridge in {*there.bridges, *there.dhcp_servers} - rows:
+        rows = [network for network in networks.find() if network.cidr]
+        known = {network.bridge for network in rows}
+        served = {network.bridge for network in rows if network.host == self.host}
+        for bridge in (set(there.bridges) - known) | (set(there.dhcp_servers) - served):
             LOG.warning("Bridge %s is nobody's network: taken away", bridge)
             with lockutils.lock(f"network-{bridge}"):
                 self.driver.remove_network(bridge)

@@ -60,7 +60,7 @@ def _filtered(req: Request, views: Sequence[View], names: set[str]) -> list[View
         key = _ALIASES.get(name, name)
         if names and key not in names:
             raise exception.BadRequest(f"{name[:64]}: there is no such filter.")
-        found = [view for view in found if any(_matches(view[key], value) for value in values)]
+        found = [view for view in found if any(_matches(view.get(key), value) for value in values)]
     return found
 
 
@@ -93,7 +93,7 @@ def _sorted(req: Request, views: list[View], names: set[str]) -> list[View]:
         name = _ALIASES.get(key, key)
         if names and name not in names:
             raise exception.BadRequest(f"sort_key: cannot sort by {key[:64]!r}.")
-        views.sort(key=lambda view, name=name: _sort_value(view[name]),  # type: ignore[misc]
+        views.sort(key=lambda view, name=name: _sort_value(view.get(name)),  # type: ignore[misc]
                    reverse=direction == "desc")
     return views
 

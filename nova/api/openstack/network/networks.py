@@ -16,7 +16,7 @@ _COMMON = {"name": NAME, "shared": FLAG, "admin_state_up": FLAG, "router:externa
            "mtu": {"anyOf": [integer(1280, 9216), {"type": "null"}]},
            "description": bodies.DESCRIPTION, "port_security_enabled": FLAG, "is_default": FLAG}
 CREATE = bodies.create("network", "networks", {
-    **_COMMON, **OWNER, "id": {},
+    **_COMMON, **OWNER,
     **{name: {} for name in ("provider:network_type", "provider:physical_network",
                              "provider:segmentation_id", "availability_zone_hints", "qos_policy_id",
                              "dns_domain", "vlan_transparent", "segments")}})
@@ -77,7 +77,7 @@ class Networks(Resource):
         network_id = new_id()
         columns = self._columns(req, values)
         for name in (*_PROVIDER, "availability_zone_hints", "qos_policy_id", "dns_domain",
-                     "vlan_transparent", "segments", "id"):
+                     "vlan_transparent", "segments"):
             bodies.only(values, name, None, "", [], what=f"The field {name} of a network")
         external = columns.get("external", False)
         row = networks.create(

@@ -13,7 +13,6 @@ RULES = {
     "network:floatingips:address": (ADMIN, "Choose the address of a floating IP"),
     "network:other_projects": (ADMIN, "Make things for other projects"),
     "network:quotas:show": (READER, "Show the project's network quotas"),
-    "network:quotas:list": (ADMIN, "List the projects with network quotas of their own"),
     "network:quotas:change": (ADMIN, "Set a project's network quotas"),
     "network:extensions:list": (READER, "List extensions"),
     "network:others:list": (READER, "List what this cloud has none of"),

@@ -29,8 +29,8 @@ _COMMON = {
 CREATE = bodies.create("port", "ports", {**_COMMON, **OWNER, "network_id": UUID}, ("network_id",))
 UPDATE = bodies.update("port", _COMMON)
 _KNOWN = ("id", "name", "project_id", "network_id", "mac_address", "admin_state_up", "status",
-          "device_id", "device_owner", "fixed_ips", "security_groups", "security_group_ids",
-          "binding:host_id", "description", "ip_allocation")
+          "device_id", "device_owner", "fixed_ips", "security_groups", "binding:host_id",
+          "description", "binding:vnic_type", "port_security_enabled")
 
 
 def port_view(view: PortView, admin: bool) -> dict[str, Any]:

@@ -7,7 +7,7 @@ packets, and the host's own, to it.
 """
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Any
 
 from oslo_config import cfg
@@ -263,8 +263,7 @@ def _check_pool_size(addresses: set[str]) -> None:
         raise exception.BadRequest("allocation_pools: a pool of floating IPs has at most 4096.")
 
 
-def _address(text: str, field: str, cidr: IPv4Network | IPv6Network,
-             ) -> IPv4Address | IPv6Address:
+def _address(text: str, field: str, cidr: IPv4Network | IPv6Network) -> Any:
     try:
         address = type(cidr.network_address)(text)
     except ValueError:
