@@ -22,7 +22,6 @@ OPTS = [
                help="Directory of everything that is kept on this node."),
     cfg.StrOpt("my_ip", default="127.0.0.1",
                help="Address other nodes and guests reach this node at."),
-    cfg.StrOpt("region_name", default="RegionOne", help="Region of the catalog we are in."),
     cfg.StrOpt("default_availability_zone", default="nova",
                help="Availability zone of workers that are given no other."),
     cfg.IntOpt("report_interval", default=10, min=1,

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""nova-manage, called as an operator calls it."""
+
+import json
+
+import pytest
+
+from nova import audit
+from nova.cmd.manage.main import run
+from nova.db import compute_nodes, floating_ips, instances, networks, services
+from nova.db import session as db_session
+from nova.db.models import Instance, new_id
+
+
+@pytest.fixture
+def manage(tmp_path, capsys, monkeypatch):
+    """A function that runs nova-manage and returns (status, output, errors)."""
+    config = tmp_path / "nova.conf"
+    config.write_text(f"[DEFAULT]\nhost = h\nnetwork_driver = fake\ncompute_driver = fake\n"
+                      f"state_path = {tmp_path}\n"
+                      f"[database]\nconnection = sqlite:///{tmp_path}/nova.db\n")
+
+    def call(*argv):
+        capsys.readouterr()
+        try:
+            status = run(["--config-file", str(config), *argv])
+        except SystemExit as error:
+            status = error.code
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    assert call("db", "sync")[:2] == (0, "0001\n")
+    yield call
+    db_session.engine().dispose()
+    monkeypatch.setattr(db_session, "_database", None)
+
+
+def test_db(manage):
+    assert manage("db", "version")[:2] == (0, "0001\n")
+    assert manage("db", "sync")[0] == 0
+    assert manage("db", "purge-actions", "--days", "1")[:2] == (0, "0\n")
+    assert manage("db", "purge-actions", "--days", "-1")[0] == 1
+
+
+def test_flavor(manage):
+    assert manage("flavor", "create", "m1.tiny", "--id", "1", "--vcpus", "1", "--memory", "512",
+                  "--disk", "1")[:2] == (0, "1\n")
+    status, _out, errors = manage("flavor", "create", "m1.tiny", "--vcpus", "1", "--memory", "1")
+    assert status == 1 and "m1.tiny" in errors and "Traceback" not in errors
+    for wrong in ("0", "-1", "x", str(2**40)):
+        assert manage("flavor", "create", "f", "--vcpus", wrong, "--memory", "1")[0] == 2
+    [row] = json.loads(manage("flavor", "list", "--json")[1])
+    assert (row["id"], row["vcpus"], row["disk_gb"], row["public"]) == ("1", 1, 1, True)
+    assert manage("flavor", "delete", "1")[0] == 0
+    status, _out, errors = manage("flavor", "delete", "1")
+    assert (status, errors) == (1, "nova-manage: Flavor 1 could not be found.\n")
+
+
+def test_network_and_floating(manage):
+    network = manage("network", "create", "flat", "10.0.0.0/29", "--dns", "192.0.2.53",
+                     "--reserve", "10.0.0.2")[1].strip()
+    row = networks.get(network)
+    assert (row.bridge, row.gateway, row.shared, row.dns_servers) == (
+        "br100", "10.0.0.1", True, ["192.0.2.53"])
+    assert manage("network", "create", "pool", "192.0.2.0/24", "--external")[0] == 0
+    assert manage("floating", "create", "pool", "192.0.2.8-192.0.2.9")[:2] == (0, "2\n")
+    assert manage("floating", "create", "pool", "192.0.2.16/30")[:2] == (0, "2\n")
+    assert len(json.loads(manage("floating", "list", "--json")[1])) == 4
+    for wrong in (("floating", "create", "flat", "10.0.0.5"),
+                  ("floating", "create", "pool", "10.9.9.9"),
+                  ("floating", "create", "pool", "192.0.2.8"),
+                  ("floating", "create", "nowhere", "192.0.2.1"),
+                  ("floating", "delete", "192.0.2.200"),
+                  ("network", "create", "again", "10.1.0.0/24"),      # br100 is taken
+                  ("network", "create", "large", "10.0.0.0/9", "--bridge", "b"),
+                  ("network", "create", "gw", "10.2.0.0/24", "--gateway", "10.3.0.1",
+                   "--bridge", "b"),
+                  ("network", "modify", "flat"), ("network", "delete", "nowhere")):
+        status, _out, errors = manage(*wrong)
+        assert status == 1 and errors.startswith("nova-manage: "), wrong
+    for wrong in ("10.0.0.1/24", "x", "::/64"):
+        assert manage("network", "create", "n", wrong)[0] == 2
+    assert manage("floating", "create", "pool", "1.1.1.9-1.1.1.1")[0] == 2
+    assert manage("network", "create", "n", "10.4.0.0/24", "--bridge", "a/../b")[0] == 2
+    assert manage("network", "modify", "flat", "--name", "office", "--dns", "192.0.2.1")[0] == 0
+    assert "office" in manage("network", "list")[1]
+    assert manage("floating", "delete", "192.0.2.8-192.0.2.9")[:2] == (0, "2\n")
+    assert manage("network", "delete", "office")[0] == 0
+    assert manage("network", "delete", "pool")[0] == 0
+    assert floating_ips.find(allocated=None) == [] and networks.find() == []
+
+
+def test_service(manage):
+    row = services.register("h", "nova-compute", "compute")
+    services.beat(row.id)
+    services.register("h", "nova-network", "network")
+    up, down = json.loads(manage("service", "list", "--json")[1])
+    assert (up["state"], up["status"], down["state"]) == ("up", "enabled", "down")
+    assert manage("service", "disable", "h", "nova-compute", "--reason", "fan")[0] == 0
+    assert services.get(row.id).disabled_reason == "fan"
+    assert manage("service", "enable", "h", "nova-compute")[0] == 0
+    assert not services.get(row.id).disabled
+    assert manage("service", "remove", "h", "nova-network")[0] == 0
+    status, _out, errors = manage("service", "remove", "h", "nova-network")
+    assert status == 1 and "nova-network on h" in errors
+
+
+def test_audit_finds_what_does_not_fit(manage, monkeypatch):
+    assert manage("audit")[:2] == (0, "0 findings, 0 left\n")
+    compute_nodes.report("h", hypervisor_hostname="h", hypervisor_type="fake", vcpus=4,
+                         memory_mb=1024, local_gb=10)
+    [lost] = instances.create([Instance(
+        id=new_id(), project_id="p", user_id="u", display_name="n", hostname="n",
+        reservation_id="r", vm_state="active", task_state=None, desired_state="active",
+        flavor_id="1", flavor_name="f", vcpus=1, memory_mb=512, root_gb=1, host=None)])
+    status, out, _errors = manage("audit", "--json")
+    assert status == 1
+    assert [(row["check"], row["thing"]) for row in json.loads(out)] == [("places", lost.id)]
+    instances.update_columns(lost.id, host="gone")
+    assert "is on gone" in manage("audit", "--check", "places")[1]
+    assert manage("audit", "--check", "nothing")[0] == 1
+
+
+def test_check_that_fails_is_a_finding(monkeypatch):
+    monkeypatch.setattr(audit, "CHECKS", {"broken": "nova.audit:no_such_check"})
+    [finding] = audit.run("h")
+    assert (finding.check, finding.kind) == ("broken", "check")
+
+
+def test_version_and_usage(manage):
+    assert manage("version")[1].strip()
+    assert manage("nonsense")[0] == 2
+    assert manage("db")[0] == 2
+    status, out, _errors = manage("--help")
+    assert status == 0 and "audit" in out and "floating" in out
