@@ -35,6 +35,16 @@ class StaleConnection(ConnectionError):
     """A kept connection turned out closed before it gave the first byte of an answer."""
 
 
+def expired(kind, seconds):
+    """A timeout to raise for a wait that is over.
+
+    Made with a number, a Timeout would start counting, and strike the thread a second time.
+    """
+    error = kind(None)
+    error.seconds = seconds
+    return error
+
+
 class BadReply(ConnectionError):
     """What came is no HTTP answer."""
 
@@ -80,10 +90,9 @@ class Reply:
         elif self.chunked:
             self.left = None
         elif length is not None:
-            try:
-                self.left = int(length)
-            except ValueError:
-                raise BadReply(f'Content-Length: {length!r}') from None
+            if not (length.isascii() and length.isdigit()):
+                raise BadReply(f'Content-Length: {length!r}')
+            self.left = int(length)
         else:
             self.left = None
             self.keep = False
@@ -207,7 +216,7 @@ class Conn:
             self.sock.sendall(data)
         except TimeoutError:
             self.close()
-            raise ChunkWriteTimeout(timeout) from None
+            raise expired(ChunkWriteTimeout, timeout) from None
         except (BrokenPipeError, ConnectionResetError) as e:
             if self.reused:
                 self.close()
@@ -237,7 +246,7 @@ class Conn:
                 data = self.sock.recv(RECV)
             except TimeoutError:
                 self.buffer = buffer
-                raise ResponseTimeout(timeout) from None
+                raise expired(ResponseTimeout, timeout) from None
             except OSError as e:
                 self.close()
                 if self.reused and not buffer:
@@ -270,7 +279,7 @@ class Conn:
         try:
             return self.sock.recv(size)
         except TimeoutError:
-            raise ChunkReadTimeout(timeout) from None
+            raise expired(ChunkReadTimeout, timeout) from None
         except OSError as e:
             raise ChunkReadError(str(e)) from e
 
@@ -283,7 +292,7 @@ class Conn:
             try:
                 data = self.sock.recv(RECV)
             except TimeoutError:
-                raise ChunkReadTimeout(timeout) from None
+                raise expired(ChunkReadTimeout, timeout) from None
             except OSError as e:
                 raise ChunkReadError(str(e)) from e
             if not data:
@@ -335,7 +344,7 @@ class Pool:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except TimeoutError:
             sock.close()
-            raise ConnectionTimeout(self.conn_timeout) from None
+            raise expired(ConnectionTimeout, self.conn_timeout) from None
         except BaseException:     # also a green thread's end must not leak the socket
             sock.close()
             raise

@@ -16,7 +16,7 @@ from swift.common.exceptions import (
     ConnectionTimeout,
     ResponseTimeout,
 )
-from swift.common.http_client import StaleConnection
+from swift.common.http_client import StaleConnection, expired
 from swift.common.request import Response, answer
 
 FAILURES = (OSError, ChunkReadError, ChunkReadTimeout, ChunkWriteTimeout, ConnectionTimeout,
@@ -134,7 +134,7 @@ class Fanout:
         left = deadline - time.monotonic()
         try:
             if left <= 0:
-                raise ResponseTimeout(app.node_timeout)
+                raise expired(ResponseTimeout, app.node_timeout)
             reply = call.conn.read_head(min(app.post_quorum_timeout or 0.001, left))
             if reply.status == 100:
                 call.conn.method = call.data[:call.data.index(b' ')]

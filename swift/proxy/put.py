@@ -10,7 +10,7 @@ import time
 
 from swift.common.concurrency import Event, GreenPool, Queue, Timeout, spawn
 from swift.common.exceptions import ChunkReadError, ChunkReadTimeout, ResponseTimeout
-from swift.common.http_client import StaleConnection
+from swift.common.http_client import StaleConnection, expired
 from swift.common.request import Abort, answer
 from swift.proxy.backend import (
     FAILURES,
@@ -220,7 +220,7 @@ class Upload:
                 left = deadline - time.monotonic()
                 try:
                     if left <= 0:
-                        raise ResponseTimeout(app.node_timeout)
+                        raise expired(ResponseTimeout, app.node_timeout)
                     reply = replica.conn.read_head(min(app.post_quorum_timeout or 0.001, left))
                     if reply.status == 100:
                         again.append(replica)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swift.common.exceptions import ChunkReadError, ResponseTimeout
-from swift.common.http_client import BadReply, Conn, Pool, Reply, StaleConnection
+from swift.common.http_client import BadReply, Conn, Pool, Reply, StaleConnection, expired
 
 GET = b'GET /x HTTP/1.1\r\n\r\n'
 
@@ -114,6 +114,7 @@ def test_timeout_keeps_what_came():
     theirs.sendall(b'1 Created\r\nContent-Length: 0\r\n\r\n')
     assert conn.read_head(1).status == 201
     theirs.close()
+    conn.pool.forget(('x', 1))
 
 
 @pytest.mark.parametrize('head', [b'', b'HTTP/1.1', b'HTTP/1.1 x OK', b'SSH-2.0 200 x',
@@ -136,3 +137,11 @@ def test_header_values_keep_their_bytes():
     reply = Reply(b'HTTP/1.1 200 OK\r\nX-A: ' + text + b' \t\r\nContent-Length: 1', Conn(
         Pool(), ('x', 1), None))
     assert reply.headers['x-a'].encode('latin-1') == text
+
+
+def test_bug_a_timeout_struck_twice():
+    """Raising a timeout for a wait that is over started it anew."""
+    from swift.common.concurrency import sleep
+    error = expired(ResponseTimeout, 0.01)
+    assert '0.01' in str(error)
+    sleep(0.03)

@@ -39,7 +39,7 @@ def test_catch_errors_gives_ids_and_catches():
     assert b'secret' not in got['body']
 
     def silent(env, start):
-        raise ChunkReadTimeout(1)
+        raise ChunkReadTimeout(None)
     assert run(catch_errors.CatchErrors(silent, {}))['status'] == 408
 
 
