@@ -63,8 +63,8 @@ def private_stack(services: list[str]) -> Iterator[Cloud]:
                 run("reset", "--yes")
 
 def ours(cloud: Cloud, subject: str) -> Target:
-    """Our stack's endpoint of a service, as its demo user."""
-    supervisor = Supervisor(cloud)
+    """Our stack's endpoint of a service; of nova as administrator, who may raise quotas."""
+    supervisor, project = Supervisor(cloud), ""
     names = [name for name in supervisor.processes()
              if name.startswith(f"{subject}-")]
 
@@ -76,26 +76,29 @@ def ours(cloud: Cloud, subject: str) -> Target:
         url, token = target.version_one(cloud.url("object-store", "/auth/v1.0"), TEMPAUTH_USER,
                                         cloud.secret("tempauth_tester"))
     else:
-        url, token = target.keystone(cloud.url("identity", "/v3"), "demo", cloud.secret("demo"),
-                                     "demo", KIND[subject])
-    return Target("snakestack", url, token, Meter(leaders))
+        user = "admin" if subject == "nova" else "demo"
+        url, token, project = target.keystone(cloud.url("identity", "/v3"), user,
+                                              cloud.secret(user), user, KIND[subject])
+    return Target("snakestack", url, token, Meter(leaders), project)
 
 def peer(options: argparse.Namespace) -> Target | None:
     """The peer of the command line, if one is given."""
     if not options.peer_auth:
         return None
+    project = ""
     if "/v1.0" in options.peer_auth:
         url, token = target.version_one(options.peer_auth, options.peer_user, options.peer_key)
     else:
-        url, token = target.keystone(options.peer_auth, options.peer_user, options.peer_key,
-                                     options.peer_project, KIND[options.subject])
-    return Target("peer", url, token, Meter(lambda: target.pids_of(options.peer_pids)))
+        url, token, project = target.keystone(
+            options.peer_auth, options.peer_user, options.peer_key, options.peer_project,
+            KIND[options.subject])
+    return Target("peer", url, token, Meter(lambda: target.pids_of(options.peer_pids)), project)
 
 def image_id(one: Target, cloud: Cloud | None, options: argparse.Namespace) -> str:
     """Id of the image that is booted: ours by its name, the peer's as given."""
     if cloud is None:
         return options.peer_image
-    images, token = target.keystone(cloud.url("identity", "/v3"), "demo", cloud.secret("demo"),
+    images, token, _ = target.keystone(cloud.url("identity", "/v3"), "demo", cloud.secret("demo"),
                                     "demo", "image")
     answer = Target("image", images, token, one.meter).call("GET", f"/v2/images?name={IMAGE}")
     return answer["images"][0]["id"]

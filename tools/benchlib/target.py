@@ -22,6 +22,7 @@ class Target:
     url: str
     token: str
     meter: Meter
+    project: str = ""
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """One request; its JSON body, None without one.
@@ -60,8 +61,9 @@ def version_one(auth_url: str, user: str, key: str) -> tuple[str, str]:
     return answer.headers["X-Storage-Url"], answer.headers["X-Auth-Token"]
 
 
-def keystone(auth_url: str, user: str, key: str, project: str, kind: str) -> tuple[str, str]:
-    """(endpoint of a service type, token) by Keystone's catalog."""
+def keystone(auth_url: str, user: str, key: str, project: str, kind: str
+             ) -> tuple[str, str, str]:
+    """(endpoint of a service type, token, project id) by Keystone's catalog."""
     body = {"auth": {
         "identity": {"methods": ["password"], "password": {"user": {
             "name": user, "password": key, "domain": {"id": "default"}}}},
@@ -69,9 +71,11 @@ def keystone(auth_url: str, user: str, key: str, project: str, kind: str) -> tup
     answer = requests.post(auth_url.rstrip("/") + "/auth/tokens", json=body,
                            timeout=REQUEST_TIMEOUT)
     answer.raise_for_status()
-    for service in answer.json()["token"]["catalog"]:
+    token = answer.json()["token"]
+    for service in token["catalog"]:
         if service["type"] == kind:
             for endpoint in service["endpoints"]:
                 if endpoint["interface"] == "public":
-                    return endpoint["url"], answer.headers["X-Subject-Token"]
+                    return (endpoint["url"], answer.headers["X-Subject-Token"],
+                            token["project"]["id"])
     raise RuntimeError(f"{auth_url}: no {kind} in the catalog")
