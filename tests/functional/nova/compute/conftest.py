@@ -97,6 +97,8 @@ class _Client:
 class Cloud:
     """Hosts, a scheduler, and what they share."""
 
+    private_image_id = PRIVATE.id
+
     def __init__(self, directory):
         self.directory = directory
         self.images, self.network, self.post = Images(), Network(), Post()
