@@ -289,12 +289,13 @@ def device_addresses(device_ids: Sequence[str]) -> list[tuple[str, str, str, str
 
 
 @db.retry
-def holders_of(address: str) -> list[tuple[str, str]]:
-    """Return (device, network) of every plugged port that holds a fixed address."""
+def instances_at(address: str) -> list[Instance]:
+    """Return the instances that hold a fixed address: more than one if networks overlap."""
     with db.reader() as session:
-        return [(str(device), network) for device, network in session.execute(
-            select(Port.device_id, Port.network_id).join(FixedIp, FixedIp.port_id == Port.id)
-            .where(FixedIp.address == address, Port.device_id.is_not(None)))]
+        return list(session.scalars(
+            select(Instance).where(Instance.id.in_(
+                select(Port.device_id).join(FixedIp, FixedIp.port_id == Port.id)
+                .where(FixedIp.address == address)))))
 
 
 @db.retry
