@@ -16,7 +16,8 @@ from nova.api.openstack.compute.flavors import Flavors
 from nova.api.openstack.compute.images import Images
 from nova.api.openstack.compute.keypairs import KeyPairs
 from nova.api.openstack.compute.limits import Limits, QuotaSets, SimpleTenantUsage
-from nova.api.openstack.compute.network_proxies import FloatingIps, Networks, SecurityGroups
+from nova.api.openstack.compute.network_proxies import FloatingIps, Networks
+from nova.api.openstack.compute.security_groups import SecurityGroups
 from nova.api.openstack.compute.server_actions import ServerActions
 from nova.api.openstack.compute.server_metadata import ServerMetadata
 from nova.api.openstack.compute.server_parts import (
@@ -51,7 +52,7 @@ def make_app(compute: API | None = None) -> Application:
          ServerAddresses(compute), InstanceActions(), Interfaces(compute),
          ServerGroupsOf(compute), VolumeAttachments(compute), Flavors(), KeyPairs(),
          Images(compute.images), Limits(), QuotaSets(), SimpleTenantUsage(), Services(),
-         Hosts(), Hypervisors(compute), AvailabilityZones(), Networks(), SecurityGroups(),
+         Hosts(), Hypervisors(compute), AvailabilityZones(), Networks(), SecurityGroups(compute),
          FloatingIps(compute), Extensions(), VersionsBelow(), EmptyLists(), Missing()],
         write_fault=compute_fault, prefixes=PREFIXES, roots=[Versions()], project_in_path=True,
         body_limit=CONF.max_request_body_size)

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The network through compute's own, old paths, for clients that still ask here.
 
-Networks are for reading.  Security groups and floating addresses can be listed and shown,
-floating addresses also taken and given back; making groups and rules is the Network API's.
+Networks are for reading; floating addresses can be taken and given back.
 """
 
 from typing import Any
@@ -11,11 +10,11 @@ from nova import exception, quota
 from nova.api.openstack.validation import Schema, obj, string
 from nova.api.openstack.wsgi import Request, Resource, route
 from nova.compute.api import API, scope_of
-from nova.db import floating_ips, networks, ports, security_groups
-from nova.db.models import FloatingIp, Network, SecurityGroupRule
-from nova.db.security_groups import GroupView
+from nova.db import floating_ips, networks, ports
+from nova.db.models import FloatingIp, Network
 
-ALLOCATE = Schema({"anyOf": [obj({"pool": string(255)}), {"type": "null"}]})
+ALLOCATE = Schema({"anyOf": [
+    obj({"pool": {"anyOf": [string(255), {"type": "null"}]}}), {"type": "null"}]})
 
 
 def _full(network: Network) -> dict[str, Any]:
@@ -47,37 +46,6 @@ class Networks(Resource):
     @staticmethod
     def _short(row: Network) -> dict[str, Any]:
         return {"id": row.id, "label": row.name, "cidr": row.cidr}
-
-
-def _rule_view(rule: SecurityGroupRule, names: dict[str, str]) -> dict[str, Any]:
-    remote = {"name": names.get(rule.remote_group_id, ""), "tenant_id": rule.project_id} \
-        if rule.remote_group_id else {}
-    return {"id": rule.id, "parent_group_id": rule.group_id, "ip_protocol": rule.protocol,
-            "from_port": rule.port_min, "to_port": rule.port_max, "group": remote,
-            "ip_range": {} if rule.remote_group_id else {"cidr": rule.remote_cidr or "0.0.0.0/0"}}
-
-
-def group_view(view: GroupView) -> dict[str, Any]:
-    """Return a group with what it lets in, as the old path shows it."""
-    names = {view.group.id: view.group.name}
-    return {"id": view.group.id, "name": view.group.name, "description": view.group.description,
-            "tenant_id": view.group.project_id,
-            "rules": [_rule_view(rule, names) for rule in view.rules
-                      if rule.direction == "ingress"]}
-
-
-class SecurityGroups(Resource):
-    """``/os-security-groups``"""
-
-    @route("GET", "/os-security-groups", policy="compute:security_groups:list")
-    def index(self, req: Request) -> dict[str, Any]:
-        return {"security_groups": [group_view(view) for view in
-                                    security_groups.find(req.project_id)]}
-
-    @route("GET", "/os-security-groups/{group_id}", policy="compute:security_groups:show")
-    def show(self, req: Request, group_id: str) -> dict[str, Any]:
-        return {"security_group": group_view(
-            security_groups.get(group_id, req.project_id))}
 
 
 class FloatingIps(Resource):

@@ -65,6 +65,7 @@ RULES = {
     "compute:networks:show": (READER, "Show a network through compute"),
     "compute:security_groups:list": (READER, "List security groups through compute"),
     "compute:security_groups:show": (READER, "Show a security group through compute"),
+    "compute:security_groups:change": (MEMBER, "Change security groups through compute"),
     "compute:floating_ips:list": (READER, "List floating addresses through compute"),
     "compute:floating_ips:show": (READER, "Show a floating address through compute"),
     "compute:floating_ips:create": (MEMBER, "Take a floating address through compute"),

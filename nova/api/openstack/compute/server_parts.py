@@ -5,7 +5,7 @@ from typing import Any
 
 from nova import exception
 from nova.api.openstack.compute.links import micros
-from nova.api.openstack.compute.network_proxies import group_view
+from nova.api.openstack.compute.security_groups import group_views
 from nova.api.openstack.validation import Schema
 from nova.api.openstack.wsgi import Request, Resource, route
 from nova.compute.api import API, actions_of
@@ -126,9 +126,8 @@ class ServerGroupsOf(Resource):
            policy="compute:servers:security_groups")
     def index(self, req: Request, server_id: str) -> dict[str, Any]:
         server = self._compute.get(req.context, server_id)
-        return {"security_groups": [
-            group_view(view) for view in
-            self._compute.network.security_groups_of_instance(req.context, server.id)]}
+        return {"security_groups": group_views(
+            self._compute.network.security_groups_of_instance(req.context, server.id))}
 
 
 class VolumeAttachments(Resource):

@@ -81,7 +81,7 @@ class Servers(Resource):
                 columns[column] = _address(wanted[name])
         row = self._compute.update(req.context, server_id, columns,
                                    disk_config=wanted.get("OS-DCF:diskConfig"))
-        return {"server": view.detailed(req, [row], self._compute.network)[0]}
+        return {"server": view.updated(req, row, self._compute.network)}
 
     @route("DELETE", "/servers/{server_id}", status=204, policy="compute:servers:delete")
     def delete(self, req: Request, server_id: str) -> None:

@@ -17,6 +17,10 @@ from nova.compute.states import VmState, api_status
 from nova.db import compute_nodes, instances, services
 from nova.db.models import Instance, InstanceFault
 
+_AFTER_UPDATE = {
+    "id", "name", "status", "image", "flavor", "fault", "hostId", "tenant_id", "user_id",
+    "created", "updated", "progress", "metadata", "links", "addresses", "accessIPv4",
+    "accessIPv6", "OS-DCF:diskConfig"}
 _WITH_PROGRESS = ("ACTIVE", "BUILD")
 
 
@@ -62,6 +66,12 @@ def detailed(req: Request, rows: Sequence[Instance], network: Any) -> list[dict[
     """Return all of each server, as the caller may see it."""
     around = _around(req, rows, network)
     return [_one(req, row, around) for row in rows]
+
+
+def updated(req: Request, row: Instance, network: Any) -> dict[str, Any]:
+    """Return what the answer to an update shows of a server: less than a look at it does."""
+    [shown] = detailed(req, [row], network)
+    return {name: value for name, value in shown.items() if name in _AFTER_UPDATE}
 
 
 def addresses(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from nova.api.openstack.wsgi import Mark, Request, Resource, route
 _MISSING = (
     "os-volumes", "os-snapshots", "os-agents", "os-assisted-volume-snapshots", "os-cells",
     "os-cloudpipe", "os-fixed-ips", "os-fping", "os-instance_usage_audit_log",
-    "os-quota-class-sets", "os-security-group-rules", "os-security-group-default-rules",
+    "os-quota-class-sets", "os-security-group-default-rules",
     "os-server-external-events", "os-console-auth-tokens", "os-certificates",
     "os-floating-ips-bulk", "os-floating-ip-dns", "os-virtual-interfaces", "os-baremetal-nodes")
 _OPERATORS = {

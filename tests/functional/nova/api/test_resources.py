@@ -301,6 +301,43 @@ def test_network_proxies(cloud, active):
     assert cloud.alpha.get("/os-floating-ips")["floating_ips"] == []
 
 
+def test_security_groups_by_the_old_paths(cloud):
+    group = cloud.alpha.post("/os-security-groups", {"security_group": {
+        "name": "web", "description": "d"}})["security_group"]
+    assert (group["name"], group["rules"], group["tenant_id"]) == ("web", [], "alpha")
+    path = f"/os-security-groups/{group['id']}"
+    rule = cloud.alpha.post("/os-security-group-rules", {"security_group_rule": {
+        "parent_group_id": group["id"], "ip_protocol": "TCP", "from_port": "22", "to_port": 22}})
+    rule = rule["security_group_rule"]
+    assert (rule["ip_protocol"], rule["from_port"], rule["to_port"], rule["ip_range"]) \
+        == ("tcp", 22, 22, {"cidr": "0.0.0.0/0"})
+    ping = cloud.alpha.post("/os-security-group-rules", {"security_group_rule": {
+        "parent_group_id": group["id"], "ip_protocol": "icmp", "from_port": -1, "to_port": -1,
+        "group_id": group["id"]}})["security_group_rule"]
+    assert ping["group"] == {"name": "web", "tenant_id": "alpha"} and ping["from_port"] is None
+    for change in ({"from_port": 23, "to_port": 22}, {"ip_protocol": "zz"}, {"from_port": 65536},
+                   {"cidr": "x"}, {"parent_group_id": "x"}, {}):
+        cloud.alpha.fails(400, "POST", "/os-security-group-rules", {"security_group_rule": {
+            "parent_group_id": group["id"], "ip_protocol": "tcp", "from_port": 22, "to_port": 22,
+            **change}})
+    cloud.beta.fails(404, "POST", "/os-security-group-rules", {"security_group_rule": {
+        "parent_group_id": group["id"], "ip_protocol": "tcp", "from_port": 1, "to_port": 2}})
+    assert len(cloud.alpha.get(path)["security_group"]["rules"]) == 2
+    cloud.beta.fails(404, "DELETE", f"/os-security-group-rules/{rule['id']}")
+    cloud.beta.fails(404, "DELETE", path)
+    assert cloud.alpha.request("DELETE", f"/os-security-group-rules/{rule['id']}").status_int \
+        == 202
+    assert len(cloud.alpha.get(path)["security_group"]["rules"]) == 1
+    body = {"security_group": {"name": "www", "description": ""}}
+    assert cloud.alpha.ok("PUT", path, body)["security_group"]["name"] == "www"
+    cloud.alpha.fails(400, "POST", "/os-security-groups", {"security_group": {
+        "name": "default", "description": ""}})
+    assert len(cloud.admin.get("/os-security-groups?all_tenants=1")["security_groups"]) == 2
+    assert len(cloud.beta.get("/os-security-groups?all_tenants=1")["security_groups"]) == 1
+    assert cloud.alpha.request("DELETE", path).status_int == 202
+    cloud.alpha.fails(404, "GET", path)
+
+
 def test_security_groups_of_a_server(cloud, active):
     from nova.db import ports, security_groups
     server_id = cloud.alpha.boot()
