@@ -50,7 +50,8 @@ def read_hashes(partition_dir: str) -> dict[str, Any]:
              if isinstance(key, str) and is_suffix(key)
              and (value is None or isinstance(value, (str, dict)))}
     clean["updated"] = hashes.get("updated", -1)
-    clean["valid"] = hashes.get("valid", True) is True and isinstance(
+    whole = len(clean) == len(hashes.keys() | {"updated"}) - ("valid" in hashes)
+    clean["valid"] = whole and hashes.get("valid", True) is True and isinstance(
         clean["updated"], (int, float))
     return clean
 

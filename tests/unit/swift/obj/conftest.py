@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from swift.common import storage, storage_policy
+from swift.obj.server import ObjectApp
+
+
+@pytest.fixture
+def app(tmp_path, monkeypatch):
+    """An object server over one device."""
+    monkeypatch.setattr(storage, "_secrets", (b"prefix", b"suffix"))
+    monkeypatch.setattr(storage_policy, "_policies", storage_policy.parse_policies({}))
+    (tmp_path / "sda").mkdir()
+    return ObjectApp({"devices": str(tmp_path), "mount_check": "false", "log_level": "CRITICAL",
+                      "log_address": "/none"})

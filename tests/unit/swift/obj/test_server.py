@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The object server as a WSGI application over one device."""
+import os
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from wsgi_call import call
+
+NOW = time.time()
+
+
+def at(seconds):
+    return f"{NOW + seconds:.5f}"
+
+
+def put(app, name="o", when=0.0, body=b"0123456789", **headers):
+    more = {key.replace("_", "-"): value for key, value in headers.items()}
+    return call(app, "PUT", f"/sda/1/a/c/{name}",
+                {"X-Timestamp": at(when), "Content-Type": "t/p", **more}, body)
+
+
+def get(app, name="o", method="GET", **headers):
+    return call(app, method, f"/sda/1/a/c/{name}",
+                {key.replace("_", "-"): value for key, value in headers.items()})
+
+
+def test_what_was_put_is_got(app):
+    status, headers, _ = put(app, X_Object_Meta_Foo="b\xc3\xa4r", Content_Encoding="gzip")
+    assert (status, headers["etag"]) == (201, '"781e5e245d69b566979b86e28d23f2c7"')
+    status, headers, body = get(app)
+    assert (status, body) == (200, b"0123456789")
+    assert headers["x-object-meta-foo"] == "b\xc3\xa4r" and headers["content-encoding"] == "gzip"
+    assert headers["x-timestamp"] == headers["x-backend-data-timestamp"] == at(0)
+    status, headers, body = get(app, method="HEAD")
+    assert (status, headers["content-length"], body) == (200, "10", b"")
+
+
+@pytest.mark.parametrize("size", [0, 1, 65536, 65537, 262144, 262145, 3000001])
+def test_any_size_round_trips(app, size):
+    body = os.urandom(size)
+    assert put(app, body=body)[0] == 201
+    assert get(app)[2] == body
+
+
+def test_only_newer_requests_change_anything(app):
+    put(app, when=10)
+    assert put(app, when=10)[0] == put(app, when=9)[0] == 409
+    assert call(app, "DELETE", "/sda/1/a/c/o", {"X-Timestamp": at(9)})[0] == 409
+    assert call(app, "POST", "/sda/1/a/c/o", {"X-Timestamp": at(9)})[0] == 409
+    assert call(app, "DELETE", "/sda/1/a/c/o", {"X-Timestamp": at(11)})[0] == 204
+    assert put(app, when=10.5)[0] == 409
+    assert get(app)[0] == 404
+    assert put(app, when=12)[0] == 201
+
+
+@pytest.mark.parametrize("headers, status, start", [
+    ({"Range": "bytes=2-4"}, 206, b"234"), ({"Range": "bytes=-3"}, 206, b"789"),
+    ({"Range": "bytes=7-"}, 206, b"789"), ({"Range": "bytes=0-999"}, 206, b"0123456789"),
+    ({"Range": "bytes=10-"}, 416, b"The Range"), ({"Range": "bytes=-0"}, 416, b"The Range"),
+    ({"Range": "bytes=4-2"}, 200, b"0123"), ({"Range": "lines=1-2"}, 200, b"0123"),
+    ({"Range": "bytes=x"}, 200, b"0123"),
+    ({"If-Match": '"781e5e245d69b566979b86e28d23f2c7"'}, 200, b"0123"),
+    ({"If-Match": "other"}, 412, b""), ({"If-None-Match": "*"}, 304, b""),
+    ({"If-None-Match": "other"}, 200, b"0123"),
+    ({"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}, 304, b""),
+    ({"If-Unmodified-Since": "Thu, 01 Jan 1998 00:00:00 GMT"}, 412, b""),
+    ({"If-Modified-Since": "nonsense"}, 200, b"0123")])
+def test_ranges_and_conditions(app, headers, status, start):
+    put(app)
+    found, answer, body = call(app, "GET", "/sda/1/a/c/o", headers)
+    assert found == status and body.startswith(start)
+    if status == 416:
+        assert answer["content-range"] == "bytes */10"
+
+
+def test_several_ranges_are_multipart(app):
+    put(app)
+    status, headers, body = get(app, Range="bytes=0-1,5-6")
+    boundary = headers["content-type"].partition("boundary=")[2].encode()
+    assert status == 206 and len(body) == int(headers["content-length"])
+    assert body.count(b"--" + boundary) == 3
+    assert b"Content-Range: bytes 5-6/10\r\n\r\n56\r\n" in body
+
+
+def test_post_replaces_metadata_and_keeps_the_rest(app):
+    put(app, X_Object_Meta_A="1", X_Object_Sysmeta_S="s", Content_Disposition="x")
+    assert call(app, "POST", "/sda/1/a/c/o", {"X-Timestamp": at(1), "X-Object-Meta-B": "2"})[0] \
+        == 202
+    _, headers, _ = get(app)
+    assert headers["x-object-meta-b"] == "2" and "x-object-meta-a" not in headers
+    assert headers["x-object-sysmeta-s"] == "s" and "content-disposition" not in headers
+    assert headers["content-type"] == "t/p" and headers["x-timestamp"] == at(1)
+    assert headers["x-backend-data-timestamp"] == at(0)
+
+
+def test_post_may_change_the_content_type(app):
+    put(app)
+    call(app, "POST", "/sda/1/a/c/o", {"X-Timestamp": at(1), "Content-Type": "new/type"})
+    call(app, "POST", "/sda/1/a/c/o", {"X-Timestamp": at(2), "X-Object-Meta-A": "1"})
+    _, headers, _ = get(app)
+    assert headers["content-type"] == "new/type" and headers["x-object-meta-a"] == "1"
+
+
+def test_expired_objects_are_gone(app):
+    soon = int(time.time()) + 2
+    assert put(app, X_Delete_At=str(soon))[0] == 201
+    assert get(app)[0] == 200
+    assert put(app, "past", X_Delete_At="100")[0] == 400
+    while time.time() < soon + 0.1:
+        time.sleep(0.1)
+    assert get(app)[0] == get(app, method="HEAD")[0] == 404
+    assert call(app, "POST", "/sda/1/a/c/o", {"X-Timestamp": at(5)})[0] == 404
+    assert get(app, X_Backend_Open_Expired="true")[0] == 200
+    wrong = call(app, "DELETE", "/sda/1/a/c/o", {"X-Timestamp": at(9), "X-If-Delete-At": "1"})
+    assert wrong[0] == 412
+    assert call(app, "DELETE", "/sda/1/a/c/o", {"X-Timestamp": at(9),
+                                                "X-If-Delete-At": str(soon)})[0] == 204
+
+
+@pytest.mark.parametrize("headers, status", [
+    ({"Content-Type": "t/p"}, 400), ({"X-Timestamp": "x", "Content-Type": "t/p"}, 400),
+    ({"X-Timestamp": at(0)}, 400),
+    ({"X-Timestamp": at(0), "Content-Type": "t/p", "ETag": "0" * 32}, 422),
+    ({"X-Timestamp": at(0), "Content-Type": "t/p", "X-Delete-At": "x"}, 400),
+    ({"X-Timestamp": at(0), "Content-Type": "t/p", "X-Delete-At": "99999999999"}, 400),
+    ({"X-Timestamp": at(0), "Content-Type": "t/p", "Content-Length": "9999999999"}, 413),
+    ({"X-Timestamp": at(0), "Content-Type": "t/p", "Content-Length": "20"}, 499),
+    ({"X-Timestamp": at(0), "Content-Type": "t/p",
+      "X-Backend-Storage-Policy-Index": "7"}, 503)])
+def test_what_put_refuses_leaves_nothing(app, headers, status):
+    assert call(app, "PUT", "/sda/1/a/c/o", headers, b"body")[0] == status
+    assert get(app)[0] == 404
+
+
+@pytest.mark.parametrize("path, status", [
+    ("/sdb/1/a/c/o", 507), ("/../1/a/c/o", 400), ("/./1/a/c/o", 400), ("/sda/x/a/c/o", 400),
+    ("/sda/1/a/c", 400), ("/sda/-1/a/c/o", 400), ("//1/a/c/o", 400), ("/sda/1/a/c/\xff", 412),
+    ("/sda/1/a/c/\0", 412), ("/", 400)])
+def test_paths_that_name_no_object(app, path, status):
+    assert call(app, "GET", path)[0] == status
+
+
+def test_names_may_be_anything_else(app):
+    for name in ("../../../etc/passwd", "a//b", ".", "\xc3\xb6", "x" * 1024):
+        assert put(app, name)[0] == 201
+        assert get(app, name)[0] == 200
+
+
+def test_bug_a_reader_never_started_leaves_no_open_file(app):
+    put(app, body=os.urandom(200000))
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        env = {"REQUEST_METHOD": "GET", "PATH_INFO": "/sda/1/a/c/o"}
+        app(env, lambda status, headers: None).close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_unknown_methods_and_ssync(app):
+    assert call(app, "FOO", "/sda/1/a/c/o")[0] == 405
+    assert call(app, "SSYNC", "/sda/1")[0] == 501
+
+
+HEADER_NAMES = st.sampled_from([
+    "X-Timestamp", "Content-Type", "ETag", "X-Delete-At", "X-If-Delete-At", "Range", "If-Match",
+    "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "X-Container-Host",
+    "X-Container-Device", "X-Container-Partition", "X-Backend-Storage-Policy-Index",
+    "X-Delete-At-Host", "X-Object-Meta-A", "X-Backend-Etag-Is-At", "X-Backend-Container-Path"])
+VALUES = st.one_of(
+    st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=30),
+    st.sampled_from([at(100), "1", "0", "-1", "bytes=0-", "bytes=1-2,3-4", "*", '""', "nan",
+                     "127.0.0.1:1", "sda", "9" * 30, "1e400", "\xb2"]))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None,
+          max_examples=150)
+@given(method=st.sampled_from(["PUT", "GET", "HEAD", "POST", "DELETE", "REPLICATE"]),
+       headers=st.dictionaries(HEADER_NAMES, VALUES, max_size=6),
+       tail=st.text(st.characters(max_codepoint=255), max_size=12))
+def test_no_header_and_no_path_makes_a_500(app, method, headers, tail):
+    defaults = {"X-Timestamp": at(50), "Content-Type": "t/p"}
+    for path in ("/sda/1/a/c/o", "/sda/1/a/c/" + tail, "/" + tail):
+        status, _, _ = call(app, method, path, {**defaults, **headers}, b"body")
+        assert status != 500
