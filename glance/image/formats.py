@@ -31,6 +31,7 @@ ACCEPTED: dict[str, frozenset[str]] = {
 # A boot sector without a sane partition table is what a bootable file system looks like, so the
 # partition table check is not made.
 _UNCHECKED = frozenset({"raw", "gpt"})
+# A file that begins with this is nothing but a list of other files.
 _VMDK_DESCRIPTOR = b"# disk descriptorfile"
 
 
@@ -74,8 +75,9 @@ class Inspector:
         self._wrapper.close()
         found = self._found()
         names = sorted(str(inspector) for inspector in found)
-        if self._start.lower().startswith(_VMDK_DESCRIPTOR) and "vmdk" not in names:
-            names = ["vmdk"]
+        if self._start.lower().startswith(_VMDK_DESCRIPTOR):
+            raise exceptions.UnsupportedMediaType(
+                "disk_format: this is a vmdk descriptor, which names other files, not a disk")
         if not set(names) <= ACCEPTED[self.disk_format]:
             raise exceptions.UnsupportedMediaType(
                 f"disk_format: declared as {self.disk_format}, but the data is "

@@ -82,11 +82,11 @@ def parse(request: wsgi.Request) -> tuple[dict[str, Any], dict[str, Any]]:
         values.pop("id", None)
     else:
         values["id"] = fields.canonical_id(values["id"])
-    fields.check({**values, **properties})
     reserved = sorted(set(properties) & (set(fields.BASE) | fields.RESERVED))
     if reserved:
         raise exceptions.Invalid(
             f"x-image-meta-property-{reserved[0]}: this name is that of a field")
+    fields.check({**values, **properties})
     values["properties"] = properties
     return values, expected
 

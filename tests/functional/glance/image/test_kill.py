@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kill -9 of a real glance-api: what was acknowledged is there, what was not is gone."""
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from glance import client
+
+READY_TIMEOUT = 30.0
+CONFIG = """\
+[DEFAULT]
+bind_host = 127.0.0.1
+bind_port = {port}
+state_path = {folder}/state
+[database]
+connection = {database}
+[file]
+filesystem_store_datadir = {folder}/images
+[paste_deploy]
+flavor = noauth
+"""
+
+
+class Daemon:
+    """A glance-api process."""
+
+    def __init__(self, folder, database, port):
+        self.port = port
+        self.config = folder / "glance-api.conf"
+        self.config.write_text(CONFIG.format(port=port, folder=folder, database=database))
+        self.log = folder / "log"
+        self.process = None
+
+    def start(self):
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "glance.cmd.api", "--config-file", str(self.config)],
+                stdout=log, stderr=log)
+        deadline = time.monotonic() + READY_TIMEOUT
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+                connection.request("GET", "/healthcheck")
+                if connection.getresponse().status == 200:
+                    return
+            except OSError:
+                time.sleep(0.05)
+            finally:
+                connection.close()
+        raise AssertionError(self.log.read_text())
+
+    def end(self, signum):
+        self.process.send_signal(signum)
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def daemon(tmp_path, database_url, free_port):
+    daemon = Daemon(tmp_path, database_url, free_port())
+    daemon.start()
+    yield daemon
+    if daemon.process.poll() is None:
+        daemon.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def images(daemon):
+    with client.Client(f"http://127.0.0.1:{daemon.port}", "alice:alpha") as images:
+        yield images
+
+
+def begin_upload(daemon, image_id, size, sent):
+    """A connection on which `sent` of `size` bytes have gone out."""
+    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=30)
+    connection.putrequest("PUT", f"/v2/images/{image_id}/file")
+    connection.putheader("X-Auth-Token", "alice:alpha")
+    connection.putheader("Content-Type", "application/octet-stream")
+    connection.putheader("Content-Length", str(size))
+    connection.endheaders()
+    connection.send(b"x" * sent)
+    return connection
+
+
+def wait_for(condition, what):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def test_acknowledged_image_survives_and_half_an_upload_does_not(daemon, images, image_files):
+    """P2: kill -9 after the answer, and in mid-upload; the restarted service puts it right."""
+    data = os.urandom(3 << 20)
+    done = images.create(name="done", disk_format="raw", container_format="bare")
+    half = images.create(name="half", disk_format="raw", container_format="bare")
+    images.upload(done["id"], iter([data]), len(data))
+    connection = begin_upload(daemon, half["id"], 8 << 20, 3 << 20)
+    wait_for(lambda: len(image_files()) == 2, "the upload never reached the store")
+    daemon.end(signal.SIGKILL)
+    connection.close()
+    assert len(image_files()) == 2
+    daemon.start()
+    pieces, meta = images.download(done["id"])
+    assert b"".join(pieces) == data
+    assert meta["status"] == "active"
+    assert images.get_image(half["id"])["status"] == "killed"
+    assert image_files() == [done["id"]]
+    images.delete(half["id"])
+    assert [image["id"] for image in images.list_images()] == [done["id"]]
+
+
+def test_sigterm_lets_an_upload_finish(daemon, images, image_files):
+    image = images.create(disk_format="raw", container_format="bare")
+    connection = begin_upload(daemon, image["id"], 2 << 20, 1 << 20)
+    wait_for(image_files, "the upload never reached the store")
+    daemon.process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    connection.send(b"y" * (1 << 20))
+    assert connection.getresponse().status == 204
+    connection.close()
+    assert daemon.process.wait(30) == 0
+    daemon.start()
+    assert images.get_image(image["id"])["status"] == "active"
