@@ -123,13 +123,22 @@ class API:
         except exception.InvalidState:
             # Being deleted already: tell the worker again, a hint may have been lost.
             instance = instances.get(instance.id)
-        if instance.host is None:
-            if self.network.ports_of_instance(context, instance.id):
-                self.network.deallocate_for_instance(context, instance.id)
+        if instance.host is not None:
+            self._tell(context, instance, "terminate_instance")
+        elif self._free_addresses(context, instance):
             instances.delete_row(instance.id, from_host=None)
             instances.finish_actions(instance.id, context.request_id)
-        else:
-            self._tell(context, instance, "terminate_instance")
+
+    def _free_addresses(self, context: RequestContext, instance: Instance) -> bool:
+        """Free what a server without a host may have left; False: a reconciler has to."""
+        if not self.network.ports_of_instance(context, instance.id):
+            return True
+        try:
+            self.network.deallocate_for_instance(context, instance.id)
+        except (exception.RpcUnavailable, exception.RpcTimeout) as error:
+            LOG.warning("Instance %s is deleted later: %s", instance.id, error)
+            return False
+        return True
 
     def start(self, context: RequestContext, instance_id: str) -> None:
         """Power a stopped server on; InvalidState for any other."""

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, delete, or_, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from nova.db.models import Flavor, FlavorAccess, Instance
+from nova.db.models import Flavor, FlavorAccess
 from nova.db.session import reader, retry, writer
 from nova.exception import AlreadyExists, BadRequest, FlavorNotFound, NotFound
 
@@ -110,16 +110,6 @@ def _after(columns: list[tuple[Any, bool]], last: Sequence[Any]) -> ColumnElemen
 
 
 @retry
-def update(flavorid: str, **values: Any) -> Flavor:
-    """Set columns of a flavor; servers made of it keep the numbers they were made with."""
-    with writer() as session:
-        flavor = _get(session, flavorid, lock=True)
-        for name, value in values.items():
-            setattr(flavor, name, value)
-        return flavor
-
-
-@retry
 def delete_one(flavorid: str) -> None:
     """Remove a flavor; servers made of it go on."""
     with writer() as session:
@@ -180,11 +170,3 @@ def remove_access(flavorid: str, project_id: str) -> None:
         if not gone.rowcount:  # type: ignore[attr-defined]
             raise NotFound(
                 f"Flavor access not found for {project_id[:255]} and flavor {flavorid}.")
-
-
-@retry
-def in_use(flavorid: str) -> bool:
-    """Tell whether any server was made of a flavor."""
-    with reader() as session:
-        return session.scalars(
-            select(Instance.id).where(Instance.flavor_id == flavorid).limit(1)).first() is not None

@@ -177,6 +177,23 @@ def test_delete_before_a_host_took_it_is_immediate(cloud):
         "action"] == "delete"
 
 
+def test_delete_without_a_network_worker_is_left_to_the_reconciler(cloud, monkeypatch):
+    from nova import exception
+    from nova.db import networks, ports
+    server_id = cloud.alpha.boot()
+    [network] = networks.find()
+    ports.create({"network_id": network.id, "project_id": "alpha", "device_id": server_id})
+
+    def timed_out(*_args, **_kwargs):
+        raise exception.RpcTimeout(method="m", topic="network", seconds=1)
+    monkeypatch.setattr(cloud.api.network, "deallocate_for_instance", timed_out)
+    cloud.alpha.ok("DELETE", f"/servers/{server_id}", status=204)
+    assert instances.get(server_id).task_state == "deleting"
+    monkeypatch.undo()
+    cloud.alpha.ok("DELETE", f"/servers/{server_id}", status=204)
+    cloud.alpha.fails(404, "GET", f"/servers/{server_id}")
+
+
 def test_delete_on_a_host_is_the_workers(cloud, active):
     server_id = cloud.alpha.boot()
     active(server_id)
