@@ -91,7 +91,7 @@ def is_local(node: dict[str, Any], addresses: set[str], port: int | None) -> boo
 class Brake:
     """Keeps a loop at `rate` units a second on average; 0 is no limit.
 
-    A pause of less than 20 ms is saved up: waking costs more than it gives.
+    A pause of less than a quarter of a second is saved up: waking costs more than it gives.
     """
 
     def __init__(self, rate: float) -> None:
@@ -104,7 +104,7 @@ class Brake:
             return
         now = time.monotonic()
         self._due = max(self._due, now - 1) + units / self.rate
-        if self._due - now > 0.02:
+        if self._due - now > 0.25:
             pause(self._due - now)
 
 

@@ -44,6 +44,7 @@ class ObjectAuditor(Daemon):
         self.log_time = config_float(conf, "log_time", 3600)
         self.concurrency = config_int(conf, "concurrency", 1, 1)
         self.quarantined = 0
+        self._told: dict[str, float] = {}
 
     def run_once(self) -> None:
         """One pass: all bytes of all objects, and beside it the quick one."""
@@ -98,6 +99,12 @@ class ObjectAuditor(Daemon):
             return
 
     def _report(self, mode: str, counts: dict[str, int], seconds: float) -> None:
-        self.logger.info("Object audit (%s): %d passed, %d quarantined, %d errors, %d bytes in "
-                         "%.1f s", mode, counts["passes"], counts["quarantined"],
-                         counts["errors"], counts["bytes"], seconds)
+        now = time.monotonic()
+        news = counts["quarantined"] or counts["errors"] or \
+            now - self._told.get(mode, -self.log_time) >= self.log_time
+        if news:
+            self._told[mode] = now
+        self.logger.log(
+            logging.INFO if news else logging.DEBUG,
+            "Object audit (%s): %d passed, %d quarantined, %d errors, %d bytes in %.1f s", mode,
+            counts["passes"], counts["quarantined"], counts["errors"], counts["bytes"], seconds)
