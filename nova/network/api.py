@@ -198,26 +198,28 @@ class API:
         self.refresh_instances(context, referring=[group_id])
 
     def refresh_instances(self, context: RequestContext, *, instance_ids: Sequence[str] = (),
-                          members: Sequence[str] = (), referring: Sequence[str] = ()) -> None:
+                          members: Sequence[str] = (), referring: Sequence[str] = (),
+                          but: str | None = None) -> None:
         """Have rules applied anew: one message a host, however many instances.
 
         For the instances named, those in the groups ``members``, and those in groups that have a
-        rule about one of ``referring``.
+        rule about one of ``referring``; not for ``but``, who knows already.
         """
         found = [ports.hosts_of(instance_ids)] if instance_ids else []
         if members:
             found.append(security_groups.affected(members, members=True, referring=False))
         if referring:
             found.append(security_groups.affected(referring, members=False, referring=True))
-        self.refresh_hosts(context, *found)
+        self.refresh_hosts(context, *found, but=but)
 
-    def refresh_hosts(self, context: RequestContext, *found: dict[str, list[str]]) -> None:
+    def refresh_hosts(self, context: RequestContext, *found: dict[str, list[str]],
+                      but: str | None = None) -> None:
         """As :meth:`refresh_instances`, for instances looked up before by host."""
         by_host: dict[str, set[str]] = {}
         for hosts in found:
             for host, ids in hosts.items():
-                by_host.setdefault(host, set()).update(ids)
-        for host in sorted(by_host):
+                by_host.setdefault(host, set()).update(set(ids) - {but})
+        for host in sorted(host for host, ids in by_host.items() if ids):
             self._hint(context, COMPUTE_METHODS, "refresh_instance_network", host,
                        instance_ids=sorted(by_host[host]))
 

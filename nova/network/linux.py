@@ -5,10 +5,12 @@ The worker's rules are rendered as a whole from what it is told and loaded in on
 the same already is not loaded at all.
 """
 
+import functools
 import json
 import logging
 import sys
 from collections.abc import Sequence
+from ipaddress import ip_network
 from pathlib import Path
 
 from oslo_config import cfg
@@ -53,13 +55,15 @@ class LinuxDriver(NetworkDriver):
             *(word for path in CONF.config_file or () for word in ("--config-file", path))))
         self.bridges = Bridges(self.run, self.prefix)
         self.tables = Iptables("network", self.run, self.prefix)
-        self._public: str | None = None
+
+    @functools.cached_property
+    def _public(self) -> str | None:
+        return CONF.public_interface or self._default_interface()
 
     def init_host(self) -> None:
-        """Check dnsmasq, let the host route, find the public interface."""
+        """Check dnsmasq and the public interface, let the host route."""
         dnsmasq.check_version(self.run)
         self.run("sysctl", "-q", "-w", "net/ipv4/ip_forward=1")
-        self._public = CONF.public_interface or self._default_interface()
         if self._public and self.bridges.link(self._public) is None:
             raise CommandFailed(f"public_interface: there is no {self._public} on this host.")
         LOG.info("Floating addresses live on %s", self._public or "the loopback interface only")
@@ -72,6 +76,8 @@ class LinuxDriver(NetworkDriver):
 
     def ensure_network(self, network: HostNetwork, ports: Sequence[HostPort]) -> None:
         """Have bridge, gateway and DHCP server of a network."""
+        if network.gateway not in self.bridges.addresses(network.bridge):
+            self._refuse_route_clash(network)
         addresses = [network.gateway, *([network.gateway_v6] if network.gateway_v6 else [])]
         if network.cidr_v6:
             self.run("sysctl", "-e", "-q", "-w", "net/ipv6/conf/all/forwarding=1")
@@ -79,6 +85,17 @@ class LinuxDriver(NetworkDriver):
             network.bridge, network.network_id, mtu=network.mtu,
             interface=network.bridge_interface, addresses=addresses, ipv6=bool(network.cidr_v6))
         self.update_ports(network, ports)
+
+    def _refuse_route_clash(self, network: HostNetwork) -> None:
+        """Keep a network from taking over addresses the host already reaches another way."""
+        own = {network.bridge, network.bridge_interface}
+        for route in json.loads(self.run("ip", "-j", "-4", "route", "show") or "[]"):
+            if route.get("dst", "default") == "default" or route.get("dev") in own:
+                continue
+            if ip_network(route["dst"], strict=False).overlaps(ip_network(network.cidr)):
+                raise CommandFailed(
+                    f"Network {network.network_id} cannot be served: {network.cidr} overlaps "
+                    f"with {route['dst']}, which this host reaches by {route.get('dev')}.")
 
     def update_ports(self, network: HostNetwork, ports: Sequence[HostPort]) -> None:
         """Tell a network's DHCP server who its guests are."""

@@ -55,6 +55,7 @@ class NetworkManager:
         self.driver = driver or load_driver()
         self.rpc = rpc
         self.api = API(rpc)
+        self._served: set[str] = set()      # networks this process has seen carried here
 
     def start(self) -> None:
         """Make this host carry what it has to, before any message is taken."""
@@ -87,7 +88,8 @@ class NetworkManager:
                 ports.change(view.port.id, {"host": instance.host})
         self._tell_dhcp(context, {view.network.id: view.network for view in made})
         self.api.refresh_instances(
-            context, referring=sorted({group for view in made for group in view.group_ids}))
+            context, referring=sorted({group for view in made for group in view.group_ids}),
+            but=instance_id)
         return [vif.to_wire() for vif in vifs.of_instances([instance_id])[instance_id]]
 
     def _wanted(self, instance: Instance) -> list[dict[str, Any]]:
@@ -150,8 +152,10 @@ class NetworkManager:
         for network in touched.values():
             if network.host is None and networks.take(network.id, self.host):
                 self.refresh_network(context, network.id)
-            elif network.host == self.host:
+            elif network.host == self.host and network.id in self._served:
                 self._update_ports(network.id)
+            elif network.host == self.host:
+                self.refresh_network(context, network.id)   # raises why it cannot be served
             elif network.host is not None:
                 self.api.refresh_network(context, network)
 
@@ -177,6 +181,7 @@ class NetworkManager:
         """Take a deleted network off this host; one whose row is there is left alone."""
         if any(network.bridge == bridge for network in networks.find(host=self.host)):
             return
+        self._served.discard(network_id)
         self._apply_rules()
         with lockutils.lock(f"network-{bridge}"):
             self.driver.remove_network(bridge)
@@ -188,8 +193,10 @@ class NetworkManager:
             self.driver.update_ports(host_network(network), self._host_ports(network.id))
 
     def _ensure(self, network: Network) -> None:
+        self._served.discard(network.id)
         with lockutils.lock(f"network-{network.bridge}"):
             self.driver.ensure_network(host_network(network), self._host_ports(network.id))
+        self._served.add(network.id)
 
     @staticmethod
     def _host_ports(network_id: str) -> list[HostPort]:

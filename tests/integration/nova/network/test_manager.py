@@ -20,6 +20,7 @@ from nova.db import session as db_session
 from nova.db.models import Base, Instance
 from nova.linux.dnsmasq import Dnsmasq
 from nova.linux.firewall import InstanceFirewall
+from nova.linux.run import CommandFailed
 from nova.network import audit, vifs
 from nova.network.linux import LinuxDriver
 from nova.network.manager import NetworkManager
@@ -376,3 +377,21 @@ def test_interface_moves_into_the_bridge_with_its_address(cloud):
     assert cloud.world.reaches("172.24.4.1", 22), "the machine's own network is no guest"
     cloud.manager.reconcile()
     assert cloud.host.reaches("172.24.4.9", 80)
+
+
+def test_network_over_the_hosts_own_routes_is_refused_and_harms_no_other(cloud):
+    """N19: what cannot be served is logged; the rest is served, and the host keeps its routes."""
+    make_network()
+    bad = make_network(name="bad", cidr="172.24.4.0/25", gateway="172.24.4.1", bridge="br666",
+                       shared=False, project_id=PROJECT)
+    cloud.manager.start()
+    assert cloud.host("ip", "route", "get", "172.24.4.9").stdout.split()[2] == "pub"
+    assert {(kind, name) for kind, name, _ in cloud.problems()} == {
+        ("bridge", "br666"), ("dnsmasq", "br666")}
+    row = cloud.instance(networks=[{"network_id": bad.id}])
+    with pytest.raises(CommandFailed, match="overlaps"):
+        cloud.manager.allocate_for_instance(cloud.context, row.id)
+    second, _, guest = cloud.boot("vm2", networks=[{
+        "network_id": next(one.id for one in networks.find() if one.id != bad.id)}])
+    assert guest.lease[0] == "10.0.0.2"
+    assert second.id
