@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guests of a stack, asked from libvirt itself: they outlive every daemon of ours."""
+import json
 import shlex
 import subprocess
 from pathlib import Path
@@ -34,7 +35,7 @@ def running(cloud: Cloud) -> list[str]:
 
 
 def remove_all(cloud: Cloud) -> None:
-    """No guest of this stack runs or is defined; its bridge, rules and dnsmasq are gone."""
+    """No guest of this stack runs or is defined; its taps, bridge, rules and dnsmasq are gone."""
     for name in domains(cloud):
         _virsh("destroy", name)
         _virsh("undefine", name, "--managed-save", "--snapshots-metadata", "--nvram")
@@ -46,7 +47,11 @@ def remove_all(cloud: Cloud) -> None:
         # a pid file may be older than the machine's last boot: only a dnsmasq of ours is ended
         if pid.isdigit() and command.exists() and str(cloud.data).encode() in command.read_bytes():
             _run("kill", pid)
-    _run("ip", "link", "delete", str(cloud.facts["bridge"]))
+    bridge = str(cloud.facts["bridge"])
+    for row in json.loads(_run("ip", "-j", "link", "show", "master", bridge) or "[]"):
+        if row["ifname"].startswith("tap"):
+            _run("ip", "link", "delete", row["ifname"])
+    _run("ip", "link", "delete", bridge)
     for table in ("filter", "nat", "mangle"):
         remove_chains(table, f"{cloud.facts['prefix']}-")
 

@@ -154,8 +154,9 @@ def name_servers() -> list[str]:
 
 def daemons(cloud: Cloud) -> list[Daemon]:
     def answers() -> bool:
-        return all(http_status(ADDRESS, cloud.port(name), "/") in (200, 300)
-                   for name in ("compute", "network", "metadata"))
+        # the metadata service knows nobody but guests, and says so
+        return all(http_status(ADDRESS, cloud.port(name), "/") in statuses for name, statuses in
+                   (("compute", (200, 300)), ("network", (200, 300)), ("metadata", (200, 404))))
 
     return [Daemon("nova-all", "nova", [str(PRODUCT_VENV / "bin/python"), "-m", "nova.cmd.all",
                                         "--config-file", str(path(cloud))], answers=answers)]

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from supervisor.xmlrpc import SupervisorTransport
+from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from . import packages
 from .layout import Cloud, write_atomically
@@ -157,12 +157,13 @@ class Supervisor:
         for name in added + changed:
             self._call("addProcessGroup", name)
 
-    def start(self, name: str) -> bool:
-        """The daemon is started unless it runs; True when it had to be."""
-        if self.state(name) in ("RUNNING", "STARTING"):
-            return False
-        self._call("startProcess", name, False)
-        return True
+    def start(self, name: str) -> None:
+        """The daemon is started unless it runs or is on its way."""
+        try:
+            self._call("startProcess", name, False)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode != Faults.ALREADY_STARTED:
+                raise
 
     def state(self, name: str) -> str:
         info = self.processes().get(name)
