@@ -79,10 +79,18 @@ def _image_values(document: Mapping[str, Any]) -> dict[str, Any]:
     for place in values.get("locations", []):
         if not isinstance(place, dict) or not {"store", "url"} <= set(place):
             raise exceptions.Invalid("locations: each needs store and url")
-    for name, kind in (("upload_token", str), ("upload_worker", str), ("upload_bytes", int)):
-        if not isinstance(values.get(name), (kind, type(None))):
-            raise exceptions.Invalid(f"{name}: has the wrong type")
+    if any(not 0 < len(name) <= fields.MAX_NAME for name in properties):
+        raise exceptions.Invalid(f"properties: a name has 1 to {fields.MAX_NAME} characters")
+    for name in ("upload_token", "upload_worker"):
+        if not isinstance(values.get(name), (str, type(None))):
+            raise exceptions.Invalid(f"{name}: must be a text")
+    _check_count("upload_bytes", values.get("upload_bytes") or 0)
     return values
+
+
+def _check_count(name: str, value: Any) -> None:
+    if type(value) is not int or not 0 <= value <= fields.MAX_BIGINT:
+        raise exceptions.Invalid(f"{name}: must be a number of bytes")
 
 
 def index(request: wsgi.Request) -> webob.Response:
@@ -191,9 +199,10 @@ def beat(request: wsgi.Request, image_id: str) -> webob.Response:
     _require_service(request)
     document = _object(request, "beat")
     token, received = document.get("upload_token"), document.get("received")
-    if not isinstance(token, str) or not isinstance(received, int) or isinstance(received, bool):
-        raise exceptions.Invalid("beat: needs upload_token and received")
-    _registry(request).beat(request.context, image_id, token, received)
+    if not isinstance(token, str):
+        raise exceptions.Invalid("upload_token: must be a text")
+    _check_count("received", received)
+    _registry(request).beat(request.context, image_id, token, int(received or 0))
     return wsgi.empty_response(204)
 
 

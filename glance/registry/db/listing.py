@@ -24,6 +24,7 @@ from glance.registry.db.images import (
 )
 from glance.registry.db.models import Base
 
+MAX_BIGINT = 2 ** 63 - 1
 members = Base.metadata.tables["image_members"]
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
@@ -77,6 +78,7 @@ def _condition(field: str, comparison: str, value: Any) -> Any:
     if field not in FILTER_COLUMNS:
         raise exceptions.Invalid(f"{field}: not a field to filter on")
     column = images.c[field]
+    _check_type(column, value if comparison == "in" else [value])
     if comparison == "in":
         return column.in_(value)
     if field in ("created_at", "updated_at"):
@@ -84,6 +86,17 @@ def _condition(field: str, comparison: str, value: Any) -> Any:
     if value is None:
         return column.is_(None) if comparison == "eq" else column.is_not(None)
     return _COMPARE[comparison](column, value)
+
+
+def _check_type(column: Any, values: list[Any]) -> None:
+    """Not every database refuses to compare a number with a text; and not all fit."""
+    wanted = column.type.python_type
+    if wanted is datetime.datetime:
+        wanted = str
+    for value in values:
+        if value is not None and (type(value) is not wanted
+                                  or (wanted is int and abs(value) > MAX_BIGINT)):
+            raise exceptions.Invalid(f"{column.name}: cannot be compared with {str(value)[:40]!r}")
 
 
 def _time_condition(column: Any, comparison: str, value: Any) -> Any:
