@@ -35,6 +35,8 @@ GUEST_IMAGE = ["busybox-static", "dropbear-bin", "syslinux", "syslinux-common", 
 COMPUTE = ["libvirt-daemon-system", "libvirt-clients", "libvirt-dev", "qemu-system-x86",
            "qemu-utils", "qemu-block-extra", "dnsmasq-base", "iptables", "ebtables", "iproute2",
            "iputils-arping", "openssh-client", "genisoimage"]
+# what people talk to the stack with; put beside it, so that `up` alone is enough to try it
+CLIENTS = ["python-openstackclient", "python-swiftclient", "openstacksdk"]
 TEST = ["rabbitmq-server", "mariadb-server", "postgresql", "memcached"]
 
 
@@ -147,8 +149,8 @@ def product_venv(test: bool = False, libvirt: bool = True) -> Path:
     if have.exists():  # never take away what an earlier command put in
         extras = sorted({*extras, *have.read_text().split()})
     spec = f".[{','.join(extras)}]" if extras else "."
-    stamp = _digest([CONSTRAINTS], spec, _distribution())
-    if _make_venv(PRODUCT_VENV, stamp, ["-c", str(CONSTRAINTS), "-e", spec]):
+    stamp = _digest([CONSTRAINTS], spec, _distribution(), *CLIENTS)
+    if _make_venv(PRODUCT_VENV, stamp, ["-c", str(CONSTRAINTS), "-e", spec, *CLIENTS]):
         have.write_text(" ".join(extras) + "\n")
     return PRODUCT_VENV
 
