@@ -48,7 +48,10 @@ def create(values: dict[str, Any], reserved: Iterable[str] = (),
             guard(session)
         session.add(row)
         _make_addresses(session, row, set(reserved))
-    _yield_to_older(row)
+    if others := _others(row):
+        delete_network(row.id)
+        raise exception.AlreadyExists(
+            f"The cidr {row.cidr} overlaps with {others[0].cidr} of network {others[0].id}.")
     return row
 
 
@@ -81,7 +84,7 @@ def add_subnet(network_id: str, values: dict[str, Any], reserved: Iterable[str] 
     except IntegrityError as error:
         raise exception.AlreadyExists(
             f"An address of {values['cidr']} is in another pool already.") from error
-    if _older(row):
+    if _others(row):
         remove_subnet(network_id)
         raise exception.AlreadyExists(f"The cidr {row.cidr} overlaps with another network's.")
     return row
@@ -160,20 +163,16 @@ def _refuse_overlap(session: Session, row: Network) -> None:
             f"The cidr {row.cidr} overlaps with {other.cidr} of network {other.id}.")
 
 
-def _older(row: Network) -> list[Network]:
+def _others(row: Network) -> list[Network]:
+    """Return what overlaps after all: made in the same moment, where writers do not queue.
+
+    Whoever sees another one gives way.  Two may see each other and both do; that neither does
+    cannot be.
+    """
     if not row.cidr or row.external:
         return []
     with db.reader() as session:
-        return [other for other in _overlapping(session, row)
-                if (other.created_at, other.id) < (row.created_at, row.id)]
-
-
-def _yield_to_older(row: Network) -> None:
-    """Undo a network that another one, made at the same moment, overlaps and came before."""
-    if older := _older(row):
-        delete_network(row.id)
-        raise exception.AlreadyExists(
-            f"The cidr {row.cidr} overlaps with {older[0].cidr} of network {older[0].id}.")
+        return _overlapping(session, row)
 
 
 @db.retry
@@ -318,12 +317,12 @@ def expire_leases(before: datetime.datetime) -> int:
 
 @db.retry
 def availability(ids: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Return ``{network_id: (addresses that can be given out in all, of them given out)}``."""
+    """Return ``{network_id: (IPv4 addresses for guests in all, of them given out)}``."""
     with db.reader() as session:
         return {network_id: (total, used) for network_id, total, used in session.execute(
             select(FixedIp.network_id, func.count(), func.count(FixedIp.port_id))
-            .where(FixedIp.network_id.in_(ids), FixedIp.reserved.is_(False))
-            .group_by(FixedIp.network_id))}
+            .where(FixedIp.network_id.in_(ids), FixedIp.reserved.is_(False),
+                   ~FixedIp.address.contains(":")).group_by(FixedIp.network_id))}
 
 
 @db.retry
@@ -332,12 +331,11 @@ def pools(ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
     with db.reader() as session:
         rows = session.execute(
             select(FixedIp.network_id, FixedIp.address)
-            .where(FixedIp.network_id.in_(ids), FixedIp.reserved.is_(False))
+            .where(FixedIp.network_id.in_(ids), FixedIp.reserved.is_(False),
+                   ~FixedIp.address.contains(":"))
             .order_by(FixedIp.network_id, FixedIp.id)).all()
     found: dict[str, list[tuple[str, str]]] = {}
     for network_id, address in rows:
-        if ":" in address:
-            continue
         ranges = found.setdefault(network_id, [])
         if ranges and int(IPv4Address(ranges[-1][1])) + 1 == int(IPv4Address(address)):
             ranges[-1] = (ranges[-1][0], address)

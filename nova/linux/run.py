@@ -63,3 +63,5 @@ def _kill(process: Any) -> None:
     if process.poll() is None:
         process.kill()
         process.wait(QUICK)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            stream.close()
