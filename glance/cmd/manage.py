@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     files = [f"--config-file={path}" for path in args.config_file]
     command = f"db_{args.action}" if args.command == "db" else args.command
     try:
-        conf = config.load(files, PROGRAM)
+        conf = config.load(files, PROGRAM, cfg.ConfigOpts())
         if command == "db_sync":
             return _sync(conf, args.revision)
         return {"db_version": _version, "db_check": _check, "audit": _audit}[command](conf)

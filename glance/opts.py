@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every option of the daemons, for oslo-config-generator."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+
+from oslo_config import cfg
+
+from glance import config, store
+from glance.api import app
+from glance.image import limits, reconciler, service
+from glance.registry import client
+from glance.registry.client import rest
+from glance.registry.db import session
+from glance.store import filesystem, swift
+
+Options = list[tuple[str | None, Sequence[cfg.Opt]]]
+
+
+def _list(*sources: Iterable[cfg.Opt]) -> list[cfg.Opt]:
+    return list(itertools.chain(*sources))
+
+
+def list_api_opts() -> Options:
+    """Options of glance-api; ``[file]`` and ``[deep]`` stand for stores of these names."""
+    return [
+        (None, _list([config.PORT_API], config.SERVER_OPTIONS, service.OPTIONS, limits.OPTIONS,
+                     reconciler.OPTIONS, app.OPTIONS, store.OPTIONS, client.OPTIONS)),
+        (config.PASTE_GROUP, config.PASTE_OPTIONS),
+        (session.GROUP, session.OPTIONS),
+        (store.GROUP, store.GROUP_OPTIONS),
+        ("file", filesystem.OPTIONS),
+        ("deep", swift.OPTIONS),
+        (rest.GROUP, _list(rest.OPTIONS, rest.auth_options())),
+    ]
+
+
+def list_registry_opts() -> Options:
+    """Options of glance-registry."""
+    return [
+        (None, _list([config.PORT_REGISTRY], config.SERVER_OPTIONS)),
+        (config.PASTE_GROUP, config.PASTE_OPTIONS),
+        (session.GROUP, session.OPTIONS),
+    ]
