@@ -9,7 +9,7 @@ is not given to the next project before it is off the wire.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -184,3 +184,12 @@ def routes(host: str | None = None, floating_id: str | None = None) -> list[Any]
         query = query.where(FloatingIp.id == floating_id)
     with db.reader() as session:
         return list(session.execute(query))
+
+
+@db.retry
+def availability(network_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Return ``{network_id: (addresses of the pool, of them given out)}``."""
+    with db.reader() as session:
+        return {network_id: (total, used) for network_id, total, used in session.execute(
+            select(FloatingIp.network_id, func.count(), func.count(FloatingIp.project_id))
+            .where(FloatingIp.network_id.in_(network_ids)).group_by(FloatingIp.network_id))}

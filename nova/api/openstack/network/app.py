@@ -7,7 +7,7 @@ from nova import exception
 from nova.api.openstack.faults import network_fault
 from nova.api.openstack.network import policies  # noqa: F401  (defines the rules)
 from nova.api.openstack.network.floatingips import FloatingIps
-from nova.api.openstack.network.networks import Networks
+from nova.api.openstack.network.networks import IpAvailabilities, Networks
 from nova.api.openstack.network.others import AvailabilityZones, NoneOf
 from nova.api.openstack.network.ports import Ports
 from nova.api.openstack.network.quotas import Quotas
@@ -36,5 +36,6 @@ def make_app(api: API | None = None) -> Application:
     api = api or API()
     return NetworkApplication(
         [Networks(api), Subnets(api), Ports(api), FloatingIps(api), SecurityGroups(api),
-         SecurityGroupRules(api), Quotas(), Extensions(), NoneOf(), AvailabilityZones()],
+         SecurityGroupRules(api), Quotas(), Extensions(), NoneOf(), AvailabilityZones(),
+         IpAvailabilities()],
         write_fault=network_fault, prefixes=("/v2.0",), roots=[Versions()])

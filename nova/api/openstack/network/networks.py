@@ -8,7 +8,7 @@ from nova.api.openstack.network import bodies, listing
 from nova.api.openstack.network.bodies import FLAG, NAME, OWNER
 from nova.api.openstack.validation import integer
 from nova.api.openstack.wsgi import Request, Resource, route
-from nova.db import networks, ports
+from nova.db import floating_ips, networks, ports
 from nova.db.models import Network, new_id
 from nova.network.api import API, scope
 
@@ -140,3 +140,34 @@ def owned(req: Request, network_id: str) -> Network:
     if not req.context.is_admin and row.project_id != req.context.project_id:
         raise exception.Forbidden(f"Network {network_id} belongs to another project.")
     return row
+
+
+class IpAvailabilities(Resource):
+    """``/network-ip-availabilities``: how many addresses there are, and how many are taken."""
+
+    @route("GET", "/network-ip-availabilities", policy="network:networks:availability")
+    def index(self, req: Request) -> dict[str, Any]:
+        rows = networks.find(scope(req.context))
+        views = self._views(rows)
+        version = req.query.pop("ip_version", ["4"])
+        return listing.answer(req, "network_ip_availabilities", views if "4" in version else [])
+
+    @route("GET", "/network-ip-availabilities/{network_id}", policy="network:networks:availability")
+    def show(self, req: Request, network_id: str) -> dict[str, Any]:
+        [view] = self._views([networks.get(network_id, scope(req.context))])
+        return {"network_ip_availability": view}
+
+    @staticmethod
+    def _views(rows: list[Network]) -> list[dict[str, Any]]:
+        inside = networks.availability([row.id for row in rows])
+        pools = floating_ips.availability([row.id for row in rows])
+        views = []
+        for row in rows:
+            total, used = (pools if row.external else inside).get(row.id, (0, 0))
+            views.append({
+                "id": row.id, "network_id": row.id, "network_name": row.name,
+                "tenant_id": row.project_id or "", "project_id": row.project_id or "",
+                "total_ips": total, "used_ips": used, "subnet_ip_availability": [{
+                    "subnet_id": row.subnet_id, "subnet_name": row.subnet_name, "ip_version": 4,
+                    "cidr": row.cidr, "total_ips": total, "used_ips": used}] if row.cidr else []})
+        return views

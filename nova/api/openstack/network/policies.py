@@ -9,6 +9,7 @@ _THINGS = {"networks": "networks", "subnets": "subnets", "ports": "ports",
            "security_group_rules": "security-group rules"}
 RULES = {
     "network:networks:shared": (ADMIN, "Make networks that are shared or external"),
+    "network:networks:availability": (ADMIN, "Show how many addresses of networks are taken"),
     "network:ports:bind": (ADMIN, "Set a port's device, its owner and its MAC"),
     "network:floatingips:address": (ADMIN, "Choose the address of a floating IP"),
     "network:other_projects": (ADMIN, "Make things for other projects"),

@@ -25,6 +25,7 @@ EXTENSIONS = {
     "sorting": ("Sorting", "sort_key and sort_dir"),
     "pagination": ("Pagination", "limit and marker"),
     "filter-validation": ("Filter validation", "An unknown filter is refused"),
+    "network-ip-availability": ("Network IP availability", "How many addresses are taken"),
     "binding": ("Port binding", "The host a port is on, for administrators"),
     "fip-port-details": ("Floating IP port details", "The port a floating address leads to"),
     "security-groups-normalized-cidr": ("Normalized CIDR", "A rule's network in canonical form"),
