@@ -191,8 +191,9 @@ class PretendHost(Namespace):
     def qemu_pids(self) -> dict[str, int]:
         """Running guests: domain name -> pid of its QEMU."""
         folder = self.work / "run/libvirt/qemu"
+        # driver.pid is libvirt's own
         return {path.stem: int(path.read_text()) for path in folder.glob("*.pid")
-                if path.read_text().strip()}
+                if path.stem != "driver" and path.read_text().strip()}
 
     def close(self) -> None:
         """Destroy guests, end all processes, remove all files."""
