@@ -5,6 +5,7 @@ from swift.common import concurrency
 
 concurrency.patch()
 
+import logging
 import sys
 
 from swift.common.runner import parse_args, run_server
@@ -12,6 +13,9 @@ from swift.common.runner import parse_args, run_server
 
 def main(argv=None):
     """Run until a signal ends it."""
+    # What no format of ours shows need not be found out for each line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     args = parse_args('swift-proxy-server', __doc__, argv)
     sys.exit(run_server(args.config, 'proxy-server', 8080, args.verbose))
 

@@ -28,6 +28,7 @@ from swift.common.exceptions import (
 MAX_HEAD = 262144         # a backend answer's status line and headers
 RECV = 65536
 _MAX_IDLE = 64            # connections kept for each address
+_LOOK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)      # flags are slow to combine
 _MAX_AGE = 45.0           # seconds a connection is kept unused; servers close after 60
 
 
@@ -218,12 +219,10 @@ class Conn:
             self.close()
             raise expired(ChunkWriteTimeout, timeout) from None
         except (BrokenPipeError, ConnectionResetError) as e:
+            self.close()
             if self.reused:
-                self.close()
                 raise StaleConnection(str(e)) from e
-            # An early answer may be waiting; whoever reads next sees it, or the end.
-            if self.sock is not None:
-                raise
+            raise
         except OSError:
             self.close()
             raise
@@ -381,7 +380,7 @@ def _readable(sock):
     """True when an idle connection has something to say: it is closed, or out of step."""
     raw = getattr(sock, 'fd', sock)     # below the green socket: must not wait
     try:
-        raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        raw.recv(1, _LOOK)
     except (BlockingIOError, InterruptedError):
         return False
     except OSError as e:

@@ -5,6 +5,7 @@ All header values and paths in an environ are "bytes as text" (latin-1, PEP 3333
 accounts, containers and objects are real text, decoded from UTF-8 once.
 """
 
+import functools
 import html
 from calendar import timegm
 from email.utils import formatdate, parsedate
@@ -228,8 +229,9 @@ def answer(status, text=None, headers=()):
     return Response(status, headers, body.encode('utf-8', 'surrogateescape'))
 
 
+@functools.lru_cache(maxsize=64)
 def http_date(seconds):
-    """A point in time as HTTP writes it."""
+    """A point in time, whole seconds, as HTTP writes it."""
     return formatdate(seconds, usegmt=True)
 
 
