@@ -38,8 +38,18 @@ spawn_after = greenthread.spawn_after
 
 def patch() -> None:
     """Make the standard library yield; call once, before anything else is imported."""
-    eventlet.monkey_patch()
+    eventlet.monkey_patch(all=True, psycopg=False)      # see green_postgresql()
     eventlet.green.socket.getaddrinfo = socket.getaddrinfo = _resolve
+
+
+def green_postgresql() -> None:
+    """Let other green threads run while PostgreSQL works; nothing in an unpatched process.
+
+    Not done by :func:`patch`: it would load the driver where it is not used.
+    """
+    if is_monkey_patched("socket"):
+        from eventlet.support import psycopg2_patcher
+        psycopg2_patcher.make_psycopg_green()
 
 
 def _resolve(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:

@@ -3,7 +3,9 @@
 
 import importlib.metadata
 import logging
+import os
 import socket
+import stat
 import sys
 import warnings
 from collections.abc import Sequence
@@ -33,6 +35,7 @@ OPTS = [
                help="Seconds that running requests and messages are given to end after SIGTERM."),
 ]
 CONF = cfg.CONF
+LOG = logging.getLogger(__name__)
 CONF.register_opts(OPTS)
 
 # Other people's chatter, kept to what an operator can do something about.
@@ -53,6 +56,22 @@ def initialize(argv: Sequence[str], prog: str) -> None:
     log.set_defaults(default_log_levels=QUIET)
     CONF(list(argv), project="nova", prog=prog, version=VERSION)
     set_up_log()
+
+
+def check_places() -> None:
+    """Refuse a state directory somebody else may write; warn of readable configuration.
+
+    What is in ``state_path`` is trusted, and the files have passwords in them.  PermissionError
+    names the directory.  One that is not there yet is made.
+    """
+    os.makedirs(CONF.state_path, mode=0o755, exist_ok=True)
+    found = os.stat(CONF.state_path)
+    if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(f"state_path: {CONF.state_path} belongs to somebody else or can be "
+                              "written by others")
+    for path in CONF.config_file or ():
+        if os.stat(path).st_mode & stat.S_IRWXO:
+            LOG.warning("%s can be read or written by everybody on this machine", path)
 
 
 def set_up_log() -> None:

@@ -29,6 +29,7 @@ WHERE = [
     ("fake", "nova.virt.fake", "OPTIONS"),
     ("glance", "nova.image.transport", "OPTIONS"),
     ("libvirt", "nova.virt.libvirt.driver", "OPTIONS"),
+    ("metadata", "nova.api.metadata.app", "OPTS"),
     ("network_api", "nova.api.openstack.network.subnets", "OPTS"),
     ("quota", "nova.quota", "OPTS"),
     ("rpc", "nova.rpc.broker", "RPC_OPTS"),

@@ -189,11 +189,10 @@ def run(services: Sequence[Service]) -> int:
 
 
 def _stop(services: Sequence[Service], grace: float) -> None:
-    threads = [threading.Thread(target=service.stop, args=(grace,)) for service in services]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    """Stop the last started first: who is asked goes on answering until nobody asks any more."""
+    deadline = time.monotonic() + grace
+    for service in reversed(services):
+        service.stop(max(0.0, deadline - time.monotonic()))
 
 
 def reload() -> None:

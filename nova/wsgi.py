@@ -34,6 +34,9 @@ OPTS = [
                help="Connections one API serves at the same time; further ones wait."),
     cfg.IntOpt("idle_timeout", default=120, min=1,
                help="Seconds after which a connection on which nothing moves is closed."),
+    cfg.BoolOpt("reuse_port", default=False,
+                help="Let several processes of nova-api serve one port: the kernel spreads the "
+                     "connections over them."),
     cfg.IntOpt("backlog", default=1024, min=1,
                help="Connections the kernel keeps for us until they are accepted."),
 ]
@@ -75,7 +78,7 @@ class WsgiService:
         host, port = CONF.api[f"{self.api}_listen"], CONF.api[f"{self.api}_port"]
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         sock = socket.create_server((host, port), family=family, backlog=CONF.api.backlog,
-                                    reuse_port=False)
+                                    reuse_port=CONF.api.reuse_port)
         # Inherited by what is accepted.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-from nova import db, rpc
+from nova import config, db, rpc
 from nova.db import schema
 from nova.service import Service, Worker
 from nova.wsgi import WsgiService
@@ -15,6 +15,7 @@ CONF = cfg.CONF
 
 def prepare(transport_url: str | None = None) -> None:
     """Connect to what every daemon needs; raises when the database is not the right one."""
+    config.check_places()
     db.configure()
     schema.check()
     rpc.configure(transport_url)

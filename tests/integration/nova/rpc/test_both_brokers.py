@@ -52,6 +52,9 @@ class Worker:
     def unspeakable(self, context):
         return object()
 
+    def multiply(self, context, text, times):
+        return text * times
+
     def slow(self, context, text):
         self.entered.set()
         self.go.wait(20)
@@ -64,6 +67,7 @@ def make_table():
     return rpc.MethodTable(f"topic-{uuid.uuid4().hex[:8]}", [
         rpc.Method("echo", ("text",), ("more",)), rpc.Method("refuse", ("instance_id",)),
         rpc.Method("crash"), rpc.Method("unspeakable"),
+        rpc.Method("multiply", ("text", "times")),
         rpc.Method("slow", ("text",), timeout=20)])
 
 
@@ -133,7 +137,7 @@ def test_arguments_are_checked_before_anything_is_sent(table, any_broker):
 
 def test_endpoint_without_a_method_of_the_table_is_refused(table):
     with pytest.raises(TypeError, match="slow"):
-        rpc.Server(table, "h", type("Half", (), {"echo": 1, "refuse": print, "crash": print})())
+        rpc.Server(table, "h", type("Half", (), {"echo": 1, "refuse": print})())
 
 
 def test_call_to_nobody_ends_at_its_deadline_and_is_not_done_later(table, serve):
@@ -350,6 +354,18 @@ def test_security_l11_foreign_errors_cross_as_their_class_alone(table, serve):
     with pytest.raises(RemoteError) as caught:
         rpc.Client(table).call(CONTEXT, "crash")
     assert str(caught.value) == "The worker failed: OSError"
+
+
+def test_security_q7_a_large_answer_does_not_break_the_bus(table, serve):
+    """Q7: megabytes of text, any characters, and the worker answers the next call."""
+    serve()
+    text = "\x00\x1b\u2028\U0001f40d" * 200_000
+    assert rpc.Client(table).call(CONTEXT, "echo", text=text, timeout=30)["text"] == text
+    with pytest.raises(ValueError, match="bytes"):
+        rpc.Client(table).call(CONTEXT, "echo", text="x" * 17 * 1024 * 1024)
+    with pytest.raises(RemoteError, match="cannot travel"):
+        rpc.Client(table).call(CONTEXT, "multiply", text="x" * 1024, times=17 * 1024)
+    assert rpc.Client(table).call(CONTEXT, "echo", text="next")["text"] == "next"
 
 
 def test_security_only_methods_of_the_table_can_be_called(table, serve, any_broker):
