@@ -81,7 +81,7 @@ class SecurityGroups(Resource):
         wanted = body["security_group"]
         try:
             view = security_groups.create(
-                req.project_id, wanted["name"].strip(), wanted["description"],
+                req.project_id, wanted["name"], wanted["description"],
                 guard=quota.guard(req.project_id, {"security_groups": 1}))
         except exception.AlreadyExists as error:
             raise exception.BadRequest(f"security_group.name: {error}") from None
@@ -91,7 +91,7 @@ class SecurityGroups(Resource):
            policy="compute:security_groups:change")
     def update(self, req: Request, group_id: str, body: dict[str, Any]) -> dict[str, Any]:
         view = _find(req, group_id)
-        name = body["security_group"]["name"].strip()
+        name = body["security_group"]["name"]
         if name != view.group.name and security_groups.DEFAULT in (name.lower(),
                                                                    view.group.name):
             raise exception.BadRequest("security_group.name: the default group keeps its name.")

@@ -77,20 +77,23 @@ class ServerActions(Resource):
 
     @action(PATH, "addSecurityGroup", body=schema.GROUP, policy="compute:servers:security_groups")
     def add_group(self, req: Request, server_id: str, body: dict[str, Any]) -> None:
-        self._compute.add_security_group(req.context, server_id, body["name"].strip())
+        self._compute.add_security_group(req.context, server_id, body["name"])
 
     @action(PATH, "removeSecurityGroup", body=schema.GROUP,
             policy="compute:servers:security_groups")
     def remove_group(self, req: Request, server_id: str, body: dict[str, Any]) -> None:
-        self._compute.remove_security_group(req.context, server_id, body["name"].strip())
+        self._compute.remove_security_group(req.context, server_id, body["name"])
 
     @action(PATH, "addFloatingIp", body=schema.FLOATING_IP, policy="compute:servers:floating_ips")
     def add_floating(self, req: Request, server_id: str, body: dict[str, Any]) -> None:
         server = self._compute.get(req.context, server_id)
         if server.host is None:
             raise exception.BadRequest(f"Instance {server_id} has no address yet.")
-        self._compute.network.associate_floating_ip(
-            req.context, body["address"], server.id, body.get("fixed_address"))
+        try:
+            self._compute.network.associate_floating_ip(
+                req.context, body["address"], server.id, body.get("fixed_address"))
+        except exception.Conflict as error:
+            raise exception.BadRequest(f"addFloatingIp.address: {error}") from None
 
     @action(PATH, "removeFloatingIp", body=schema.FLOATING_IP_GONE,
             policy="compute:servers:floating_ips")
