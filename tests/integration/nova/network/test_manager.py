@@ -18,6 +18,7 @@ from nova.context import RequestContext
 from nova.db import floating_ips, networks, ports, security_groups
 from nova.db import session as db_session
 from nova.db.models import Base, Instance
+from nova.linux import cleanup
 from nova.linux.dnsmasq import Dnsmasq
 from nova.linux.firewall import InstanceFirewall
 from nova.linux.run import CommandFailed
@@ -395,3 +396,53 @@ def test_network_over_the_hosts_own_routes_is_refused_and_harms_no_other(cloud):
         "network_id": next(one.id for one in networks.find() if one.id != bad.id)}])
     assert guest.lease[0] == "10.0.0.2"
     assert second.id
+
+
+def test_given_up_cloud_leaves_nothing_and_takes_nothing_of_others(cloud):
+    make_network()
+    external = make_floating("172.24.4.100")
+    before = cloud.host("ip", "-br", "addr").stdout
+    cloud.manager.start()
+    cloud.host("iptables", "-A", "FORWARD", "-s", "192.0.2.1", "-j", "DROP")
+    row, vif, _ = cloud.boot()
+    floating = floating_ips.allocate(external.id, PROJECT)
+    cloud.manager.api.associate_floating_ip(cloud.context, "172.24.4.100", row.id)
+    cloud.manager.apply_floating_ip(cloud.context, floating.id)
+    removed = cleanup.clear(cloud.host.runner, "nova", cloud.directory)
+    assert {"dnsmasq of br100", "br100", "172.24.4.100", vif.tap} <= set(removed)
+    for command in (("iptables-save",), ("ip6tables-save",), ("ebtables-nft-save",)):
+        assert "nova" not in cloud.host(*command).stdout
+    assert "192.0.2.1" in cloud.host("iptables-save").stdout
+    assert cloud.host("ip", "-br", "addr").stdout == before
+    assert cleanup.clear(cloud.host.runner, "nova", cloud.directory) == []
+    cloud.manager.reconcile()       # and all of it can be made again
+    assert cloud.host.pings("10.0.0.1")
+
+
+def test_security_n22_n14_bridges_are_switches_without_addresses_of_their_own(cloud):
+    """N14, N22: a bridge learns where guests are, and has no link-local address to reach it by."""
+    make_network()
+    cloud.manager.start()
+    _, vif, guest = cloud.boot()
+    cloud.boot("vm2")
+    [info] = json.loads(cloud.host("ip", "-j", "-d", "link", "show", "dev", "br100").stdout)
+    assert info["linkinfo"]["info_data"]["ageing_time"] > 0
+    assert "fe80" not in cloud.host("ip", "-6", "addr", "show", "dev", "br100").stdout
+    # A frame for one guest does not come to another.
+    third = cloud.boot("vm3")[2]
+    assert guest.pings("10.0.0.1")
+    ear = third.popen("busybox", "timeout", "2", sys.executable, "-S", "-c", SNIFF, stdout=-1)
+    assert ear.stdout.readline() == b"ready\n"
+    for _ in range(3):
+        guest.pings("10.0.0.1")
+    assert vif.mac.encode() not in ear.stdout.read()
+
+
+SNIFF = """
+import socket
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
+print("ready", flush=True)
+while True:
+    frame = s.recv(2048)
+    print(frame[6:12].hex(":"), frame[:6].hex(":"), flush=True)
+"""
