@@ -411,7 +411,7 @@ def usage_by_host() -> dict[str, Usage]:
     with reader() as session:
         rows = session.execute(select(Instance.host, *_SUMS).where(
             Instance.host.is_not(None)).group_by(Instance.host)).all()
-    return {row[0]: Usage(*(int(value) for value in row[1:])) for row in rows}
+    return {str(row[0]): Usage(*(int(value) for value in row[1:])) for row in rows}
 
 
 @retry

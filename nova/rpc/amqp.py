@@ -235,7 +235,7 @@ class AmqpBroker(Broker):
                 max_retries=1, interval_start=0.1, interval_step=0.1,
                 reraise_as_library_errors=False,
                 timeout=CONF.rpc.connect_timeout * 2)
-        except BaseException:
+        except BaseException:       # a killed thread too must not leave the socket behind
             made.collect(socket_timeout=1)
             raise
         return made
@@ -267,7 +267,7 @@ class AmqpBroker(Broker):
                 if time.monotonic() + pause > give_up_at or self._closed:
                     raise BrokerUnavailable(
                         f"not sent within {seconds:g} seconds ({_name(error)})") from error
-            except BaseException:
+            except BaseException:   # a time limit in the middle: its channel is in no known state
                 if publisher is not None:
                     publisher.close()
                 raise

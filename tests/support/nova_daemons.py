@@ -105,7 +105,7 @@ class Cloud:
                         "--memory", "512", "--disk", "1")
             self.manage("network", "create", "flat", "10.99.0.0/22")
             self._start_glance()
-        except BaseException:
+        except BaseException:   # whatever it was, nothing is left running
             self.__exit__()
             raise
         return self

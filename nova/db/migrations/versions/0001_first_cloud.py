@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The first cloud: every table of the first release."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
@@ -14,7 +16,7 @@ depends_on = None
 Moment = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 LongText = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 RowNumber = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-TABLE = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
+TABLE: Any = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
 
 
 def upgrade() -> None:
