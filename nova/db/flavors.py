@@ -4,7 +4,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select, tuple_
+from sqlalchemy import ColumnElement, Integer, and_, cast, delete, or_, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -16,7 +16,9 @@ _SORT_COLUMNS = {
     "flavorid": Flavor.flavorid, "name": Flavor.name, "memory_mb": Flavor.memory_mb,
     "root_gb": Flavor.root_gb, "vcpus": Flavor.vcpus, "swap": Flavor.swap_mb,
     "ephemeral_gb": Flavor.ephemeral_gb, "rxtx_factor": Flavor.rxtx_factor,
-    "is_public": Flavor.is_public, "disabled": Flavor.disabled, "id": Flavor.id,
+    # As numbers: truth values know no "greater than".
+    "is_public": cast(Flavor.is_public, Integer), "disabled": cast(Flavor.disabled, Integer),
+    "id": Flavor.id,
     "created_at": Flavor.created_at}
 
 

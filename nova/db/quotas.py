@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 
 from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from nova.db.models import Quota
@@ -23,9 +24,16 @@ def limits_of(project_id: str) -> dict[str, int]:
         return limits_in(session, project_id)
 
 
-@retry
 def set_limits(project_id: str, limits: Mapping[str, int]) -> None:
     """Give a project limits of its own; -1 is no limit."""
+    try:
+        _set_limits(project_id, limits)
+    except IntegrityError:      # somebody made the same row just now: it is there to be changed
+        _set_limits(project_id, limits)
+
+
+@retry
+def _set_limits(project_id: str, limits: Mapping[str, int]) -> None:
     with writer() as session:
         known = {row.resource: row for row in session.scalars(
             select(Quota).where(Quota.project_id == project_id).with_for_update())}

@@ -168,8 +168,10 @@ def test_query_strings(target):
              "power_state", "progress", "task_state", "vm_state", "deleted", "config_drive",
              "locked", "minRam", "minDisk", "is_public", "start", "end", "detailed", "binary",
              "reservation_id", "launch_index", "hypervisor_hostname_pattern", "tenant_id"]
+    markers = [target.server_id, "1"]
     queries = st.lists(st.tuples(st.one_of(st.sampled_from(names), text), st.one_of(
-        text, st.sampled_from(["1", "-1", "asc", "created_at", "ACTIVE", "REBOOT", "HARD_REBOOT",
+        text, st.sampled_from([*markers, "1", "-1", "asc", "is_public", "created_at",
+                               "ACTIVE", "REBOOT", "HARD_REBOOT",
                                "^.*$", "[", "a{1,5}", "2026-01-01T00:00:00Z",
                                "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"]))),
         max_size=4)

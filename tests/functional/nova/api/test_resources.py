@@ -51,6 +51,10 @@ def test_flavor_life(cloud):
     assert [f["id"] for f in cloud.alpha.get("/flavors?marker=1")["flavors"]] == ["7"]
     assert [f["id"] for f in cloud.alpha.get(
         "/flavors?sort_key=memory_mb&sort_dir=desc")["flavors"]] == ["7", "1"]
+    for key in ("is_public", "disabled", "created_at", "rxtx_factor"):
+        page = cloud.alpha.get(f"/flavors?sort_key={key}&sort_dir=asc&limit=1")["flavors"]
+        after = cloud.alpha.get(f"/flavors?sort_key={key}&sort_dir=asc&marker={page[0]['id']}")
+        assert {page[0]["id"], after["flavors"][0]["id"]} == {"1", "7"}
     cloud.admin.fails(409, "POST", "/flavors", {"flavor": {**FLAVOR, "id": "8"}})
     cloud.admin.fails(409, "POST", "/flavors", {"flavor": {**FLAVOR, "name": "n", "id": "7"}})
     cloud.alpha.fails(403, "POST", "/flavors", {"flavor": FLAVOR})
