@@ -10,11 +10,12 @@ import logging
 import time
 import traceback
 from collections.abc import Iterator
+from typing import Any
 
 from nova.compute import config_drive
 from nova.compute.request import BuildRequest, with_refusal
 from nova.compute.states import PowerState, TaskState, VmState
-from nova.compute.worker import CONF, Worker, fault_text, spec_of
+from nova.compute.worker import CONF, LATER, Worker, fault_text, spec_of
 from nova.context import RequestContext
 from nova.db import compute_nodes, instances
 from nova.db.models import Instance, utcnow
@@ -27,7 +28,6 @@ from nova.exception import (
     InstanceNotFound,
     InvalidState,
     NovaError,
-    RpcTimeout,
     RpcUnavailable,
 )
 from nova.network.model import VIF
@@ -35,16 +35,14 @@ from nova.virt.driver import BootImages
 
 LOG = logging.getLogger(__name__)
 
-# Somebody else is away: the row stays where it is and a reconciler takes it up again.
-LATER = (RpcTimeout, RpcUnavailable, DatabaseUnavailable)
 # Another host may do better.
 ELSEWHERE = (ClaimFailed, HypervisorError)
 
 IMAGE_ATTEMPTS = 3
 IMAGE_PAUSE = 2.0        # seconds before the second attempt, twice that before the third
 
-_BUILDING = {"from_vm": VmState.BUILDING,
-             "from_task": (TaskState.NETWORKING, TaskState.SPAWNING)}
+_BUILDING: dict[str, Any] = {"from_vm": VmState.BUILDING,
+                             "from_task": (TaskState.NETWORKING, TaskState.SPAWNING)}
 
 
 class Unwanted(Exception):
@@ -148,6 +146,7 @@ class Builder:
         age = (utcnow() - row.created_at).total_seconds()
         if isinstance(error, DatabaseUnavailable) or age < CONF.build_timeout:
             LOG.warning("Build of %s waits: %s", row.id, error)
+            self.worker.again.add(row.id)
         else:
             self._fail(context, row, error)
 

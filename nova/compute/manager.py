@@ -150,10 +150,12 @@ class ComputeManager:
             except InstanceNotFound:
                 LOG.info("Instance %s is gone", instance_id)
                 self.worker.unwanted.discard(instance_id)
+                self.worker.again.discard(instance_id)
                 return
             if row.host != self.host:
                 LOG.info("Instance %s is on %s, not here", instance_id, row.host or "no host")
                 return
+            self.worker.again.discard(instance_id)
             do = self._tasks.get(TaskState(row.task_state)) if row.task_state else None
             if do is not None:
                 do(context, row)

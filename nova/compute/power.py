@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 
 from nova.compute.states import PowerState, TaskState, VmState
-from nova.compute.worker import CONF, Worker, fault_text, spec_of
+from nova.compute.worker import CONF, LATER, Worker, fault_text, spec_of
 from nova.context import RequestContext
 from nova.db import instances
 from nova.db.models import Instance
@@ -53,6 +53,10 @@ class Power:
         failure: Exception | None = None
         try:
             act()
+        except LATER as error:
+            LOG.warning("Task %s of %s waits: %s", row.task_state, row.id, error)
+            self.worker.again.add(row.id)
+            return
         except NovaError as error:
             LOG.warning("Task %s of %s failed: %s", row.task_state, row.id, error)
             failure = error
@@ -64,8 +68,9 @@ class Power:
         except InstanceNotFound:
             info, failure = None, failure or InstanceNotFound(instance_id=row.id)
         except NovaError as error:
-            # Nobody knows how it is: the reconciler asks again when the deadline is over.
+            # Nobody knows how it is: the reconciler asks again.
             LOG.error("Instance %s cannot be looked at: %s", row.id, error)
+            self.worker.again.add(row.id)
             return
         self._settle(context, row, info, failure)
 

@@ -12,13 +12,15 @@ Three kinds of difference, and what is done about each:
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from oslo_config import cfg
 
 from nova.compute.power import GUEST_MISSING, state_of
 from nova.compute.states import Desired, PowerState, TaskState, VmState
-from nova.compute.worker import Worker, recovery_context
+from nova.compute.worker import CONF, Worker, recovery_context
 from nova.context import RequestContext, admin_context
 from nova.db import instances
 from nova.db.models import Instance, InstanceAction, utcnow
@@ -31,7 +33,6 @@ OPTIONS = [
     cfg.BoolOpt("resume_guests_on_host_boot", default=True,
                 help="Start guests again that were running when their host went down."),
 ]
-CONF = cfg.CONF
 CONF.register_opts(OPTIONS)
 
 
@@ -46,37 +47,51 @@ class Reconciler:
         self.busy = busy
 
     def recover(self, host_rebooted: bool) -> None:
-        """Take up everything an earlier process of ours left; called once, at the start."""
-        self._reconcile(lambda _row: True, host_rebooted)
+        """Take up everything an earlier process of ours left; called once, at the start.
+
+        Several instances at a time, and each for sure: one that is busy just now is waited for.
+        """
+        rows, guests = self._look()
+        with ThreadPoolExecutor(CONF.max_concurrent_builds) as pool:
+            for row in rows:
+                pool.submit(self._safely, self._recover_one, row, guests.get(row.id),
+                            host_rebooted)
+        self._strays(rows, guests)
 
     def once(self) -> None:
-        """Take up what is past its deadline and correct what has changed."""
+        """Take up what is past its deadline or has to be tried again; correct what has changed."""
         now = utcnow()
-        self._reconcile(
-            lambda row: row.task_deadline is None or row.task_deadline < now, False)
-
-    def _reconcile(self, due: Callable[[Instance], bool], host_rebooted: bool) -> None:
-        rows = instances.get_all({"host": self.worker.host}, sort=(("created_at", "asc"),))
-        # Listed after the rows were read: a guest without a row is looked up again below.
-        guests = self.worker.driver.list_instances()
+        rows, guests = self._look()
         for row in rows:
-            try:
-                self._one(row, guests.get(row.id), due, host_rebooted)
-            except (InvalidState, InstanceNotFound) as error:
-                LOG.info("Instance %s moved meanwhile: %s", row.id, error)
-            except NovaError as error:
-                LOG.error("Instance %s is left as it is: %s", row.id, error)
-            except Exception:  # one broken row must not keep the others from being looked at
-                LOG.exception("Instance %s cannot be reconciled", row.id)
-        known = {row.id for row in rows}
-        self._strays({one: info for one, info in guests.items() if one not in known})
+            late = row.task_deadline is None or row.task_deadline < now
+            if not self.busy(row.id):
+                self._safely(self._one, row, guests.get(row.id),
+                             late or row.id in self.worker.again, False)
+        self._strays(rows, guests)
 
-    def _one(self, row: Instance, guest: GuestInfo | None, due: Callable[[Instance], bool],
+    def _look(self) -> tuple[list[Instance], dict[str, GuestInfo]]:
+        rows = instances.get_all({"host": self.worker.host}, sort=(("created_at", "asc"),))
+        # Listed after the rows were read: a guest without a row is looked up again.
+        return rows, self.worker.driver.list_instances()
+
+    @staticmethod
+    def _safely(function: Callable[..., None], row: Instance, *args: Any) -> None:
+        try:
+            function(row, *args)
+        except (InvalidState, InstanceNotFound) as error:
+            LOG.info("Instance %s moved meanwhile: %s", row.id, error)
+        except NovaError as error:
+            LOG.error("Instance %s is left as it is: %s", row.id, error)
+        except Exception:  # one broken row must not keep the others from being looked at
+            LOG.exception("Instance %s cannot be reconciled", row.id)
+
+    def _recover_one(self, row: Instance, guest: GuestInfo | None, host_rebooted: bool) -> None:
+        self._one(row, guest, True, host_rebooted)
+
+    def _one(self, row: Instance, guest: GuestInfo | None, due: bool,
              host_rebooted: bool) -> None:
-        if self.busy(row.id):
-            return
         if row.task_state is not None:
-            if due(row):
+            if due:
                 LOG.info("Instance %s: %s is taken up again", row.id, row.task_state)
                 self.advance(recovery_context(row), row.id)
             return
@@ -121,11 +136,12 @@ class Reconciler:
         if guest is None:
             instances.add_fault(row.id, 500, GUEST_MISSING, host=self.worker.host)
 
-    def _strays(self, guests: Mapping[str, GuestInfo]) -> None:
-        if not guests:
+    def _strays(self, rows: Sequence[Instance], guests: Mapping[str, GuestInfo]) -> None:
+        strays = guests.keys() - {row.id for row in rows}
+        if not strays:
             return
-        elsewhere = instances.get_many(list(guests))
-        for instance_id in guests:
+        elsewhere = instances.get_many(strays)
+        for instance_id in strays:
             row = elsewhere.get(instance_id)
             if row is not None:
                 if row.host != self.worker.host:

@@ -30,6 +30,7 @@ class Removal:
             self.worker.network.deallocate_for_instance(context, row.id)
         except NovaError as error:
             LOG.error("Instance %s cannot be removed yet: %s", row.id, error)
+            self.worker.again.add(row.id)
             return
         try:
             instances.delete_row(row.id, from_task=TaskState.DELETING, from_host=self.worker.host)

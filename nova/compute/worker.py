@@ -31,6 +31,9 @@ OPTIONS = [
 CONF = cfg.CONF
 CONF.register_opts(OPTIONS)
 
+# Somebody else is away: the row stays where it is and the reconciler takes it up again.
+LATER = (exception.RpcTimeout, exception.RpcUnavailable, exception.DatabaseUnavailable)
+
 
 @dataclass
 class Worker:
@@ -39,7 +42,8 @@ class Worker:
     ``images`` is :class:`nova.image.api.API`, ``network`` :class:`nova.network.api.API`,
     ``scheduler`` a client of the scheduler's topic.  ``unwanted`` holds the instances whose
     deletion was asked for while something else was being done to them: whoever waits for a guest
-    looks there.
+    looks there.  ``again`` holds those whose task could not be done because another service was
+    away: the next period tries them, long before their deadline.
     """
 
     host: str
@@ -48,6 +52,7 @@ class Worker:
     network: Any
     scheduler: Any
     unwanted: set[str] = field(default_factory=set)
+    again: set[str] = field(default_factory=set)
     builds: threading.Semaphore = field(
         default_factory=lambda: threading.Semaphore(CONF.max_concurrent_builds))
 

@@ -7,6 +7,8 @@ that leave a trace.  Then all messages are lost, new workers start, and recover.
 
 import datetime
 import functools
+import threading
+import time
 
 import pytest
 from sqlalchemy import update
@@ -337,3 +339,54 @@ def test_the_contract_names_every_trace():
     looks = {"init_host", "list_instances", "get_info", "get_console_output", "plug_network",
              "refresh_network", "get_available_resource", "host_uptime", "cleanup", "audit"}
     assert set(ComputeDriver.__abstractmethods__) == looks | set(TRACES["driver"])
+
+
+def test_bug_busy_instance_was_passed_over_by_recovery(cloud):
+    """A refresh of its rules held an instance just as recovery came by: nobody came again."""
+    manager = cloud.add_host()
+    [one] = cloud.create()
+    cloud.scheduler.schedule_instances(cloud.context(), [one])
+    cloud.restart()
+    manager = cloud.computes["host1"]
+    with manager.locks.hold(one):
+        recovery = threading.Thread(target=manager.recover)
+        recovery.start()
+        time.sleep(0.3)
+        assert cloud.states(one) == (VmState.BUILDING, TaskState.NETWORKING)
+    recovery.join(20)
+    assert cloud.states(one) == ACTIVE
+
+
+def test_bug_resumed_build_came_up_without_addresses(cloud, monkeypatch):
+    """Killed after its addresses were given back, a build went on with none."""
+    cloud.add_host()
+    [one] = cloud.create()
+    cloud.scheduler.schedule_instances(cloud.context(), [one])
+    instances.transition(one, from_task=TaskState.NETWORKING, task_state=TaskState.SPAWNING)
+    assert cloud.network.ports == {}
+    cloud.restart()
+    cloud.recover()
+    assert cloud.states(one) == ACTIVE
+    assert cloud.driver()._read(one)["vifs"]
+
+
+@pytest.mark.parametrize("operation", ["delete", "start"])
+def test_what_another_service_delays_is_tried_the_next_period(cloud, monkeypatch, operation):
+    cloud.add_host()
+    one = stopped(cloud)
+    away = exception.RpcTimeout(method="m", topic="network", seconds=1)
+
+    def fail(*_args):
+        raise away
+    with monkeypatch.context() as patch:
+        for name in ("deallocate_for_instance", "get_instance_vifs"):
+            patch.setattr(cloud.network, name, fail)
+        getattr(cloud, operation)(one)
+        cloud.deliver()
+        before = cloud.states(one)
+        assert before[1] is not None
+        cloud.computes["host1"].reconcile()
+        assert cloud.states(one) == before
+    cloud.computes["host1"].reconcile()
+    assert end_of(cloud, one) == (None if operation == "delete" else ACTIVE)
+    cloud.assert_no_orphans()

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All of nova and a glance-api in a pretend host: real guests on a real network, daemons killed.
+
+Everything is asked over HTTP inside the host, as its users would ask.
+"""
+
+import json
+import sys
+import time
+
+import pytest
+from nova_daemons import CHECKOUT, GLANCE, START_TIMEOUT, Cloud
+
+pytestmark = [pytest.mark.guest, pytest.mark.timeout(600)]
+
+BOOT_TIMEOUT = 150
+EXTRA = """
+compute_driver = libvirt
+network_driver = linux
+reconcile_interval = 5
+shutdown_timeout = 30
+resource_report_interval = 5
+[scheduler]
+housekeeping_interval = 5
+"""
+
+
+class RealCloud(Cloud):
+    """The daemons of a pretend host; see there for what they see of the world."""
+
+    def __init__(self, host, free_port, image):
+        self.pretend, self.files = host, image
+        super().__init__(host.workdir, free_port, extra=EXTRA)
+
+    def _spawn(self, name, module, config):
+        with open(self.directory / f"{name}.log", "ab") as log:
+            return self.pretend.popen(
+                [sys.executable, "-W", "ignore", "-m", module, "--config-file", str(config)],
+                cwd=CHECKOUT, stdout=log, stderr=log, start_new_session=True)
+
+    def manage(self, *arguments):
+        done = self.pretend.run(
+            [sys.executable, "-W", "ignore", "-m", "nova.cmd.manage.main", "--config-file",
+             str(self.config("host1")), *arguments], cwd=CHECKOUT)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def _wait_port(self, port, name):
+        deadline = time.monotonic() + START_TIMEOUT
+        while self.pretend.run(["curl", "-s", f"http://127.0.0.1:{port}/"]).returncode:
+            assert self.processes[name].poll() is None, self.log(name)[-3000:]
+            assert time.monotonic() < deadline, self.log(name)[-3000:]
+            time.sleep(0.2)
+
+    def ask(self, method, path, body=None, token="admin:p", timeout=60):
+        url = path if path.startswith("http") else \
+            f"http://127.0.0.1:{self.values['port']}/v2.1{path}"
+        command = ["curl", "-s", "-m", str(timeout), "-X", method, "-w", "\n%{http_code}",
+                   "-H", f"X-Auth-Token: {token}", "-H", "Content-Type: application/json", url]
+        if body is not None:
+            command += ["-d", json.dumps(body)]
+        text, _, code = self.pretend.run(command, check=True).stdout.rpartition("\n")
+        return int(code), json.loads(text) if text.strip() else None
+
+    def _start_glance(self):
+        path = self.directory / "glance-api.conf"
+        path.write_text(GLANCE.format(**self.values))
+        (self.directory / "images").mkdir()
+        self.pretend.run([sys.executable, "-W", "ignore", "-m", "glance.cmd.manage",
+                          "--config-file", str(path), "db_sync"], cwd=CHECKOUT, check=True)
+        self.processes["glance"] = self._spawn("glance", "glance.cmd.api", path)
+        self._wait_port(self.values["glance_port"], "glance")
+        kernel, ramdisk = self.upload("vmlinuz", "aki"), self.upload("initrd.gz", "ari")
+        self.image = self.upload("root.ext4", "ami", kernel_id=kernel, ramdisk_id=ramdisk)
+        self.disk_image = self.upload("disk.qcow2", "qcow2")
+
+    def upload(self, file, disk_format, **properties):
+        url = f"http://127.0.0.1:{self.values['glance_port']}/v2/images"
+        container = disk_format if disk_format in ("ami", "aki", "ari") else "bare"
+        status, record = self.ask("POST", url, {
+            "name": file, "disk_format": disk_format, "container_format": container,
+            "visibility": "public", **properties})
+        assert status == 201, record
+        done = self.pretend.run(
+            ["curl", "-s", "-f", "-T", str(self.files / file), "-H", "X-Auth-Token: admin:p",
+             "-H", "Content-Type: application/octet-stream", f"{url}/{record['id']}/file"])
+        assert done.returncode == 0, done.stdout + done.stderr
+        return record["id"]
+
+    def console(self, server):
+        status, answer = self.ask("POST", f"/servers/{server}/action",
+                                  {"os-getConsoleOutput": {}})
+        return answer["output"] if status == 200 else ""
+
+    def wait_console(self, server, text, times=1):
+        deadline = time.monotonic() + BOOT_TIMEOUT
+        while (shown := self.console(server)).count(text) < times:
+            assert time.monotonic() < deadline, shown[-2000:]
+            time.sleep(1)
+        return shown
+
+    def deeds(self):
+        """The end of the log without the requests."""
+        return "\n".join(line for line in self.log("all-host1").splitlines()
+                         if ".request_log " not in line)[-6000:]
+
+    def act(self, server, action):
+        status, answer = self.ask("POST", f"/servers/{server}/action", {action: None})
+        assert status == 202, answer
+
+    def wait(self, server, status, seconds=90):
+        deadline = time.monotonic() + seconds
+        while True:
+            code, answer = self.ask("GET", f"/servers/{server}")
+            if code == 404 and status is None:
+                return None
+            row = (answer or {}).get("server", {})
+            if row.get("status") == status and row["OS-EXT-STS:task_state"] is None:
+                return row
+            assert time.monotonic() < deadline and row.get("status") != "ERROR", (
+                f"{row.get('status')} {row.get('OS-EXT-STS:task_state')}\n{self.deeds()}")
+            time.sleep(0.3)
+
+
+@pytest.fixture
+def cloud(pretend_host, guest_image, free_port):
+    with RealCloud(pretend_host, free_port, guest_image) as made:
+        made.start("all")
+        made.wait_ready()
+        yield made
+
+
+def guests(host):
+    return {name: pid for name, pid in host.qemu_pids().items() if name.startswith("instance-")}
+
+
+def test_real_guest_through_its_life(cloud, pretend_host):
+    """P2 - P4: boot, kill -9 of nova, stop, start, reboot, delete; then nothing is left."""
+    one = cloud.boot()
+    row = cloud.wait(one, "ACTIVE")
+    [network] = row["addresses"].values()
+    console = cloud.wait_console(one, "login:")
+    assert network[0]["addr"] in console, console[-1500:]
+    before = guests(pretend_host)
+    assert set(before) == {f"instance-{one}"}
+
+    cloud.kill("all-host1")
+    assert guests(pretend_host) == before
+    cloud.start("all")
+    cloud.wait_ready()
+    assert cloud.wait(one, "ACTIVE")["addresses"] == row["addresses"]
+    assert guests(pretend_host) == before
+
+    cloud.act(one, "os-stop")
+    cloud.wait(one, "SHUTOFF")
+    assert guests(pretend_host) == {}
+    cloud.act(one, "os-start")
+    cloud.wait(one, "ACTIVE")
+    cloud.wait_console(one, "login:", 2)
+    first = guests(pretend_host)
+    status, _ = cloud.ask("POST", f"/servers/{one}/action", {"reboot": {"type": "HARD"}})
+    assert status == 202
+    cloud.wait(one, "ACTIVE")
+    assert guests(pretend_host) != first
+    assert cloud.ask("DELETE", f"/servers/{one}")[0] == 204
+    cloud.wait(one, None)
+    assert guests(pretend_host) == {}
+    assert cloud.manage("audit").strip() == "0 findings, 0 left"
+
+
+def test_killed_while_guests_are_made_and_removed(cloud, pretend_host):
+    """P2, P3: kill -9 in the middle of builds and of deletions, several times; all end well."""
+    made = []
+    for pause in (0.2, 0.7, 1.5):
+        made.append(cloud.boot())
+        time.sleep(pause)
+        cloud.kill("all-host1")
+        cloud.start("all")
+        cloud.wait_ready()
+    for one in made:
+        cloud.wait(one, "ACTIVE", 120)
+    assert set(guests(pretend_host)) == {f"instance-{one}" for one in made}
+    for one in made:
+        assert cloud.ask("DELETE", f"/servers/{one}")[0] == 204
+    cloud.kill("all-host1")
+    cloud.start("all")
+    cloud.wait_ready()
+    for one in made:
+        cloud.wait(one, None)
+    assert guests(pretend_host) == {}
+    assert cloud.manage("audit").strip() == "0 findings, 0 left"
