@@ -7,11 +7,11 @@ streamed; when its node fails in the middle, another one with the same content i
 rest.
 """
 
-from swift.common.concurrency import GreenletExit
 from swift.common.http_client import StaleConnection
 from swift.common.request import Response, answer
 from swift.common.timestamp import Timestamp
 from swift.proxy.backend import FAILURES, HOP, Answer, choose, quorum_size, request_head
+from swift.proxy.multirange import MultiRange, boundary_of
 
 INLINE = 65536          # bodies up to here are read whole first
 
@@ -150,6 +150,8 @@ class Getter:
                     self.app.failed(node, self.kind, e, self.method)
                     continue
                 return Response(status, headers, body)
+            elif self.resume and boundary_of(reply) is not None:
+                body = self._stream_ranges(reply, node)
             else:
                 body = self._stream(reply, node)
             return Response(status, headers, body)
@@ -196,22 +198,34 @@ class Getter:
                 if position is not None:
                     position.sent += len(data)
                 yield data
-        except GreenletExit:
-            raise
         finally:
             reply.close()
+
+    def _stream_ranges(self, reply, node):
+        spec = next(line for line in self.headers.split('\r\n')
+                    if line.lower().startswith('range:')).partition(':')[2].strip()
+        return MultiRange(
+            reply, node, spec, self.app.object_chunk_size, self.timeout,
+            lambda line, etag: self._ask_again(
+                line, lambda r: r.status == 206 and r.headers.get('etag') == etag),
+            lambda n, e: self.app.failed(n, self.kind, e, 'reading ' + self.path),
+            FAILURES).pieces()
 
     def _next_source(self, position):
         if position is None or not position.resumable:
             raise SourceLost('a storage node failed in the middle of a body')
+        return self._ask_again(position.range_header(), position.fits)
+
+    def _ask_again(self, range_line, fits):
+        """``(reply, node)`` of the next node with the rest; SourceLost when none has it."""
         headers = ''.join(line + '\r\n' for line in self.headers.split('\r\n')
                           if line and not line.lower().startswith(('range:', 'if-')))
-        headers += position.range_header()
+        headers += range_line
         for node in self.nodes:
             reply = self.ask(node, headers)
             if reply is None:
                 continue
-            if position.fits(reply):
+            if fits(reply):
                 return reply, node
             self.app.server_error(node, self.kind, reply, self.method)
             reply.close()

@@ -71,6 +71,8 @@ class Upload:
         try:
             # A refusal by anyone (a newer object, a condition) is the answer already.
             if any(a.status in (409, 412) for a in self.answers):
+                for replica in replicas:
+                    replica.conn.close()
                 return self._padded()
             self._check_quorum(replicas)
             for replica in replicas:

@@ -220,7 +220,8 @@ class Client:
 def main():
     root = sys.argv[1]
     port = int(sys.argv[2]) if len(sys.argv) > 2 else None
-    with SwiftCluster(root, proxy_port=port, part_power=10, policies=2) as cluster:
+    with SwiftCluster(root, proxy_port=port, part_power=10, policies=2,
+                      proxy_options="allow_open_expired = true") as cluster:
         for (kind, n), process in cluster.processes.items():
             (cluster.root / f'{kind}-{n}.pid').write_text(str(process.pid))
         print(f'up: {cluster.url}', flush=True)

@@ -185,6 +185,36 @@ def test_get_of_a_range_goes_on_when_its_node_dies(small, box):
     assert b' 206 ' in head and body == data[5:35000005]
 
 
+def test_get_of_several_ranges_goes_on_when_its_node_dies(small, box):
+    data = os.urandom(40_000_000)
+    assert box('PUT', '/box/ranges', body=data, timeout=60)[0] == 201
+    order = holders(small, 'ranges')
+    whole = box('GET', '/box/ranges', {'Range': 'bytes=3-5,100-17000000,-20000000'}, timeout=60)
+    for marks in ((10_000, 3_000_000), (18_000_000, 20_000_000)):
+        sock = socket.create_connection(('127.0.0.1', small.proxy_port))
+        sock.settimeout(60)
+        sock.sendall(f'GET {box.base}/box/ranges HTTP/1.1\r\nHost: x\r\n'
+                     f'X-Auth-Token: {box.token}\r\nRange: bytes=3-5,100-17000000,-20000000\r\n'
+                     'Connection: close\r\n\r\n'.encode())
+        got = bytearray()
+        for n, mark in enumerate(marks):
+            while len(got) < mark:
+                got += sock.recv(65536)
+            small.kill('object', order[n])
+        while piece := sock.recv(1 << 20):
+            got += piece
+        sock.close()
+        head, _, body = bytes(got).partition(b'\r\n\r\n')
+        boundary = head.partition(b'boundary=')[2].partition(b'\r\n')[0]
+        parts = body.split(b'--' + boundary)
+        assert len(body) == len(whole[2]) and parts[4].strip() == b'--'
+        assert [p.partition(b'\r\n\r\n')[2][:-2] for p in parts[1:4]] == [
+            data[3:6], data[100:17000001], data[-20000000:]]
+        for n in (0, 1):
+            small.start('object', order[n])
+        time.sleep(1.1)
+
+
 def test_no_source_left_cuts_the_connection(small, box):
     data = os.urandom(40_000_000)
     assert box('PUT', '/box/cut', body=data, timeout=60)[0] == 201
