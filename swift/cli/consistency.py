@@ -19,13 +19,14 @@ from swift.container.auditor import ContainerAuditor
 from swift.container.replicator import ContainerReplicator
 from swift.container.updater import ContainerUpdater
 from swift.obj.auditor import ObjectAuditor
+from swift.obj.expirer import ObjectExpirer
 from swift.obj.replicator import ObjectReplicator
 from swift.obj.updater import ObjectUpdater
 
 # In the order in which one pass of each does most good: pending news first, checks last.
 DAEMONS: tuple[type[Daemon], ...] = (
-    ObjectUpdater, ContainerUpdater, ObjectReplicator, ContainerReplicator, AccountReplicator,
-    AccountReaper, ObjectAuditor, ContainerAuditor, AccountAuditor)
+    ObjectUpdater, ContainerUpdater, ObjectExpirer, ObjectReplicator, ContainerReplicator,
+    AccountReplicator, AccountReaper, ObjectAuditor, ContainerAuditor, AccountAuditor)
 
 
 def daemons_of(paths: list[str]) -> list[tuple[type[Daemon], str]]:

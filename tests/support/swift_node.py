@@ -25,7 +25,7 @@ from swift.common import storage
 from swift.common.ring import Ring, RingBuilder
 
 TYPES = ("object", "container", "account")
-SECTIONS = {"object": ("replicator", "updater", "auditor"),
+SECTIONS = {"object": ("replicator", "updater", "auditor", "expirer"),
             "container": ("replicator", "updater", "auditor"),
             "account": ("replicator", "reaper", "auditor")}
 START_TIMEOUT = 60

@@ -253,3 +253,23 @@ def test_a_pending_row_survives_kill_9(node):
     assert names_in(node.get_all("container", "a", "c", query="?format=json")) == [["o"]] * 3
     with sqlite3.connect(pending[0].removesuffix(".pending")) as conn:
         assert conn.execute("SELECT object_count FROM policy_stat").fetchone() == (1,)
+
+
+def test_expired_objects_leave_the_listing(node):
+    """The proxy names the queue's servers, or the updater finds them; then the expirer deletes."""
+    node.make_container("a", "c")
+    soon = str(int(time.time()) + 1)
+    statuses = node.everywhere("object", "PUT", ("a", "c", "brief"),
+                               {"Content-Type": "t/p", "X-Delete-At": soon}, b"x")
+    node.put("a", "c", "lasting", b"x")
+    assert statuses == [201] * 3
+    node.once("object_updater", "object")
+    node.once("container_updater", "container")
+    while time.time() < int(soon) + 1:
+        time.sleep(0.1)
+    assert names_in(node.get_all("container", "a", "c", query="?format=json")) == \
+        [["brief", "lasting"]] * 3
+    node.once("object_expirer", "object")
+    assert names_in(node.get_all("container", "a", "c", query="?format=json")) == \
+        [["lasting"]] * 3
+    assert node.get_all("object", "a", "c", "lasting") == [(200, b"x")] * 3
