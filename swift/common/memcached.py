@@ -70,6 +70,10 @@ class MemcacheCache:
             use_pooling=True, max_pool_size=pool_size, ignore_exc=True, retry_attempts=0,
             dead_timeout=60, no_delay=True)
 
+    def close(self):
+        """Drop the connections."""
+        self.client.close()
+
     @staticmethod
     def _key(key):
         return md5(key.encode('utf-8', 'surrogateescape'), usedforsecurity=False).hexdigest()

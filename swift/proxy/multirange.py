@@ -86,11 +86,12 @@ class MultiRange:
         self.again, self.failed, self.failures = again, failed, failures
         self.boundary = boundary_of(reply)
         self.etag = reply.headers.get('etag')
-        self.todo = None          # ranges not begun, once the length is known
+        self.known = False        # whether the body's length is, and so the ranges
+        self.todo: list[tuple[int, int]] = []        # ranges not begun
         self.total = 0
         self.kind = b''           # header lines of a part but its range
         self.opening = b''        # what ends a part before the next
-        self.current = None       # [next byte, last byte] of the range being sent
+        self.current: list[int] = []      # next and last byte of the range being sent
         self.ended = False
 
     def pieces(self):
@@ -109,12 +110,12 @@ class MultiRange:
     def _from(self, reply):
         source = Source(reply, self.size, self.timeout)
         boundary = boundary_of(reply)
-        if self.current is not None:
+        if self.current:
             # Another source; its first range is the rest of the one that was cut off.
             if boundary is not None:
                 source.until(b'\r\n\r\n')
             yield from self._data(source)
-        while self.todo is None or self.todo:
+        while self.todo or not self.known:
             if boundary is not None:
                 fields = self._fields(source)
             else:                        # one range was left: it comes without framing
@@ -136,8 +137,8 @@ class MultiRange:
         head = source.until(b'\r\n\r\n').lstrip(b'\r\n')
         fields = head.partition(b'\r\n')[2].removesuffix(b'\r\n\r\n')
         first, last, total = _part_span(fields)
-        if self.todo is None:
-            self.todo, self.total = resolve(self.spec, total), total
+        if not self.known:
+            self.todo, self.total, self.known = resolve(self.spec, total), total, True
             self.kind = b''.join(line + b'\r\n' for line in fields.split(b'\r\n')
                                  if not line.lower().startswith(b'content-range:'))
         if not self.todo or self.todo[0] != (first, last):
@@ -150,12 +151,13 @@ class MultiRange:
             data = source.some(min(self.size, current[1] + 1 - current[0]))
             current[0] += len(data)
             yield data
-        self.current = None
+        self.current = []
 
     def _switch(self):
-        if self.todo is None:
+        if not self.known:
             raise ChunkReadError('the node failed before the first range')
-        left = ([tuple(self.current)] if self.current else []) + self.todo
+        left: list = [self.current] if self.current else []
+        left += self.todo
         text = ','.join(f'{a}-{b}' for a, b in left)
         self.reply, self.node = self.again(f'Range: bytes={text}\r\n', self.etag)
 

@@ -21,6 +21,7 @@ from swift.proxy.controllers.container import ContainerController
 from swift.proxy.controllers.info import InfoController
 from swift.proxy.controllers.obj import ObjectController
 from swift.proxy.nodes import ErrorLimiter, NodeIter
+from swift.proxy.unsupported import refuse_unsupported
 
 VERSION = '2.38.0'
 OWNER_HEADERS = ('x-container-read, x-container-write, x-container-sync-key, '
@@ -200,6 +201,10 @@ class Application:
         handler = controller.methods.get(req.method)
         if handler is None or not controller.allowed(req.method):
             return answer(405, headers=[('Allow', ', '.join(controller.allowed_methods()))])
+        if req.method in ('PUT', 'POST'):
+            refused = refuse_unsupported(env)
+            if refused is not None:
+                return refused
         if 'swift.trans_id' not in env:
             env['swift.trans_id'] = f'tx{random.getrandbits(80):020x}-{int(time.time()):010x}'
         authorize = env.get('swift.authorize')

@@ -16,6 +16,11 @@ def register(name='swift', admin=False, **facts):
     (_admin if admin else _info).setdefault(name, {}).update(facts)
 
 
+def registered(name):
+    """Whether a filter of this process provides a feature."""
+    return name in _info
+
+
 class InfoController:
     """GET and HEAD of ``/info``; the administrator's part needs a signature."""
 
