@@ -8,7 +8,8 @@ it comes at all: the reconciler calls the same.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from oslo_config import cfg
@@ -21,9 +22,9 @@ from nova.compute.power import Power
 from nova.compute.reconciler import Reconciler
 from nova.compute.removal import Removal
 from nova.compute.resources import Resources
-from nova.compute.states import TaskState
+from nova.compute.states import TaskState, VmState
 from nova.compute.worker import Worker
-from nova.context import RequestContext
+from nova.context import RequestContext, admin_context
 from nova.db import instances
 from nova.db.models import Instance
 from nova.exception import HypervisorError, InstanceNotFound, NovaError
@@ -71,6 +72,7 @@ class ComputeManager:
         }
         self._stale: set[str] = set()       # busy when their rules were to be refreshed
         self._ready = False
+        self._answers = True
         self._starting = threading.Lock()
 
     # -- the service's side ------------------------------------------------------------------
@@ -101,6 +103,10 @@ class ComputeManager:
         """Take up everything an earlier process left; what fails, the next period tries again."""
         try:
             self.reconciler.recover(host_rebooted)
+            # Groups may have changed while nobody here was told.
+            self.refresh_instance_network(admin_context(), [
+                row.id for row in instances.get_all({"host": self.host})
+                if row.vm_state == VmState.ACTIVE and row.task_state is None])
         except NovaError as error:
             LOG.error("Recovery is not complete: %s", error)
         except Exception:  # a thread's end: nobody else would say what happened
@@ -113,20 +119,31 @@ class ComputeManager:
                 ("image-cache", CONF.image_cache_interval, self.clean_image_cache)]
 
     def hypervisor_up(self) -> bool:
-        """Tell whether instances can be worked on here; without it the service is down."""
-        return self._ready
+        """Tell whether the hypervisor answered when it was last asked; else the service is down."""
+        return self._ready and self._answers
 
     def reconcile(self) -> None:
         """Compare rows with guests once."""
         if not self._ready:
             self._prepare()
             return
-        self.reconciler.once()
+        with self._noting_answers():
+            self.reconciler.once()
 
     def report_resources(self) -> None:
         """Write down what this host offers."""
         if self._ready:
-            self.resources.report()
+            with self._noting_answers():
+                self.resources.report()
+
+    @contextmanager
+    def _noting_answers(self) -> Iterator[None]:
+        try:
+            yield
+        except HypervisorError:
+            self._answers = False
+            raise
+        self._answers = True
 
     def clean_image_cache(self) -> None:
         """Remove base images nobody needs."""

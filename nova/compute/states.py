@@ -14,6 +14,10 @@ The table :data:`TASKS` is the whole truth about transient states::
                                           ERROR/-                                ACTIVE/-
     ACTIVE/powering-off --> STOPPED/-       STOPPED/powering-on --> ACTIVE/-
     any/deleting --> (row gone)
+
+A host that refuses a build gives it back: BUILDING/networking or /spawning --> BUILDING/scheduling
+with no host and one refusal more in ``build_request``.  A build that fails for good is ERROR/- and
+on no host, unless something of it could not be removed.
 """
 
 from dataclasses import dataclass
@@ -87,6 +91,9 @@ def _idle(*states: VmState) -> frozenset[tuple[VmState, TaskState | None]]:
 _EVERY_STATE: frozenset[tuple[VmState, TaskState | None]] = frozenset(
     (vm, task) for vm in VmState for task in (None, *TaskState) if task is not TaskState.DELETING)
 
+# After a power task the instance is what its guest is: running, off, or not there at all.
+_JUDGED: frozenset[VmState | None] = frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.ERROR})
+
 TASKS: dict[TaskState, Task] = {
     TaskState.SCHEDULING: Task(
         "scheduler",
@@ -101,18 +108,17 @@ TASKS: dict[TaskState, Task] = {
         frozenset({VmState.ACTIVE, VmState.ERROR}), 900, Recovery.RESUME),
     TaskState.POWERING_OFF: Task(
         "compute", _idle(VmState.ACTIVE, VmState.ERROR),
-        frozenset({VmState.STOPPED, VmState.ACTIVE}), 120, Recovery.RESUME),
+        _JUDGED, 120, Recovery.RESUME),
     TaskState.POWERING_ON: Task(
         "compute", _idle(VmState.STOPPED),
-        frozenset({VmState.ACTIVE, VmState.STOPPED}), 120, Recovery.RESUME),
+        _JUDGED, 120, Recovery.RESUME),
     TaskState.REBOOTING: Task(
-        "compute", _idle(VmState.ACTIVE),
-        frozenset({VmState.ACTIVE}), 180, Recovery.RESUME),
+        "compute", _idle(VmState.ACTIVE), _JUDGED, 180, Recovery.RESUME),
     TaskState.REBOOTING_HARD: Task(
         "compute",
         _idle(VmState.ACTIVE, VmState.STOPPED, VmState.ERROR)
         | {(VmState.ACTIVE, TaskState.REBOOTING)},
-        frozenset({VmState.ACTIVE}), 180, Recovery.RESUME),
+        _JUDGED, 180, Recovery.RESUME),
     TaskState.DELETING: Task(
         "compute", _EVERY_STATE, frozenset({None}), 120, Recovery.RESUME),
 }

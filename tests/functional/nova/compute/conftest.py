@@ -13,7 +13,7 @@ from oslo_config import cfg
 
 from nova.compute import methods as compute_methods
 from nova.compute.manager import ComputeManager
-from nova.compute.states import Desired, TaskState, VmState
+from nova.compute.states import TASKS, Desired, TaskState, VmState
 from nova.context import RequestContext
 from nova.db import instances, services
 from nova.db.models import Instance, InstanceAction
@@ -230,12 +230,25 @@ class Cloud:
             assert manager.audit() == []
 
 
+def watch_table(monkeypatch):
+    """Let no task end in a state the table of tasks does not name."""
+    transition = instances.transition
+
+    def watched(instance_id, **values):
+        before = values.get("from_task")
+        if values.get("task_state", before) is None and isinstance(before, str):
+            assert values["vm_state"] in TASKS[TaskState(before)].ends_in, (before, values)
+        return transition(instance_id, **values)
+    monkeypatch.setattr(instances, "transition", watched)
+
+
 @pytest.fixture
 def cloud(nova_db, tmp_path, monkeypatch):
     CONF.set_override("shutdown_timeout", 0)
     CONF.set_override("reboot_timeout", 0)
     monkeypatch.setattr(SchedulerManager, "RECOVERY_DELAY", 0)
     monkeypatch.setattr("nova.compute.build.IMAGE_PAUSE", 0)
+    watch_table(monkeypatch)
     yield Cloud(tmp_path)
     CONF.clear_override("shutdown_timeout")
     CONF.clear_override("reboot_timeout")

@@ -332,6 +332,19 @@ def test_a_hypervisor_that_cannot_list_changes_nothing(cloud):
     with pytest.raises(exception.HypervisorError):
         cloud.computes["host1"].reconcile()
     assert cloud.states(one) == ACTIVE
+    assert not cloud.computes["host1"].hypervisor_up()
+    cloud.driver().knobs.list_error = None
+    cloud.computes["host1"].reconcile()
+    assert cloud.computes["host1"].hypervisor_up()
+
+
+def test_rules_changed_while_nobody_listened_are_applied_at_the_start(cloud):
+    cloud.add_host()
+    one = boot(cloud)
+    cloud.network.ports[one] = []
+    cloud.restart()
+    cloud.recover()
+    assert cloud.driver()._read(one)["vifs"] == []
 
 
 def test_the_contract_names_every_trace():
