@@ -110,17 +110,19 @@ class _Threads:
     def _work(self) -> None:
         get, put, wake = self.requests.get, self.results.put, self.wake
         while True:
-            event, function, args, kwargs = get()
-            try:
-                result = (event, True, function(*args, **kwargs))
-            except BaseException as exc:     # whatever it is belongs to the caller, not to us
-                result = (event, False, exc)
-            put(result)
+            put(self._one(*get()))
             try:
                 wake(b"x")
             except BlockingIOError:          # full of wake-ups: one of them will do
                 pass
-            event = function = args = kwargs = result = None
+
+    @staticmethod
+    def _one(event: Any, function: Callable[..., Any], args: tuple, kwargs: dict
+             ) -> tuple[Any, bool, Any]:
+        try:
+            return event, True, function(*args, **kwargs)
+        except BaseException as exc:         # whatever it is belongs to the caller, not to us
+            return event, False, exc
 
     def _deliver(self) -> None:
         recv, get = self.rsock.recv, self.results.get_nowait

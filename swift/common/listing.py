@@ -107,21 +107,10 @@ def walk(fetch: Fetch, query: Query) -> list[Any]:
     low, high = query.marker, query.end_marker
     if query.reverse:
         low, high = high, low
-    fixed: list[str] = []
-    arguments: list[Any] = []
-    if prefix:
-        fixed.append("name >= ?")
-        arguments.append(prefix)
-        end = successor(prefix)
-        if end is not None:
-            fixed.append("name < ?")
-            arguments.append(end)
-    if low:
-        fixed.append("name > ?")
-        arguments.append(low)
-    if high:
-        fixed.append("name < ?")
-        arguments.append(high)
+    limits = [("name >= ?", prefix), ("name < ?", successor(prefix)), ("name > ?", low),
+              ("name < ?", high)]
+    fixed = [condition for condition, value in limits if value]
+    arguments: list[Any] = [value for _, value in limits if value]
     results: list[Any] = []
     bound: tuple[str, str] | None = None       # condition that steps over what was folded
     marker = query.marker

@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from hashlib import md5
@@ -284,7 +285,7 @@ class DiskFile:
         its time handing the interpreter's lock to and fro.
         """
         changed = durable.make_dirs(self.datadir)
-        fd = self.open_temp()
+        fd, temp = self.open_temp()
         try:
             if data:
                 durable.check_reserve(fd, len(data), self.manager.reserve)
@@ -296,10 +297,23 @@ class DiskFile:
             raise
         finally:
             os.close(fd)
+            if temp:
+                durable.unlink_quietly(temp)
 
-    def open_temp(self) -> int:
-        """A nameless file beside what it will become: nobody sees it and it cannot be left over."""
-        return os.open(self.datadir, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+    def open_temp(self) -> tuple[int, str]:
+        """A nameless file beside what it will become: nobody sees it and it cannot be left over.
+
+        Where the file system knows none (overlays, network), it has a name that is no object's,
+        returned to be removed; "" otherwise.
+        """
+        flags = os.O_WRONLY | os.O_CLOEXEC
+        try:
+            return os.open(self.datadir, os.O_TMPFILE | flags, 0o644), ""
+        except OSError as exc:
+            if exc.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
+                raise
+        path = f"{self.datadir}/.{secrets.token_hex(8)}"
+        return os.open(path, os.O_CREAT | os.O_EXCL | flags, 0o644), path
 
     def commit(self, fd: int, metadata: dict[str, str], name: str, changed: list[str]) -> None:
         """Give the open file metadata and its name; then let go of what it replaces."""
@@ -391,6 +405,7 @@ class Writer:
         self.expected = size
         self.size = 0
         self._fd = -1
+        self._temp = ""
         self._digest = md5(usedforsecurity=False)
         self._buffer: list[bytes] = []
         self._buffered = 0
@@ -406,12 +421,14 @@ class Writer:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+            if self._temp:
+                durable.unlink_quietly(self._temp)
 
     def _start(self) -> None:
         manager = self.diskfile.manager
         try:
             self._changed = durable.make_dirs(self.diskfile.datadir)
-            self._fd = self.diskfile.open_temp()
+            self._fd, self._temp = self.diskfile.open_temp()
             size = self.expected or 0
             durable.check_reserve(self._fd, size, manager.reserve)
             if manager.use_fallocate:

@@ -46,9 +46,10 @@ def read_hashes(partition_dir: str) -> dict[str, Any]:
         return {"valid": False}
     if not isinstance(hashes, dict):
         return {"valid": False}
-    clean = {key: value for key, value in hashes.items()
-             if isinstance(key, str) and is_suffix(key)
-             and (value is None or isinstance(value, (str, dict)))}
+    clean: dict[str, Any] = {
+        key: value for key, value in hashes.items()
+        if isinstance(key, str) and is_suffix(key)
+        and (value is None or isinstance(value, (str, dict)))}
     clean["updated"] = hashes.get("updated", -1)
     whole = len(clean) == len(hashes.keys() | {"updated"}) - ("valid" in hashes)
     clean["valid"] = whole and hashes.get("valid", True) is True and isinstance(

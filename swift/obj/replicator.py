@@ -29,6 +29,7 @@ from swift.obj import hashes
 from swift.obj.backend import Manager
 
 FULL_EVERY = 10               # passes between two full looks at a partition that did not change
+LEFT_OVER_SECONDS = 86400
 Node = dict[str, Any]
 
 
@@ -78,6 +79,8 @@ class ObjectReplicator(Daemon):
         for policy in policies():
             if policy.policy_type == "replication":
                 jobs += self._jobs(policy, mounted)
+            for path in mounted.values():
+                _remove_left_over(f"{path}/{policy.tmpdir}")
         random.shuffle(jobs)
         if self.handoffs_first:
             jobs.sort(key=lambda job: job[4])
@@ -268,6 +271,18 @@ class ObjectReplicator(Daemon):
                     return
             run_in_thread(_remove_tree, part_dir)
         self.counts["removed"] += 1
+
+
+def _remove_left_over(directory: str) -> None:
+    """Remove temporary files that whoever made them has been dead for a day to miss."""
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False) and \
+                        time.time() - entry.stat().st_mtime > LEFT_OVER_SECONDS:
+                    durable.unlink_quietly(entry.path)
+    except FileNotFoundError:
+        pass
 
 
 def _remove_tree(part_dir: str) -> None:

@@ -157,6 +157,24 @@ def test_bug_a_reader_never_started_leaves_no_open_file(app):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_a_file_system_without_nameless_files(app, monkeypatch, tmp_path):
+    """Overlays: a name is used, and no trace of it stays, whatever became of the upload."""
+    real = os.open
+
+    def without_tmpfile(path, flags, *args, **kwargs):
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(95, "Operation not supported")
+        return real(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", without_tmpfile)
+    big = os.urandom(300000)
+    assert put(app)[0] == put(app, "big", body=big)[0] == 201
+    assert put(app, "bad", body=big, Content_Length="300001")[0] == 499
+    assert get(app)[2] == b"0123456789" and get(app, "big")[2] == big
+    assert len([path for path in (tmp_path / "sda/objects").rglob("*") if path.is_file()
+                and path.parent.parent.parent.name == "1"]) == 2
+
+
 def test_unknown_methods_and_ssync(app):
     assert call(app, "FOO", "/sda/1/a/c/o")[0] == 405
     assert call(app, "SSYNC", "/sda/1")[0] == 501
