@@ -34,8 +34,8 @@ class Refused(Exception):
     """The request cannot be done; the builder stays as it is."""
 
 
-class Tool:
-    """One run of the program: a builder file and the commands on it."""
+class Files:
+    """A builder file, its ring file and their backups; finding and showing devices."""
 
     def __init__(self, builder_file):
         if builder_file.endswith('.ring.gz'):
@@ -103,7 +103,10 @@ class Tool:
             raise Refused(f'{args.command}: a search value is needed.\n{SEARCH_HELP}')
         return [devices.parse_search(v) for v in args.values]
 
-    # -- commands ------------------------------------------------------------
+
+class Tool(Files):
+    """One run of the program: the commands on a builder file."""
+
     def show(self, args):
         """Show the ring and its devices."""
         b = self.builder

@@ -42,8 +42,9 @@ class LocalCache:
             return None
         return item[1]
 
-    def set(self, key, value, ttl):
-        """Keep a value, which nobody may change afterwards, for ``ttl`` seconds."""
+    def set(self, key, value, ttl=0, time=0):
+        """Keep a value, which nobody may change afterwards, for ``ttl`` (or ``time``) seconds."""
+        ttl = ttl or time
         if len(self.items) >= MAX_LOCAL:
             self._shrink()
         if self.max_ttl is not None:
@@ -86,8 +87,14 @@ class MemcacheCache:
         except (MemcacheError, OSError, ValueError):
             return None
 
-    def set(self, key, value, ttl):
-        """Keep a value of plain types for ``ttl`` seconds."""
+    def set(self, key, value, ttl=0, time=0):
+        """Keep a value of plain types for ``ttl`` (or ``time``) seconds.
+
+        keystonemiddleware, told ``cache = swift.cache``, keeps its JSON here, as bytes.
+        """
+        ttl = ttl or time
+        if isinstance(value, bytes):
+            value = value.decode('latin-1')
         try:
             self.client.set(self._key(key), json.dumps(value), max(1, round(ttl)))
         except (MemcacheError, OSError):

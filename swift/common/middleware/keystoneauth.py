@@ -76,11 +76,13 @@ class KeystoneAuth:
             env['swift.clean_acl'] = clean_acl
             if self.reseller_admin in identity.roles:
                 env['reseller_request'] = True
+        elif 'swift.authorize' in env:
+            pass                          # another auth filter has spoken for this request
         elif self._ours(env):
             env.pop('REMOTE_USER', None)
-            env.setdefault('swift.authorize', self.authorize)
-            env.setdefault('swift.clean_acl', clean_acl)
-        elif 'swift.authorize' not in env and env['PATH_INFO'].count('/') > 1:
+            env['swift.authorize'] = self.authorize
+            env['swift.clean_acl'] = clean_acl
+        elif env['PATH_INFO'].count('/') > 1:
             env['swift.authorize'] = lambda req: refuse(req.environ)
         return self.app(env, start_response)
 

@@ -54,7 +54,7 @@ class ProxyLogging:
         path = env['RAW_PATH_INFO']
         if env['QUERY_STRING']:
             path += '?' + _without_secrets(env['QUERY_STRING'])
-        token = get('HTTP_X_AUTH_TOKEN') or get('HTTP_X_STORAGE_TOKEN')
+        token = get('swift.token') or get('HTTP_X_AUTH_TOKEN') or get('HTTP_X_STORAGE_TOKEN')
         if token:
             token = token[:self.reveal] + '...'
         client = get('HTTP_X_CLUSTER_CLIENT_IP') or get(

@@ -150,6 +150,10 @@ class TempAuth:
                 groups += ',' + more
         if groups is not None:
             env['REMOTE_USER'] = groups
+            # It has done its work; a filter for other tokens shall not ask anybody about it.
+            env['swift.token'] = token
+            env.pop('HTTP_X_AUTH_TOKEN', None)
+            env.pop('HTTP_X_STORAGE_TOKEN', None)
             env['swift.authorize'] = self.authorize
             env['swift.clean_acl'] = clean_acl
             if '.reseller_admin' in groups.split(','):

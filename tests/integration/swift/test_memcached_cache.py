@@ -39,3 +39,9 @@ def test_a_dead_server_is_a_miss(free_port):
     cache.set('a', 1, 60)
     assert cache.get('a') is None
     cache.delete('a')
+
+
+def test_keystonemiddleware_can_keep_its_tokens_here(cache):
+    key = str(uuid.uuid4())
+    cache.set(key, b'["x"]', time=60)
+    assert cache.get(key) == '["x"]'

@@ -78,3 +78,43 @@ def test_service_roles():
     assert status(path='/v1/SERVICE_p1/c', conf=conf, service_roles='service',
                   service_identity_status='Confirmed') == 200
     assert status(path='/v1/SERVICE_p1/c', conf=conf, service_roles='service') == 403
+
+
+def test_beside_tempauth(monkeypatch):
+    """Each takes its own tokens; tempauth's are not shown to Keystone."""
+    from swift.common import storage
+    from swift.common.middleware.tempauth import TempAuth
+    monkeypatch.setattr(storage, '_secrets', (b'pre', b'suf'))
+    asked = []
+
+    def proxy(env, start_response):
+        denied = env['swift.authorize'](Request(env))
+        return (denied or answer(200))(env, start_response)
+
+    keystone = KeystoneAuth(proxy, {'operator_roles': 'member'})
+
+    def authtoken(env, start_response):
+        asked.append(env.get('HTTP_X_AUTH_TOKEN'))
+        if env.get('HTTP_X_AUTH_TOKEN') == 'gAAA':
+            env.update(HTTP_X_IDENTITY_STATUS='Confirmed', HTTP_X_ROLES='member',
+                       HTTP_X_PROJECT_ID='p1', HTTP_X_USER_ID='u1')
+        else:
+            env['HTTP_X_IDENTITY_STATUS'] = 'Invalid'
+        return keystone(env, start_response)
+
+    app = TempAuth(authtoken, {'user_t_u': 'k .admin'})
+
+    def get(account, token):
+        got = []
+        env = {'REQUEST_METHOD': 'GET', 'PATH_INFO': f'/v1/{account}', 'QUERY_STRING': ''}
+        if token:
+            env['HTTP_X_AUTH_TOKEN'] = token
+        app(env, lambda line, items, exc=None: got.append(int(line[:3])))
+        return got[0]
+
+    mine = app.make_token(app.users['t:u'])[0]
+    assert get('AUTH_t', mine) == 200 and asked.pop() is None
+    assert get('AUTH_p1', mine) == 403
+    assert get('AUTH_p1', 'gAAA') == 200
+    assert get('AUTH_t', 'gAAA') == 403
+    assert get('AUTH_p1', 'gBBB') == get('AUTH_p1', None) == 401
