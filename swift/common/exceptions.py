@@ -66,6 +66,10 @@ class DiskFileNoSpace(DiskFileError):
     """The disk is full or keeps a reserve."""
 
 
+class DiskFileMetadataTooLarge(DiskFileError):
+    """The file system's extended attributes cannot hold so much."""
+
+
 class DiskFileBadMetadata(DiskFileError):
     """The extended attributes are missing, cut or do not match their checksum."""
 

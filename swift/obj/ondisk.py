@@ -21,6 +21,7 @@ from typing import Any
 from swift.common import safe_pickle
 from swift.common.exceptions import (
     DiskFileBadMetadata,
+    DiskFileMetadataTooLarge,
     DiskFileNoSpace,
     DiskFileNotExist,
 )
@@ -159,7 +160,11 @@ def decode_metadata(data: bytes) -> dict[str, str]:
 
 
 def write_metadata(fd: int, metadata: dict[str, str]) -> None:
-    """Store `metadata` on an open file. DiskFileNoSpace when the attributes do not fit."""
+    """Store `metadata` on an open file.
+
+    DiskFileNoSpace when the disk is full; DiskFileMetadataTooLarge when it is not, but its file
+    system has less room for attributes (ext4: one block, about 4 KB; XFS: as much as it takes).
+    """
     data = encode_metadata(metadata)
     checksum = md5(data, usedforsecurity=False).hexdigest().encode()
     try:
@@ -168,6 +173,10 @@ def write_metadata(fd: int, metadata: dict[str, str]) -> None:
             os.setxattr(fd, f"{METADATA_KEY}{number}", data[start:start + XATTR_SIZE])
         os.setxattr(fd, CHECKSUM_KEY, checksum)
     except OSError as exc:
+        if exc.errno == errno.ENOSPC and len(data) < os.fstatvfs(fd).f_bavail * 512:
+            raise DiskFileMetadataTooLarge(str(exc)) from exc
+        if exc.errno == errno.E2BIG:
+            raise DiskFileMetadataTooLarge(str(exc)) from exc
         if exc.errno in _NO_SPACE:
             raise DiskFileNoSpace(str(exc)) from exc
         raise

@@ -27,6 +27,7 @@ from swift.common.exceptions import (
     DiskFileCollision,
     DiskFileDeleted,
     DiskFileExpired,
+    DiskFileMetadataTooLarge,
     DiskFileNoSpace,
     DiskFileNotExist,
     DiskFileQuarantined,
@@ -159,6 +160,8 @@ class ObjectApp(BackendApp):
                             "Content-Length": str(length)}
                 metadata.update(self._metadata_of(request, _PUT_PREFIXES))
                 writer.put(metadata)
+        except DiskFileMetadataTooLarge:
+            raise self._too_much_metadata() from None
         except DiskFileNoSpace as exc:
             self.logger.error("ERROR no space for %s: %s", env["PATH_INFO"], exc)
             raise InsufficientStorage(device) from exc
@@ -166,6 +169,12 @@ class ObjectApp(BackendApp):
         container_update(self, request, "PUT", device, names, diskfile.policy,
                          self._row_of(request, metadata, timestamp))
         return Answer(201, b"", {"ETag": f'"{etag}"'})
+
+    @staticmethod
+    def _too_much_metadata() -> Answer:
+        """Not a 507: for that a proxy would stop asking this device, which is well."""
+        return Answer(400, "Metadata too large: this file system's extended attributes cannot "
+                           "hold it (ext4 holds about 4 KB, XFS what Swift allows)")
 
     def _declared_size(self, env: dict[str, Any]) -> int | None:
         length = env.get("CONTENT_LENGTH")
@@ -388,6 +397,8 @@ class ObjectApp(BackendApp):
         content_type, type_time = self._new_type(request, diskfile, timestamp, metadata)
         try:
             diskfile.write_metadata(metadata)
+        except DiskFileMetadataTooLarge:
+            raise self._too_much_metadata() from None
         except DiskFileNoSpace as exc:
             raise InsufficientStorage(device) from exc
         self._update_expirer(request, delete_at, int(old.get("X-Delete-At") or 0), device, names,

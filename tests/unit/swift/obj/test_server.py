@@ -175,6 +175,23 @@ def test_a_file_system_without_nameless_files(app, monkeypatch, tmp_path):
                 and path.parent.parent.parent.name == "1"]) == 2
 
 
+def test_bug_metadata_that_does_not_fit_is_not_a_full_disk(app, monkeypatch):
+    """ext4 answers ENOSPC; a 507 would make proxies shun every device for a minute."""
+    real = os.setxattr
+
+    def as_ext4(target, name, value, *args):
+        if len(value) > 3900:
+            raise OSError(28, "No space left on device")
+        return real(target, name, value, *args)
+
+    monkeypatch.setattr(os, "setxattr", as_ext4)
+    assert put(app, X_Object_Meta_A="x" * 4000)[0] == 400
+    assert get(app)[0] == 404
+    assert put(app)[0] == 201
+    assert call(app, "POST", "/sda/1/a/c/o", {"X-Timestamp": at(1),
+                                              "X-Object-Meta-A": "x" * 4000})[0] == 400
+
+
 def test_unknown_methods_and_ssync(app):
     assert call(app, "FOO", "/sda/1/a/c/o")[0] == 405
     assert call(app, "SSYNC", "/sda/1")[0] == 501
