@@ -240,6 +240,6 @@ def test_kill_everything_and_up_leaves_guests_alone(stack, kept_object):
 
 def test_audit_finds_nothing(stack):
     """After everything above: no guest, tap, rule, lease or file without its row, nor reverse."""
-    done = stack.client("python", "-m", "nova.cmd.manage", "--config-file",
+    done = stack.client("python", "-m", "nova.cmd.manage.main", "--config-file",
                         str(stack.data / "etc/nova/nova.conf"), "audit", check=False)
     assert done.returncode == 0, done.stdout + done.stderr
