@@ -98,7 +98,10 @@ def create(project_id: str, name: str, description: str = "",
         SecurityGroupRule(id=new_id(), group_id=group.id, project_id=project_id,
                           direction="egress", ethertype=ethertype, description="")
         for ethertype in ("IPv4", "IPv6")))
-    _insert(view, guard)
+    try:
+        _insert(view, guard)
+    except IntegrityError:      # written, and only the answer got lost
+        return get(group.id)
     return view
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nova.linux.run import CommandFailed, Runner
+from nova.linux.run import CommandFailed, Runner, set_kernel
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,9 @@ class Bridges:
         """Have a bridge, up, with the addresses (``10.0.0.1/24``) on it; idempotent.
 
         With ``interface`` that device becomes a port of it, and the device's own addresses and
-        routes move to the bridge in one go.  No address is ever taken off a bridge here.  Without
-        ``ipv6`` the kernel gives it no IPv6 address, so the host is not to be reached by one.
+        routes move to the bridge in one go.  No address is ever taken off a bridge here.  A bridge
+        made without ``ipv6`` gets no IPv6 address of the kernel's, so the host is not to be
+        reached by one; to a bridge that has IPv6 nothing is done.
         """
         link = self.link(name)
         if link is None:
@@ -68,7 +69,8 @@ class Bridges:
                           "type", "bridge", "forward_delay", "0", "stp_state", "0")
         elif link.type != "bridge":
             raise CommandFailed(f"Device {name} is there and is no bridge.")
-        self._set_ipv6(name, ipv6)
+        if link is None or ipv6:
+            self._set_ipv6(name, ipv6)
         if link is None or not (link.up and link.owner == network_id and link.mtu == mtu):
             self.run("ip", "link", "set", "dev", name, "mtu", str(mtu), "up")
             self.run("ip", "link", "set", "dev", name, "alias",
@@ -106,10 +108,9 @@ class Bridges:
                 raise
 
     def _set_ipv6(self, device: str, enabled: bool) -> None:
-        # A kernel without IPv6 has no such key, which is as good as 1.
-        self.run("sysctl", "-e", "-q", "-w",
-                 f"net/ipv6/conf/{device}/disable_ipv6={0 if enabled else 1}",
-                 f"net/ipv6/conf/{device}/accept_ra=0")
+        # A kernel without IPv6 has no such setting, which is as good.
+        for name, value in (("disable_ipv6", 0 if enabled else 1), ("accept_ra", 0)):
+            set_kernel(self.run, f"net/ipv6/conf/{device}/{name}", value, may_be_missing=True)
 
     def ensure_address(self, device: str, address: str) -> bool:
         """Put an address (with prefix length) on a device; False when it is there already."""

@@ -17,11 +17,11 @@ which denies what it was to allow, and never stops another guest's rules.
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
 
 from nova.linux.iptables import Iptables
-from nova.linux.run import CommandFailed, Runner
+from nova.linux.run import CommandFailed, Runner, set_kernel
 from nova.network.model import VIF, FirewallRule
 
 LOG = logging.getLogger(__name__)
@@ -62,8 +62,8 @@ class InstanceFirewall:
     def _prepare(self) -> None:
         """Have the kernel show bridged packets to the filters; CommandFailed when it cannot."""
         if not self._prepared:
-            self.run("sysctl", "-q", "-w", "net/bridge/bridge-nf-call-iptables=1",
-                     "net/bridge/bridge-nf-call-ip6tables=1")
+            for name in ("iptables", "ip6tables"):
+                set_kernel(self.run, f"net/bridge/bridge-nf-call-{name}", 1)
             self._prepared = True
 
     def apply(self, instance_id: str, vifs: Sequence[VIF]) -> None:
@@ -72,24 +72,30 @@ class InstanceFirewall:
         Taps of the instance that are not among ``vifs`` lose their rules.  May be called before
         the taps are there.  Connections that new rules do not allow are cut.
         """
+        self.apply_all({instance_id: vifs})
+
+    def apply_all(self, wanted: Mapping[str, Sequence[VIF]]) -> None:
+        """As :meth:`apply` for several instances, in no more steps than for one."""
         self._prepare()
-        narrowed = False
+        every = [vif for vifs in wanted.values() for vif in vifs]
+        gone = {vif.tap for vif in every}
+        narrowed: set[str] = set()
         for version, family in _FAMILY.items():
             with self.tables.edit(family) as chains:
                 filters = chains["filter"]
-                before = {name: set(rules) for name, rules in filters.items()}
-                _forget(self.tables, filters, self._taps_of(filters, instance_id)
-                        | {vif.tap for vif in vifs})
+                before = dict(filters)
+                for instance_id in wanted:
+                    gone |= self._taps_of(filters, instance_id)
+                _forget(self.tables, filters, gone)
                 self._base(filters)
-                for vif in vifs:
-                    self._add(filters, instance_id, vif, version)
-                narrowed = narrowed or any(
-                    before.get(name, set()) - set(filters.get(name, ()))
-                    for vif in vifs for name in (self._chain("i", vif.tap),
-                                                 self._chain("o", vif.tap)))
-        self._apply_frames(vifs, instance_id)
-        if narrowed:
-            self._cut_connections(vifs)
+                for instance_id, vifs in wanted.items():
+                    for vif in vifs:
+                        self._add(filters, instance_id, vif, version)
+                narrowed |= {vif.tap for vif in every if any(
+                    set(before.get(name, ())) - set(filters[name])
+                    for name in (self._chain("i", vif.tap), self._chain("o", vif.tap)))}
+        self._apply_frames(every, gone)
+        self._cut_connections([vif for vif in every if vif.tap in narrowed])
 
     def remove(self, instance_id: str, vifs: Sequence[VIF] = ()) -> None:
         """Take away the rules of an instance, whatever of them there is."""
@@ -206,11 +212,11 @@ class InstanceFirewall:
 
     # -- frames --------------------------------------------------------------------------------
 
-    def _apply_frames(self, vifs: Sequence[VIF], instance_id: str) -> None:
+    def _apply_frames(self, vifs: Sequence[VIF], gone: set[str]) -> None:
         name = self.tables.chain("PREROUTING")
         with self.tables.edit("bridge") as chains:
             table = chains["nat"]
-            _forget(self.tables, table, {vif.tap for vif in vifs})
+            _forget(self.tables, table, gone)
             table["PREROUTING"] = [f"-j {name}"]
             shared = table.setdefault(name, [])
             for vif in vifs:
@@ -218,7 +224,7 @@ class InstanceFirewall:
                 shared.append(f"-i {vif.tap} -j {self._chain('e', vif.tap)}")
 
     def _cut_connections(self, vifs: Sequence[VIF]) -> None:
-        """Make the kernel judge an instance's connections anew."""
+        """Make the kernel judge the connections of some interfaces anew."""
         for vif in vifs:
             for one in vif.addresses:
                 for side in ("--orig-src", "--reply-src"):

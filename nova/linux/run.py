@@ -58,6 +58,19 @@ class Runner:
         return out
 
 
+def set_kernel(run: Runner, key: str, value: int, *, may_be_missing: bool = False) -> None:
+    """Write one of the kernel's settings, ``net/ipv4/ip_forward`` say.
+
+    CommandFailed when it cannot be, unless the kernel has no such setting and need not.
+    """
+    # tee is on every machine, sysctl is not; and a command sees its own network namespace.
+    try:
+        run("tee", f"/proc/sys/{key}", stdin=f"{value}\n")
+    except CommandFailed as error:
+        if not (may_be_missing and "No such file" in error.stderr):
+            raise
+
+
 def _kill(process: Any) -> None:
     """Let nothing that ran out of time run on."""
     if process.poll() is None:

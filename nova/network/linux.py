@@ -21,7 +21,7 @@ from nova.linux.bridge import Bridges
 from nova.linux.dnsmasq import DhcpHost, DhcpNetwork, Dnsmasq
 from nova.linux.firewall import InstanceFirewall
 from nova.linux.iptables import Chains, Iptables
-from nova.linux.run import CommandFailed, Runner
+from nova.linux.run import CommandFailed, Runner, set_kernel
 from nova.network.driver import (
     FloatingRoute,
     HostInventory,
@@ -63,7 +63,7 @@ class LinuxDriver(NetworkDriver):
     def init_host(self) -> None:
         """Check dnsmasq and the public interface, let the host route."""
         dnsmasq.check_version(self.run)
-        self.run("sysctl", "-q", "-w", "net/ipv4/ip_forward=1")
+        set_kernel(self.run, "net/ipv4/ip_forward", 1)
         if self._public and self.bridges.link(self._public) is None:
             raise CommandFailed(f"public_interface: there is no {self._public} on this host.")
         LOG.info("Floating addresses live on %s", self._public or "the loopback interface only")
@@ -80,7 +80,7 @@ class LinuxDriver(NetworkDriver):
             self._refuse_route_clash(network)
         addresses = [network.gateway, *([network.gateway_v6] if network.gateway_v6 else [])]
         if network.cidr_v6:
-            self.run("sysctl", "-e", "-q", "-w", "net/ipv6/conf/all/forwarding=1")
+            set_kernel(self.run, "net/ipv6/conf/all/forwarding", 1)
         self.bridges.ensure_bridge(
             network.bridge, network.network_id, mtu=network.mtu,
             interface=network.bridge_interface, addresses=addresses, ipv6=bool(network.cidr_v6))

@@ -201,6 +201,11 @@ def test_instances_are_known_by_their_rules(cloud):
     for number, vif in zip((2, 3), vifs, strict=True):
         cloud.firewall.apply(instance(number), [vif])
     again = InstanceFirewall(run=cloud.host.runner)
+    # An interface less: its rules go, in every filter.
+    again.apply_all({instance(2): [vifs[0], make_vif(9)], instance(3): [vifs[1]]})
+    assert len(again.list()) == 3
+    again.apply(instance(2), [vifs[0]])
+    assert make_vif(9).tap not in cloud.host("ebtables-nft-save").stdout
     assert again.list() == {vifs[0].tap: instance(2), vifs[1].tap: instance(3)}
     again.remove(instance(2))
     assert again.list() == {vifs[1].tap: instance(3)}

@@ -5,10 +5,12 @@ The "guest" asks for its address with udhcpc over a veth pair that bears the tap
 """
 
 import json
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from oslo_config import cfg
@@ -23,6 +25,7 @@ from nova.linux.dnsmasq import Dnsmasq
 from nova.linux.firewall import InstanceFirewall
 from nova.linux.run import CommandFailed
 from nova.network import audit, vifs
+from nova.network.driver import HostNetwork, HostPort
 from nova.network.linux import LinuxDriver
 from nova.network.manager import NetworkManager
 
@@ -49,6 +52,22 @@ UDHCPC = """#!/bin/sh
 ip addr replace $ip/$mask dev $interface
 ip route replace default via $router
 echo "$ip $router $dns $domain $mtu" > %s
+"""
+
+
+PEER = """
+import socket
+server = socket.create_server(("0.0.0.0", 9000))
+print("ready", flush=True)
+print(server.accept()[1][0], flush=True)
+"""
+SNIFF = """
+import socket
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
+print("ready", flush=True)
+while True:
+    frame = s.recv(2048)
+    print(frame[6:12].hex(":"), frame[:6].hex(":"), flush=True)
 """
 
 
@@ -242,11 +261,10 @@ def test_floating_ip_from_the_world_and_back(cloud):
     assert cloud.host.reaches("172.24.4.100", 22), "from the host itself"
     assert neighbour.reaches("172.24.4.100", 22), "from a neighbour"
     # Who the world sees is the floating address.
-    ear = cloud.world.popen("nc", "-l", "-v", "-n", "-p", "9000", stderr=-1, stdin=-1)
-    time.sleep(0.3)
-    guest("nc", "-w1", "-z", "172.24.4.9", "9000", check=False)
-    ear.kill()
-    assert b"172.24.4.100" in ear.stderr.read()
+    ear = cloud.world.popen(sys.executable, "-S", "-c", PEER, stdout=-1, text=True)
+    assert ear.stdout.readline() == "ready\n"
+    guest("busybox", "nc", "-w", "3", "172.24.4.9", "9000", stdin=subprocess.DEVNULL, check=False)
+    assert ear.stdout.readline() == "172.24.4.100\n"
     assert cloud.problems() == []
     assert floating_ips.get(floating.id).host == "host1"
     before = cloud.manager.driver.tables.read("ipv4")
@@ -438,11 +456,63 @@ def test_security_n22_n14_bridges_are_switches_without_addresses_of_their_own(cl
     assert vif.mac.encode() not in ear.stdout.read()
 
 
-SNIFF = """
-import socket
-s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
-print("ready", flush=True)
-while True:
-    frame = s.recv(2048)
-    print(frame[6:12].hex(":"), frame[:6].hex(":"), flush=True)
-"""
+def six_of(vif, guest):
+    """The IPv6 address of a guest, once it has made it itself."""
+    expected = next(one.address for one in vif.addresses if one.version == 6)
+    eventually(lambda: f"{expected}/64 scope global" in guest(
+        "ip", "-6", "addr", "show", "dev", "eth0", "-tentative").stdout, 20)
+    return expected
+
+
+def test_guest_makes_its_ipv6_address_of_the_routers_advertisement(cloud):
+    make_network(cidr_v6="fd00:100::/64", gateway_v6="fd00:100::1", subnet_v6_id="six")
+    cloud.manager.start()
+    row, vif, guest = cloud.boot()
+    expected = six_of(vif, guest)
+    eventually(lambda: guest.pings("fd00:100::1"), 10)
+    assert cloud.problems() == []
+    _, other, second = cloud.boot("vm2")
+    six_of(other, second)
+    assert not second.pings(expected), "the rules of the first know nothing of it yet"
+    cloud.refresh(row)
+    eventually(lambda: second.pings(expected), 10)
+    # A hypervisor's own look at the bridge leaves its IPv6 alone.
+    cloud.manager.driver.bridges.ensure_bridge("br100", vif.network_id)
+    assert guest.pings("fd00:100::1")
+
+
+def test_two_hosts_of_the_same_names_side_by_side(namespaces, directory):
+    """Two namespaces, the same bridge, addresses and prefix in both: neither sees the other."""
+    CONF([], project="nova", default_config_files=[])
+    network = HostNetwork("net", "br100", "10.0.0.0/24", "10.0.0.1/24")
+    drivers, guests = [], []
+    for number in (1, 2):
+        host, guest = namespaces(), namespaces()
+        place = Path(directory, str(number))
+        place.mkdir(mode=0o755)
+        driver = LinuxDriver(host.runner, str(place), ())
+        driver.init_host()
+        mac = f"fa:16:3e:00:00:0{number}"
+        driver.ensure_network(network, [HostPort(mac, f"10.0.0.{number + 5}", f"vm{number}")])
+        driver.apply_rules([network], [])
+        guest("ip", "link", "add", "eth0", "address", mac, "type", "veth",
+              "peer", "name", "tap1", "netns", host.name)
+        guest("ip", "link", "set", "eth0", "up")
+        host("ip", "link", "set", "tap1", "master", "br100", "up")
+        drivers.append(driver)
+        guests.append(guest)
+    try:
+        for number, guest in enumerate(guests, 1):
+            lease = Cloud.dhcp(SimpleNamespace(directory=directory), guest)
+            assert lease[0] == f"10.0.0.{number + 5}"
+            assert guest.pings("10.0.0.1")
+            assert not guest.pings(f"10.0.0.{8 - number}")
+        pids = [driver.inventory().dhcp_servers["br100"] for driver in drivers]
+        assert len(set(pids)) == 2
+        drivers[0].remove_network("br100")
+        assert drivers[1].inventory().dhcp_servers == {"br100": pids[1]}
+        assert guests[1].pings("10.0.0.1")
+    finally:
+        for driver in drivers:
+            driver.remove_network("br100")
+        CONF.reset()
