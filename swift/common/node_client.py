@@ -39,8 +39,8 @@ _idle: dict[tuple[str, int], list[tuple[Any, float]]] = {}
 
 def path_of(device: str, partition: str | int, *names: str) -> str:
     """The quoted path of a request to a storage server."""
-    return "/" + "/".join(quote(str(part).encode("utf-8", "surrogateescape"))
-                          for part in (device, partition, *names) if part is not None)
+    path = f"/{device}/{partition}/{'/'.join(names)}" if names else f"/{device}/{partition}"
+    return quote(path.encode("utf-8", "surrogateescape"))
 
 
 def request(host: str, port: int, method: str, path: str, headers: dict[str, str],
