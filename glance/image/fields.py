@@ -24,9 +24,10 @@ _UUID = (r"^([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}"
 #: fields that the service or the API itself establishes
 READ_ONLY = frozenset({
     "status", "size", "virtual_size", "checksum", "os_hash_algo", "os_hash_value", "created_at",
-    "updated_at", "self", "file", "schema", "direct_url", "stores"})
+    "updated_at", "self", "file", "schema", "direct_url"})
 #: names a caller may not use at all
-RESERVED = frozenset({"location", "locations", "deleted", "deleted_at", "is_public"})
+RESERVED = frozenset({
+    "location", "locations", "deleted", "deleted_at", "is_public", "stores"})
 #: fields a caller may set
 WRITABLE = frozenset({
     "name", "visibility", "protected", "os_hidden", "tags", "disk_format", "container_format",
@@ -73,8 +74,6 @@ BASE: dict[str, dict[str, Any]] = {
     "self": {"type": "string", "readOnly": True, "description": "URL of this document"},
     "file": {"type": "string", "readOnly": True, "description": "URL of the image data"},
     "schema": {"type": "string", "readOnly": True, "description": "URL of this schema"},
-    "stores": {"type": "string", "readOnly": True,
-               "description": "Names of the stores that hold the data"},
 }
 #: what any further field has to look like
 CUSTOM = {"type": "string", "maxLength": 65535}

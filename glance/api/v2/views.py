@@ -22,8 +22,6 @@ def image(found: Image) -> dict[str, Any]:
     document["self"] = path
     document["file"] = f"{path}/file"
     document["schema"] = IMAGE_SCHEMA
-    if found["locations"]:
-        document["stores"] = ",".join(place["store"] for place in found["locations"])
     return document
 
 

@@ -3,6 +3,7 @@
 
 import json
 import pathlib
+import shutil
 import socketserver
 import threading
 import wsgiref.simple_server
@@ -138,14 +139,21 @@ def make_conf(tmp_path):
     return make
 
 
-@pytest.fixture
-def database_url(tmp_path):
-    """URL of a fresh SQLite registry database at this release's schema."""
-    url = f"sqlite:///{tmp_path}/registry.sqlite"
-    database = Database(url)
+@pytest.fixture(scope="session")
+def empty_registry(tmp_path_factory):
+    """A database file at this release's schema, made once by the migrations."""
+    path = tmp_path_factory.mktemp("schema") / "registry.sqlite"
+    database = Database(f"sqlite:///{path}")
     migration.sync(database)
     database.close()
-    return url
+    return path
+
+
+@pytest.fixture
+def database_url(tmp_path, empty_registry):
+    """URL of a fresh SQLite registry database at this release's schema."""
+    shutil.copy(empty_registry, tmp_path / "registry.sqlite")
+    return f"sqlite:///{tmp_path}/registry.sqlite"
 
 
 @pytest.fixture
