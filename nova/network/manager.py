@@ -6,10 +6,11 @@ start and once a minute, looks at all of them; so a message that is lost or come
 worker that dies between two lines are made good.
 """
 
+import contextlib
 import datetime
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ipaddress import ip_network
 from typing import Any
 
@@ -256,11 +257,8 @@ class NetworkManager:
         self._sweep_rows(context)
         own = networks.find(host=self.host, external=False)
         for network in own:
-            try:
+            with _alone(f"Network {network.id} on {network.bridge}"):
                 self._ensure(network)
-            except exception.NovaError as error:
-                LOG.error("Network %s on %s cannot be served: %s", network.id, network.bridge,
-                          error)
         self._apply_rules()
         there = self.driver.inventory()
         self._reconcile_floating(context, there)
@@ -271,7 +269,8 @@ class NetworkManager:
         """Let go of what instances that are gone still hold."""
         for instance_id in dict(ports.orphans(utcnow() - ORPHAN_AGE)):
             LOG.warning("Instance %s is gone and has ports: they are taken away", instance_id)
-            self.deallocate_for_instance(context, instance_id)
+            with _alone(f"The ports of {instance_id}"):
+                self.deallocate_for_instance(context, instance_id)
         networks.expire_leases(utcnow() - datetime.timedelta(seconds=ports.QUARANTINE))
 
     def _reconcile_floating(self, context: RequestContext, there: HostInventory) -> None:
@@ -279,12 +278,14 @@ class NetworkManager:
         for route in floating_ips.routes(host=self.host):
             here = self._belongs_here(route)
             if not (here and route.host == self.host and route.address in there.floating):
-                self.apply_floating_ip(context, route.id)
+                with _alone(f"Floating IP {route.address}"):
+                    self.apply_floating_ip(context, route.id)
             if here:
                 live.add(route.address)
         for address in there.floating - live:
             LOG.warning("Floating IP %s is on this host and in no row: taken away", address)
-            self.driver.unbind_floating(address)
+            with _alone(f"Floating IP {address}"):
+                self.driver.unbind_floating(address)
 
     def _reconcile_leases(self, own: dict[str, Network], there: HostInventory) -> None:
         """Write down what a DHCP server says that its messages have not told us."""
@@ -303,8 +304,17 @@ class NetworkManager:
         served = {network.bridge for network in rows if network.host == self.host}
         for bridge in (set(there.bridges) - known) | (set(there.dhcp_servers) - served):
             LOG.warning("Bridge %s is nobody's network: taken away", bridge)
-            with lockutils.lock(f"network-{bridge}"):
+            with _alone(f"Bridge {bridge}"), lockutils.lock(f"network-{bridge}"):
                 self.driver.remove_network(bridge)
+
+
+@contextlib.contextmanager
+def _alone(what: str) -> Iterator[None]:
+    """Log what fails for one thing, so that it stops no other."""
+    try:
+        yield
+    except exception.NovaError as error:
+        LOG.error("%s is not as it should be, the next look tries again: %s", what, error)
 
 
 def host_network(network: Network) -> HostNetwork:

@@ -317,3 +317,58 @@ def test_group_of_an_instance_is_changed(manager, flat):
     with pytest.raises(exception.SecurityGroupNotFound):
         api.remove_security_group(CONTEXT, row.id, "web")
     assert manager.rpc.casts[-1][1:3] == ("refresh_instance_network", "host1")
+
+
+class Dies(FakeDriver):
+    """Ends at the n-th thing it is to do, before or after doing it, as a killed process would."""
+
+    class Killed(BaseException):
+        """Nothing in the worker gets to handle it."""
+
+    def __init__(self, survivor, countdown, after):
+        super().__init__()
+        self.__dict__.update({name: getattr(survivor, name)
+                              for name in ("networks", "ports", "routes", "floating")})
+        self.survivor, self.countdown, self.after = survivor, countdown, after
+
+    def _step(self, method, *args):
+        self.countdown -= 1
+        if self.countdown == 0 and not self.after:
+            raise self.Killed
+        getattr(self.survivor, method)(*args)
+        if self.countdown == 0:
+            raise self.Killed
+
+
+for _name in ("ensure_network", "update_ports", "remove_network", "apply_rules", "bind_floating",
+              "unbind_floating"):
+    setattr(Dies, _name, lambda self, *args, name=_name: self._step(name, *args))
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("countdown", range(1, 10))
+def test_worker_killed_at_any_line_leaves_what_its_successor_settles(manager, flat, countdown,
+                                                                     after):
+    """P2, P3: whatever was half done, the next start makes host and rows agree."""
+    kept = manager.driver
+    row, other = make_instance("one"), make_instance("two")
+    dying = NetworkManager("host1", Dies(kept, countdown, after), manager.rpc)
+    try:
+        dying.start()
+        dying.allocate_for_instance(CONTEXT, row.id)
+        dying.allocate_for_instance(CONTEXT, other.id)
+        floating = floating_for(row, dying)
+        dying.apply_floating_ip(CONTEXT, floating.id)
+        dying.api.release_floating(CONTEXT, floating)
+        dying.apply_floating_ip(CONTEXT, floating.id)
+        dying.deallocate_for_instance(CONTEXT, row.id)
+    except Dies.Killed:
+        pass
+    again = NetworkManager("host1", kept, manager.rpc)
+    again.start()
+    assert audit.audit("host1", kept) == []
+    assert again.allocate_for_instance(CONTEXT, other.id)
+    again.deallocate_for_instance(CONTEXT, row.id)
+    assert [view.port.device_id for view in ports.find()] == [other.id]
+    assert [port.hostname for port in kept.ports["br100"]] == ["two"]
+    assert audit.audit("host1", kept) == []

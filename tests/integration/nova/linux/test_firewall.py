@@ -2,6 +2,7 @@
 """Packets of guests through real bridges and filters: what passes, what does not."""
 
 import dataclasses
+import sys
 import time
 
 import pytest
@@ -272,3 +273,35 @@ def test_two_clouds_in_one_kernel_do_not_touch_each_other(cloud):
     assert len(cloud.firewall.list()) == len(other.list()) == 1
     other.clear()
     assert len(cloud.firewall.list()) == 1
+
+
+def test_rules_change_in_one_step(cloud):
+    """While rules are loaded over and over, what is open stays open and the rest closed."""
+    vif, guest = cloud.boot(2, SSH)
+    guest.serve(22)
+    guest.serve(80)
+    prober = cloud.host.popen(sys.executable, "-S", "-c", PROBE, stdout=-1, text=True)
+    assert prober.stdout.readline() == "ready\n"
+    for number in range(8):
+        more = (FirewallRule("ingress", "IPv4", "udp", 1000 + number, 1000 + number),)
+        cloud.firewall.apply(instance(2), [dataclasses.replace(vif, rules=(*more, *OUT, SSH))])
+    prober.terminate()
+    seen = prober.stdout.read().split()
+    assert seen.count("open") > 8 and set(seen) == {"open"}, seen
+
+
+PROBE = """
+import socket
+print("ready", flush=True)
+while True:
+    for port, good in ((22, True), (80, False)):
+        s = socket.socket()
+        s.settimeout(5 if good else 0.05)
+        try:
+            s.connect(("10.0.0.2", port))
+            print("open" if good else "LEAK", flush=True)
+        except OSError:
+            if good:
+                print("CUT", flush=True)
+        s.close()
+"""
