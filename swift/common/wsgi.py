@@ -410,7 +410,7 @@ class Response:
             self.keep = False                     # it may or may not send the body: no way to know
         if not self.keep:
             lines.append("Connection: close")
-        elif self.env["SERVER_PROTOCOL"] == "HTTP/1.0":
+        elif "keep-alive" in self.env.get("HTTP_CONNECTION", "").lower():
             lines.append("Connection: keep-alive")
 
     def _write(self, data: bytes) -> None:

@@ -109,6 +109,13 @@ def test_chunked_bodies(serve, body, good):
         assert answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b"\r\n\r\n" + good)
 
 
+def test_who_asks_to_be_kept_is_told(serve):
+    ask = b"GET / HTTP/1.%d\r\nHost: x\r\nConnection: Keep-Alive\r\n\r\n"
+    for version in (0, 1):
+        assert b"Connection: keep-alive" in talk(serve(), ask % version)
+    assert b"Connection:" not in talk(serve(), HEAD + b"\r\n")
+
+
 def test_expect_100_continue_is_answered_when_the_body_is_read(serve):
     answer = talk(serve(), b"PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
                            b"Content-Length: 3\r\nConnection: close\r\n\r\n", b"abc")

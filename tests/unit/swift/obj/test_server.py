@@ -62,6 +62,7 @@ def test_only_newer_requests_change_anything(app):
     ({"Range": "bytes=4-2"}, 200, b"0123"), ({"Range": "lines=1-2"}, 200, b"0123"),
     ({"Range": "bytes=x"}, 200, b"0123"),
     ({"If-Match": '"781e5e245d69b566979b86e28d23f2c7"'}, 200, b"0123"),
+    ({"If-Match": "*", "If-Unmodified-Since": "Thu, 01 Jan 1998 00:00:00 GMT"}, 412, b""),
     ({"If-Match": "other"}, 412, b""), ({"If-None-Match": "*"}, 304, b""),
     ({"If-None-Match": "other"}, 200, b"0123"),
     ({"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}, 304, b""),
