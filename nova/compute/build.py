@@ -60,8 +60,11 @@ class Builder:
         with self.worker.builds:
             try:
                 self._build(context, row)
-            except (InvalidState, Unwanted) as error:
+            except Unwanted as error:
                 LOG.info("Build of %s ends: %s", row.id, error)
+            except InvalidState as error:
+                LOG.info("Build of %s ends: %s", row.id, error)
+                self._leave(row)
             except InstanceNotFound:
                 LOG.info("Instance %s went away while it was built", row.id)
                 self._release(context, row)
@@ -77,6 +80,8 @@ class Builder:
 
     def _build(self, context: RequestContext, row: Instance) -> None:
         worker = self.worker
+        if row.id in worker.unwanted:       # since it began to wait for its turn
+            raise Unwanted("its deletion was asked for")
         check_claim(row, worker.host)
         # Also when this build is resumed: it may have died while it took everything back.
         vifs = worker.network.allocate_for_instance(context, row.id)
@@ -133,6 +138,14 @@ class Builder:
         """Take away the guest, its disks, taps and addresses, whatever there is of them."""
         self.worker.driver.destroy(row.id, self.worker.vifs(context, row.id))
         self.worker.network.deallocate_for_instance(context, row.id)
+
+    def _leave(self, row: Instance) -> None:
+        """Somebody moved the row on.  If it was to another host, what is here was never used."""
+        try:
+            if instances.get(row.id).host != self.worker.host:
+                self.worker.driver.destroy(row.id)
+        except NovaError as error:
+            LOG.warning("What was built of %s may be left here: %s", row.id, error)
 
     def _released(self, context: RequestContext, row: Instance) -> bool:
         try:

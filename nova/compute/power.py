@@ -43,7 +43,7 @@ class Power:
         """Finish REBOOTING or REBOOTING_HARD."""
         kind = RebootType.SOFT if row.task_state == TaskState.REBOOTING else RebootType.HARD
         self._do(context, row, lambda: self.worker.driver.reboot(
-            self._spec(context, row), kind, CONF.reboot_timeout))
+            self._spec(context, row), kind, CONF.reboot_timeout, self.worker.wanted(row.id)))
 
     def _spec(self, context: RequestContext, row: Instance) -> InstanceSpec:
         return spec_of(row, self.worker.vifs(context, row.id))

@@ -19,9 +19,12 @@ The rules every method keeps:
 """
 
 import abc
+import os
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
@@ -203,11 +206,12 @@ class ComputeDriver(abc.ABC):
         """Start the guest with the disks it has; one that runs already is left alone."""
 
     @abc.abstractmethod
-    def reboot(self, spec: InstanceSpec, kind: RebootType, timeout: float = 0) -> None:
+    def reboot(self, spec: InstanceSpec, kind: RebootType, timeout: float = 0,
+               keep_waiting: Callable[[], bool] | None = None) -> None:
         """Reboot the guest; one that is off is started.
 
         SOFT asks the guest and falls back to HARD when it has not gone down in ``timeout``
-        seconds.
+        seconds.  ``keep_waiting`` as for :meth:`power_off`: after False nothing is started.
         """
 
     @abc.abstractmethod
@@ -249,6 +253,16 @@ class ComputeDriver(abc.ABC):
         Looks only, and needs no :meth:`init_host`.  Kinds: ``guest``, ``instance-directory``,
         ``base-image``.
         """
+
+
+def uptime_line() -> str:
+    """Return what ``uptime`` would print."""
+    seconds = int(float(Path("/proc/uptime").read_text().split()[0]))
+    days, rest = divmod(seconds, 86400)
+    hours, minutes = divmod(rest // 60, 60)
+    loads = ", ".join(f"{load:.2f}" for load in os.getloadavg())
+    return (f"{time.strftime('%H:%M:%S')} up {days} days, {hours}:{minutes:02},  0 users,"
+            f"  load average: {loads}")
 
 
 DRIVERS = {

@@ -30,6 +30,7 @@ from nova.virt.driver import (
     InstanceSpec,
     Problem,
     RebootType,
+    uptime_line,
 )
 
 OPTIONS = [
@@ -186,12 +187,19 @@ class FakeDriver(ComputeDriver):
             _raise(knobs.power_error, "power a guest off")
         if guest["power_state"] != PowerState.RUNNING:
             return
-        until = time.monotonic() + timeout
-        while knobs.deaf and time.monotonic() < until:
-            if keep_waiting is not None and not keep_waiting():
-                return
-            time.sleep(min(1.0, max(0.0, until - time.monotonic())))
+        if knobs.deaf and not self._wait(timeout, keep_waiting):
+            return
         self.set_power_state(instance_id, PowerState.SHUTDOWN)
+
+    @staticmethod
+    def _wait(timeout: float, keep_waiting: Callable[[], bool] | None) -> bool:
+        """Wait in vain; False when the caller lost interest."""
+        until = time.monotonic() + timeout
+        while (left := until - time.monotonic()) > 0:
+            if keep_waiting is not None and not keep_waiting():
+                return False
+            time.sleep(min(0.5, left))
+        return True
 
     def power_on(self, spec: InstanceSpec) -> None:
         guest = self._need(spec.id)
@@ -201,13 +209,14 @@ class FakeDriver(ComputeDriver):
         if guest["power_state"] != PowerState.RUNNING:
             self._boot(guest, spec.vifs)
 
-    def reboot(self, spec: InstanceSpec, kind: RebootType, timeout: float = 0) -> None:
+    def reboot(self, spec: InstanceSpec, kind: RebootType, timeout: float = 0,
+               keep_waiting: Callable[[], bool] | None = None) -> None:
         guest = self._need(spec.id)
         knobs = self._knobs()
         if knobs.power_error:
             _raise(knobs.power_error, "reboot a guest")
-        if kind is RebootType.SOFT and knobs.deaf:
-            time.sleep(timeout)
+        if kind is RebootType.SOFT and knobs.deaf and not self._wait(timeout, keep_waiting):
+            return
         self._boot(guest, spec.vifs)
 
     def get_console_output(self, instance_id: str, limit: int) -> bytes:
@@ -231,12 +240,7 @@ class FakeDriver(ComputeDriver):
                       "topology": {"sockets": 1, "cores": CONF.fake.vcpus, "threads": 1}})
 
     def host_uptime(self) -> str:
-        seconds = int(float(Path("/proc/uptime").read_text().split()[0]))
-        days, rest = divmod(seconds, 86400)
-        loads = ", ".join(f"{load:.2f}" for load in os.getloadavg())
-        hours, minutes = divmod(rest // 60, 60)
-        return (f"{time.strftime('%H:%M:%S')} up {days} days, {hours}:{minutes:02},  0 users,"
-                f"  load average: {loads}")
+        return uptime_line()
 
     def cleanup(self) -> list[str]:
         return []

@@ -32,6 +32,7 @@ from nova.virt.driver import (
     Problem,
     RebootType,
     guest_name,
+    uptime_line,
 )
 from nova.virt.libvirt import console, disks, host, xml
 from nova.virt.libvirt.disks import GIB, MIB, InstanceDirectory, Record
@@ -242,10 +243,12 @@ class LibvirtDriver(ComputeDriver):
                                   reason="its disks are not on this host")
         return record
 
-    def reboot(self, spec: InstanceSpec, kind: RebootType, timeout: float = 0) -> None:
+    def reboot(self, spec: InstanceSpec, kind: RebootType, timeout: float = 0,
+               keep_waiting: Callable[[], bool] | None = None) -> None:
         record = self._need_record(spec.id)
-        self.power_off(spec.id, timeout if kind is RebootType.SOFT else 0)
-        self._start(spec, record)
+        self.power_off(spec.id, timeout if kind is RebootType.SOFT else 0, keep_waiting)
+        if keep_waiting is None or keep_waiting():
+            self._start(spec, record)
 
     # -- network -----------------------------------------------------------------------------
 
@@ -290,7 +293,7 @@ class LibvirtDriver(ComputeDriver):
             stats={"virt_type": self.machine.virt_type})
 
     def host_uptime(self) -> str:
-        return host.uptime_line()
+        return uptime_line()
 
     def cleanup(self) -> list[str]:
         records, trouble = disks.all_records(self.directory)

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,13 +110,3 @@ def kvm_works(timeout: float = KVM_PROBE_TIMEOUT) -> bool:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(2)
             return False
-
-
-def uptime_line() -> str:
-    """Return what ``uptime`` would print."""
-    seconds = int(float(Path("/proc/uptime").read_text().split()[0]))
-    days, rest = divmod(seconds, 86400)
-    hours, minutes = divmod(rest // 60, 60)
-    loads = ", ".join(f"{load:.2f}" for load in os.getloadavg())
-    return (f"{time.strftime('%H:%M:%S')} up {days} days, {hours}:{minutes:02},  0 users,"
-            f"  load average: {loads}")

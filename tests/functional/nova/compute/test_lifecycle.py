@@ -6,12 +6,15 @@ import time
 import uuid
 
 import pytest
+from oslo_config import cfg
 
 from nova import exception
 from nova.compute.states import Desired, PowerState, TaskState, VmState
 from nova.db import compute_nodes, instances
 from nova.db.models import Instance
 from nova.virt.fake import Knobs
+
+CONF = cfg.CONF
 
 
 def boot(cloud, **changes):
@@ -215,6 +218,25 @@ def test_deaf_guest_is_rebooted_all_the_same(cloud, hard):
     cloud.reboot(one, hard)
     cloud.deliver()
     assert cloud.states(one) == (VmState.ACTIVE, None)
+
+
+@pytest.mark.parametrize("change", ["stop", "reboot"])
+def test_delete_does_not_wait_for_a_deaf_guest(cloud, change):
+    manager = cloud.add_host()
+    one = boot(cloud)
+    cloud.driver().knobs.deaf = True
+    CONF.set_override("shutdown_timeout", 60)
+    CONF.set_override("reboot_timeout", 60)
+    getattr(cloud, change)(one)
+    waiting = threading.Thread(target=cloud.deliver)
+    waiting.start()
+    time.sleep(0.3)
+    started = time.monotonic()
+    instances.begin_task(one, TaskState.DELETING, desired_state=Desired.DELETED)
+    manager.terminate_instance(cloud.context(), one)
+    waiting.join(10)
+    assert time.monotonic() - started < 20
+    cloud.assert_no_orphans()
 
 
 def test_power_failure_settles_on_what_the_hypervisor_says(cloud):

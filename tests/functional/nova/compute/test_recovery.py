@@ -210,6 +210,29 @@ def test_build_is_taken_from_a_host_that_is_down(cloud):
     cloud.assert_no_orphans()
 
 
+def test_build_that_was_taken_away_leaves_nothing_behind(cloud, monkeypatch):
+    """A host thought dead finishes its spawn: the instance is another's by then."""
+    cloud.add_host("host1")
+    cloud.add_host("host2")
+    [one] = cloud.create()
+    cloud.scheduler.schedule_instances(cloud.context(), [one])
+    slow = cloud.row(one).host
+    driver = cloud.driver(slow)
+    spawn = driver.spawn
+
+    def spawn_slowly(spec, images, source):
+        instances.transition(one, task_state=TaskState.SCHEDULING, host=None,
+                             build_request={"refusals": [{"host": slow, "reason": "down"}]})
+        cloud.scheduler.schedule_instances(cloud.context(), [one])
+        spawn(spec, images, source)
+    monkeypatch.setattr(driver, "spawn", spawn_slowly)
+    cloud.deliver()
+    assert cloud.states(one) == ACTIVE
+    assert cloud.row(one).host != slow
+    assert driver.list_instances() == {}
+    cloud.assert_no_orphans()
+
+
 def test_waiting_for_compute_to_come_up(cloud):
     cloud.add_host()
     from nova.db import services

@@ -88,7 +88,7 @@ def main():
     for line in sys.stdin:
         try:
             answer = {"result": perform(driver, source, json.loads(line))}
-        except Exception as error:
+        except Exception as error:  # whatever it is, it is the answer
             answer = {"error": type(error).__name__, "message": str(error)}
         print(json.dumps(answer), flush=True)
 
