@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The API versions this service speaks, as clients discover them.
 
-A minor version of v2 is listed only when everything it added is there.  What each added: 2.1 the
-``2.1-json-patch`` media type; 2.2 member and schema documents, ``virtual_size``... see
-`doc/` for the support matrix.
+A minor version of v2 is listed only when everything it stands for is there: 2.1 brought JSON
+patches of today's form, 2.2 the ``virtual_size`` and member schemas.  2.3 and later bring tasks,
+metadata definitions and imports, which answer 501; what of them is there already (deactivation,
+community images, hidden images, ``os_hash_value``, stores) needs no version to be used.
 """
 
 from __future__ import annotations

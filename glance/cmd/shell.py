@@ -180,10 +180,13 @@ def _image_download(images: client.Client, args: argparse.Namespace) -> None:
             if report is not None:
                 report(seen)
         target.flush()
-    finally:
+    except BaseException:  # also an interrupted download must not pass for a whole one
         if partial:
             target.close()
+            os.unlink(partial)
+        raise
     if partial:
+        target.close()
         os.replace(partial, args.file)
 
 

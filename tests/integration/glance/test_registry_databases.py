@@ -77,3 +77,53 @@ def test_names_that_differ_in_case_or_accent_are_different(registry):
     image = contract.new(registry, tags=["a", "A", "á"], properties={"x": "1", "X": "2"})
     assert set(registry.get_image(SERVICE, image["id"])["tags"]) == {"a", "A", "á"}
     assert image["properties"] == {"x": "1", "X": "2"}
+
+
+def cut_all_connections(database):
+    """What a restart of the database server does to everybody connected."""
+    import sqlalchemy
+
+    mysql = database.engine.dialect.name in ("mysql", "mariadb")
+    killer = sqlalchemy.create_engine(database.engine.url, isolation_level="AUTOCOMMIT",
+                                      poolclass=sqlalchemy.pool.NullPool)
+    with killer.connect() as connection:
+        if mysql:
+            own = connection.scalar(sqlalchemy.text("SELECT CONNECTION_ID()"))
+            for (number,) in connection.execute(sqlalchemy.text(
+                    "SELECT id FROM information_schema.processlist WHERE db = DATABASE() "
+                    "AND id != :own"), {"own": own}).all():
+                connection.exec_driver_sql(f"KILL {int(number)}")
+        else:
+            connection.execute(sqlalchemy.text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid != pg_backend_pid()"))
+    killer.dispose()
+
+
+def test_a_database_restart_is_not_noticed(registry, database):
+    """P5: idle connections that died are replaced, by reads and by writes."""
+    image = contract.new(registry)
+    cut_all_connections(database)
+    assert registry.get_image(SERVICE, image["id"])["version"] == 1
+    cut_all_connections(database)
+    assert registry.update_image(SERVICE, image["id"], {"name": "y"}, version=1)["name"] == "y"
+
+
+def test_a_connection_lost_in_mid_transaction_is_tried_again(registry, database, monkeypatch):
+    """P5: the whole transaction, once more, from the start."""
+    from glance.registry.db import images
+
+    image = contract.new(registry)
+    real = images.update
+    cut = []
+
+    def update(connection, *args, **kwargs):
+        done = real(connection, *args, **kwargs)
+        if not cut:
+            cut.append(True)
+            cut_all_connections(database)
+        return done
+
+    monkeypatch.setattr(images, "update", update)
+    after = registry.update_image(SERVICE, image["id"], {"name": "y"}, version=1)
+    assert (after["name"], after["version"], cut) == ("y", 2, [True])
