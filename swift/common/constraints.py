@@ -72,7 +72,12 @@ class Constraints:
         start = len(prefix)
         count = total = 0
         for key, value in req.environ.items():
-            if key[:7] != 'HTTP_X_' or not key.startswith(prefix):
+            if key[:5] != 'HTTP_':
+                continue
+            if len(value) > self.max_header_size:
+                return answer(400, 'Header value too long: '
+                              + key[5:].replace('_', '-').title()[:self.max_meta_name_length])
+            if not key.startswith(prefix):
                 continue
             name = key[start:]
             if not name:
@@ -98,10 +103,6 @@ class Constraints:
             return answer(400, f'Too many metadata items; max {self.max_meta_count}')
         if total > self.max_meta_overall_size:
             return answer(400, f'Total metadata too large; max {self.max_meta_overall_size}')
-        for key, value in req.environ.items():
-            if key.startswith('HTTP_') and len(value) > self.max_header_size:
-                return answer(400, 'Header value too long: '
-                              + key[5:].replace('_', '-').title()[:self.max_meta_name_length])
         return None
 
     def check_name(self, kind, name):

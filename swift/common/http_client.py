@@ -53,38 +53,33 @@ class BadReply(ConnectionError):
 class Reply:
     """The head of an answer, and the body as it comes.
 
-    ``headers`` maps lower-case names to values (repeated ones joined with a comma), ``items`` has
-    them as sent. ``left`` counts the bytes of the body still to come, None when only the framing
+    ``left`` counts the bytes of the body still to come, None when only the framing
     tells.
     """
 
-    __slots__ = ('status', 'reason', 'items', 'headers', 'left', 'conn', 'keep', 'chunked',
-                 'chunk_left', 'done')
+    __slots__ = ('status', 'reason', '_text', '_low', '_items', '_headers', 'left', 'conn',
+                 'keep', 'chunked', 'chunk_left', 'done')
 
     def __init__(self, head, conn):
-        lines = head.decode('latin-1').split('\r\n')
+        # An update's answer is asked for two or three headers only: the rest is split on demand.
+        text = self._text = head.decode('latin-1')
+        self._low = text.lower()
+        self._items = self._headers = None
+        line = text.partition('\r\n')[0]
         try:
-            version, status, self.reason = (lines[0].split(' ', 2) + [''])[:3]
+            version, status, self.reason = (line.split(' ', 2) + [''])[:3]
             self.status = int(status)
         except ValueError:
-            raise BadReply(f'not a status line: {lines[0][:80]!r}') from None
+            raise BadReply(f'not a status line: {line[:80]!r}') from None
         if not version.startswith('HTTP/1.'):
-            raise BadReply(f'not HTTP/1: {lines[0][:80]!r}')
-        items: list[tuple[str, str]] = []
-        headers: dict[str, str] = {}
-        for line in lines[1:]:
-            name, _, value = line.partition(':')
-            value = value.strip(' \t')      # no more: 0x85 and 0xa0 are part of UTF-8 text
-            low = name.lower()
-            items.append((name, value))
-            headers[low] = f'{headers[low]},{value}' if low in headers else value
-        self.items, self.headers, self.conn = items, headers, conn
-        self.keep = version == 'HTTP/1.1' and headers.get('connection', '').lower() != 'close'
-        self.chunked = 'transfer-encoding' in headers
+            raise BadReply(f'not HTTP/1: {line[:80]!r}')
+        self.conn = conn
+        self.keep = version == 'HTTP/1.1' and self.field('connection') != 'close'
+        self.chunked = self.field('transfer-encoding') is not None
         self.chunk_left = 0
         self.done = False
         self.left: int | None
-        length = headers.get('content-length')
+        length = self.field('content-length')
         if conn.method == b'HEAD' or self.status in (204, 304) or self.status < 200:
             self.chunked = False
             self.left = 0
@@ -99,6 +94,41 @@ class Reply:
             self.keep = False
         if self.left == 0 and self.status >= 200:
             self._end()
+
+    def field(self, name):
+        """One header's value by its lower-case name, None when it is not there.
+
+        The value is in lower case; of repeated headers it is the first. Cheaper than `headers`.
+        """
+        low = self._low
+        at = low.find(f'\r\n{name}:')
+        if at < 0:
+            return None
+        at += len(name) + 3
+        end = low.find('\r\n', at)
+        return low[at:end if end >= 0 else None].strip(' \t')
+
+    @property
+    def items(self):
+        """All headers as sent, ``[(name, value)]``."""
+        if self._items is None:
+            self._items = items = []
+            for line in self._text.split('\r\n')[1:]:
+                name, _, value = line.partition(':')
+                # Blanks only: 0x85 and 0xa0 are part of UTF-8 text.
+                items.append((name, value.strip(' \t')))
+        return self._items
+
+    @property
+    def headers(self):
+        """Values by lower-case name; repeated ones are joined with a comma."""
+        if self._headers is None:
+            headers: dict[str, str] = {}
+            self._headers = headers
+            for name, value in self.items:
+                low = name.lower()
+                headers[low] = f'{headers[low]},{value}' if low in headers else value
+        return self._headers
 
     def _end(self):
         self.done = True

@@ -57,14 +57,28 @@ def request_head(method, node, part, path, headers, query=''):
 
 
 class Answer:
-    """What one node said. ``headers`` by lower-case name, ``items`` as sent."""
+    """What one node said, or what stands for its silence. ``reply`` is the head of its answer."""
 
-    __slots__ = ('status', 'reason', 'headers', 'items', 'body', 'node')
+    __slots__ = ('status', 'reply', 'body', 'node')
 
-    def __init__(self, status, reason='', headers=None, items=(), body=b'', node=None):
-        self.status, self.reason = status, reason
-        self.headers = headers if headers is not None else {}
-        self.items, self.body, self.node = items, body, node
+    def __init__(self, status, reply=None, body=b'', node=None):
+        self.status, self.reply, self.body, self.node = status, reply, body, node
+
+    @property
+    def headers(self):
+        """By lower-case name."""
+        return self.reply.headers if self.reply is not None else {}
+
+    @property
+    def items(self):
+        """As sent."""
+        return self.reply.items if self.reply is not None else ()
+
+    @property
+    def etag(self):
+        """The content's digest as the node computed it, without quotes."""
+        value = self.reply.field('etag') if self.reply is not None else None
+        return value.strip('"') if value else None
 
 
 class _Call:
@@ -125,7 +139,7 @@ class Fanout:
                 break
         missing = self.count - len(self.answers)
         if missing > 0:
-            self.answers += [Answer(503, 'Service Unavailable')] * missing
+            self.answers += [Answer(503)] * missing
         return self.answers
 
     def _collect(self, call, deadline):
@@ -155,8 +169,7 @@ class Fanout:
             return self._start(call.slot)
         if app.server_error(call.node, self.kind, reply, self.what):
             return self._start(call.slot)
-        self.answers.append(Answer(reply.status, reply.reason, reply.headers, reply.items, body,
-                                   call.node))
+        self.answers.append(Answer(reply.status, reply, body, call.node))
         return None
 
     def _decided(self):
@@ -184,7 +197,7 @@ def choose(answers, count, overrides=None):
                 status = max(s for s, _ in of_class)
                 best = next(a for s, a in of_class if s == status)
                 if status != best.status:
-                    best = Answer(status, '', best.headers, best.items, b'', best.node)
+                    best = Answer(status, best.reply, b'', best.node)
                 return best
     return None
 

@@ -105,8 +105,7 @@ class Getter:
             body = reply.read_all(self.timeout, 1 << 20)
         except FAILURES:
             body = b''
-        self.rejected.append(Answer(reply.status, reply.reason, reply.headers, reply.items, body,
-                                    node))
+        self.rejected.append(Answer(reply.status, reply, body, node))
 
     def _newest(self, newest_dead):
         self.candidates.sort(key=lambda c: c[0], reverse=True)

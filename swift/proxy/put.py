@@ -88,7 +88,7 @@ class Upload:
 
     def _padded(self):
         missing = self.count - len(self.answers)
-        return self.answers + [Answer(503, 'Service Unavailable')] * max(0, missing)
+        return self.answers + [Answer(503)] * max(0, missing)
 
     def _connect(self, slot):
         """Announce the body to one node, or to one that stands in; None when it was refused."""
@@ -106,8 +106,7 @@ class Upload:
                     return Replica(node, conn, app.put_queue_depth)
                 if not app.server_error(node, 'Object', reply, self.what):
                     self.answers.append(Answer(
-                        reply.status, reply.reason, reply.headers, reply.items,
-                        reply.read_all(app.node_timeout, MAX_BODY), node))
+                        reply.status, reply, reply.read_all(app.node_timeout, MAX_BODY), node))
                     conn.close()
                     return None
                 conn.close()
@@ -238,8 +237,7 @@ class Upload:
                     self._give_up(replica, e)
                     continue
                 if not app.server_error(replica.node, 'Object', reply, self.what):
-                    self.answers.append(Answer(reply.status, reply.reason, reply.headers,
-                                               reply.items, body, replica.node))
+                    self.answers.append(Answer(reply.status, reply, body, replica.node))
             live = again
             if live and sum(a.status // 100 == 2 for a in self.answers) \
                     >= quorum_size(self.count):

@@ -3,6 +3,7 @@
 
 from urllib.parse import quote
 
+from swift.common.exceptions import ConfigError
 from swift.common.request import answer, wsgi_text
 
 
@@ -34,6 +35,18 @@ def account_prefix(account, prefixes):
                 (best is None or len(prefix) > len(best)):
             best = prefix
     return best
+
+
+def need_auth_above(app, name):
+    """ConfigError when the pipeline has an auth filter below the filter ``name``.
+
+    What acts on behalf of a user before it is known who that is acts for everybody.
+    """
+    while app is not None:
+        if hasattr(app, 'authorize'):
+            raise ConfigError(f'pipeline: {name} must stand after the auth filter '
+                              f'{type(app).__name__}')
+        app = getattr(app, 'app', None)
 
 
 def refuse(env, account=None):

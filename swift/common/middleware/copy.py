@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 from swift.common.concurrency import GreenletExit
 from swift.common.constraints import Constraints
 from swift.common.exceptions import ChunkReadError
+from swift.common.middleware.authbase import need_auth_above
 from swift.common.request import PathError, Request, answer, split_path, wsgi_text
 from swift.proxy.cached_info import subrequest
 
@@ -77,6 +78,7 @@ class Copy:
     """Filter."""
 
     def __init__(self, app, conf):
+        need_auth_above(app, 'copy')
         self.app = app
         self.constraints = Constraints.load()
 

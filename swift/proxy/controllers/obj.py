@@ -234,8 +234,7 @@ class ObjectController(Controller):
             return answer(412)
         best = choose(answers, count)
         if best is not None and best.status // 100 == 2:
-            etags = {a.headers['etag'].strip('"') for a in answers
-                     if a.status // 100 == 2 and 'etag' in a.headers}
+            etags = {a.etag for a in answers if a.status // 100 == 2 and a.etag}
             if len(etags) > 1:
                 self.app.logger.error('Object servers returned %s mismatched etags', len(etags))
                 return answer(500)

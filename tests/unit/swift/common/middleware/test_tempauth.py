@@ -215,3 +215,14 @@ def test_prefixes():
     assert authbase.account_prefix('SERVICE_x', ['AUTH_', '', 'SERVICE_']) == 'SERVICE_'
     assert authbase.account_prefix('other', ['AUTH_', '']) == ''
     assert authbase.account_prefix('AUTH_', ['AUTH_']) is None
+
+
+def test_security_filters_that_act_for_users_stand_after_auth(proxy, monkeypatch):
+    """S17: a pipeline in another order is refused at the start."""
+    from swift.common.constraints import Constraints
+    from swift.common.middleware.copy import Copy
+    from swift.common.middleware.healthcheck import HealthCheck
+    monkeypatch.setattr(Constraints, 'load', classmethod(lambda cls: cls()))
+    TempAuth(Copy(proxy, {}), CONF)
+    with pytest.raises(ConfigError, match='copy must stand after'):
+        Copy(HealthCheck(TempAuth(proxy, CONF), {}), {})
