@@ -201,16 +201,19 @@ class Application:
 
     ``prefixes`` are the version paths under which all resources appear, with and (when
     ``project_in_path``) without the caller's project id behind the prefix; ``roots`` holds the
-    resources whose paths are absolute.
+    resources whose paths are absolute.  ``check`` is called with every request that is not
+    public before anything else is done with it.
     """
 
     def __init__(self, resources: Sequence[Resource], *,
                  write_fault: Callable[[faults.Fault], dict[str, Any]], prefixes: Sequence[str],
                  roots: Sequence[Resource] = (), project_in_path: bool = False,
+                 check: Callable[[Request], None] | None = None,
                  body_limit: int = DEFAULT_BODY_LIMIT) -> None:
         self._write_fault = write_fault
         self._prefixes = tuple(prefixes)
         self._project_in_path = project_in_path
+        self._check = check
         self._body_limit = body_limit
         self._paths: list[_Path] = []
         self._collections: set[str] = set()
@@ -265,6 +268,8 @@ class Application:
         if not public and req.environ.get("nova.context") is None:
             raise faults.Unauthorized()
         _check_accept(req)
+        if self._check is not None and not public:
+            self._check(req)
         if found is None:
             mark, handler, arguments = self._find_action(req, path)
         else:

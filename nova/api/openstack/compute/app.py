@@ -30,7 +30,12 @@ from nova.api.openstack.compute.server_parts import (
 from nova.api.openstack.compute.servers import BootVolumes, Servers
 from nova.api.openstack.compute.services import AvailabilityZones, Hosts, Hypervisors, Services
 from nova.api.openstack.compute.unsupported import EmptyLists, Missing
-from nova.api.openstack.compute.versions import PREFIXES, Versions, VersionsBelow
+from nova.api.openstack.compute.versions import (
+    PREFIXES,
+    Versions,
+    VersionsBelow,
+    check_version,
+)
 from nova.api.openstack.faults import compute_fault
 from nova.api.openstack.wsgi import DEFAULT_BODY_LIMIT, Application
 from nova.compute.api import API
@@ -55,7 +60,7 @@ def make_app(compute: API | None = None) -> Application:
          Hosts(), Hypervisors(compute), AvailabilityZones(), Networks(), SecurityGroups(compute),
          FloatingIps(compute), Extensions(), VersionsBelow(), EmptyLists(), Missing()],
         write_fault=compute_fault, prefixes=PREFIXES, roots=[Versions()], project_in_path=True,
-        body_limit=CONF.max_request_body_size)
+        check=check_version, body_limit=CONF.max_request_body_size)
 
 
 def factory(_global_conf: dict[str, str], **_local: Any) -> Callable:

@@ -8,12 +8,30 @@ names of the same.
 from typing import Any
 
 from nova import exception
+from nova.api.openstack import faults
 from nova.api.openstack.wsgi import Answer, Request, Resource, route
 
 PREFIXES = ("/v2.1", "/v2", "/v1.1")
 _UPDATED = {"v2.1": "2013-07-23T11:33:21Z", "v2": "2011-01-21T11:33:21Z",
             "v1.1": "2011-01-21T11:33:21Z"}
 _IDS = {"v2.1": "v2.1", "v2": "v2.0", "v1.1": "v1.1"}
+
+
+def check_version(req: Request) -> None:
+    """Refuse a microversion that is not here: what it would change would be missing silently.
+
+    Only ``/v2.1`` knows microversions; its older names ignore the headers, as ever.
+    """
+    if not req.environ.get("nova.prefix", "").startswith("/v2.1"):
+        return
+    asked = req.environ.get("HTTP_X_OPENSTACK_NOVA_API_VERSION", "").strip()
+    for item in req.environ.get("HTTP_OPENSTACK_API_VERSION", "").split(","):
+        service, _, version = item.strip().partition(" ")
+        if service.lower() == "compute":
+            asked = version.strip()
+    if asked and asked.lower() not in ("2.1", "latest"):
+        raise faults.NotAcceptable(
+            f"Version {asked[:32]!r} of the Compute API is not here; only 2.1 is.")
 
 
 def _document(req: Request, name: str) -> dict[str, Any]:

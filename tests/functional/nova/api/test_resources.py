@@ -26,6 +26,20 @@ def test_version_documents_need_no_token(cloud):
     assert root.request("GET", "/v2.1/servers").status_int == 401
 
 
+def test_a_microversion_that_is_not_here_is_refused(cloud):
+    for name, value, status in (
+            ("OpenStack-API-Version", "compute 2.37", 406),
+            ("OpenStack-API-Version", "volume 3.0, compute 2.96", 406),
+            ("OpenStack-API-Version", "volume 3.60", 200),
+            ("OpenStack-API-Version", "compute 2.1", 200),
+            ("OpenStack-API-Version", "compute latest", 200),
+            ("X-OpenStack-Nova-API-Version", "2.2", 406),
+            ("X-OpenStack-Nova-API-Version", "2.1", 200)):
+        assert cloud.alpha.request("GET", "/flavors", headers={name: value}).status_int == status
+    assert cloud.client("alice:alpha", "/v2").request(
+        "GET", "/flavors", headers={"OpenStack-API-Version": "compute 2.37"}).status_int == 200
+
+
 @pytest.mark.parametrize("prefix", ["/v2.1", "/v2", "/v1.1", "/v2.1/alpha", "/v2/alpha"])
 def test_every_prefix_serves_the_same(cloud, prefix):
     flavor = cloud.client("alice:alpha", prefix).get("/flavors/1")["flavor"]
