@@ -151,9 +151,16 @@ def describe(floating_id: str, description: str) -> None:
 
 
 @db.retry
-def set_host(floating_id: str, host: str | None, *, only_from: str | None = None) -> bool:
-    """Write down where an address is live; with ``only_from``, unless it moved meanwhile."""
+def set_host(floating_id: str, host: str | None, *, only_from: str | None = None,
+             only_to: str | None = None) -> bool:
+    """Write down where an address is live.
+
+    False, and nothing done, when it is not live at ``only_from`` or does not lead to the port
+    ``only_to`` any more.
+    """
     query = update(FloatingIp).where(FloatingIp.id == floating_id)
+    if only_to is not None:
+        query = query.where(FloatingIp.port_id == only_to)
     if only_from is not None:
         query = query.where(FloatingIp.host == only_from)
     with db.writer() as session:

@@ -14,7 +14,14 @@ from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session, defer
 
 from nova.compute.states import TASKS, TaskState, VmState
-from nova.db.models import ComputeNode, Instance, InstanceAction, InstanceFault, utcnow
+from nova.db.models import (
+    ComputeNode,
+    Instance,
+    InstanceAction,
+    InstanceFault,
+    new_id,
+    utcnow,
+)
 from nova.db.session import affected, reader, retry, writer
 from nova.exception import (
     BadRequest,
@@ -34,7 +41,7 @@ ANY: Any = _Any()
 """Default of the ``from_`` arguments: whatever the row says."""
 
 # Written by transitions and claims alone.
-_STATE_COLUMNS = {"vm_state", "task_state", "task_deadline"}
+_STATE_COLUMNS = {"vm_state", "task_state", "task_deadline", "transition_id"}
 _SORT_COLUMNS = {
     name: getattr(Instance, name) for name in (
         "created_at", "id", "display_name", "host", "vm_state", "launched_at", "updated_at",
@@ -64,7 +71,6 @@ def disk_gb(instance: Instance) -> int:
 
 # ---------------------------------------------------------------- making and finding
 
-@retry
 def create(instances: Sequence[Instance], *, actions: Iterable[InstanceAction] = (),
            guard: Callable[[Session], None] | None = None) -> list[Instance]:
     """Add new instances, all or none, and the log entries that go with them.
@@ -73,19 +79,28 @@ def create(instances: Sequence[Instance], *, actions: Iterable[InstanceAction] =
     undoes it.  A task state they start with gets its deadline.
     """
     now = utcnow()
-    with writer() as session:
-        if guard is not None:
-            guard(session)
-        # Merged, so that a second try after a lost connection starts from the same objects.
-        made = []
-        for position, instance in enumerate(instances):
-            # One request's instances keep their order in every listing.
-            instance.created_at = now + datetime.timedelta(microseconds=position)
-            instance.task_deadline = _deadline(instance.task_state)
-            made.append(session.merge(instance, load=True))
-        for action in actions:
-            session.merge(action)
-    return made
+    for position, instance in enumerate(instances):
+        # One request's instances keep their order in every listing.
+        instance.created_at = now + datetime.timedelta(microseconds=position)
+        instance.task_deadline = _deadline(instance.task_state)
+    attempts = []
+
+    @retry
+    def add() -> list[Instance]:
+        attempts.append(1)
+        with writer() as session:
+            if len(attempts) > 1 and session.get(Instance, instances[0].id) is not None:
+                # The try before this one was committed and its answer got lost.
+                return [_get(session, instance.id) for instance in instances]
+            if guard is not None:
+                guard(session)
+            # Merged, so that another try starts from the same objects.
+            made = [session.merge(instance) for instance in instances]
+            for action in actions:
+                session.merge(action)
+        return made
+
+    return add()
 
 
 @retry
@@ -222,7 +237,6 @@ def _one_of(column: Any, values: Collection[Any]) -> ColumnElement[bool]:
 
 # ---------------------------------------------------------------- changing
 
-@retry
 def transition(instance_id: str, *, from_vm: Any = ANY, from_task: Any = ANY,
                from_host: Any = ANY, verb: str | None = None,
                log: InstanceAction | None = None, **values: Any) -> Instance:
@@ -240,7 +254,6 @@ def transition(instance_id: str, *, from_vm: Any = ANY, from_task: Any = ANY,
                  log, values)
 
 
-@retry
 def begin_task(instance_id: str, task: TaskState, *, from_host: Any = ANY,
                verb: str | None = None, log: InstanceAction | None = None,
                **values: Any) -> Instance:
@@ -273,17 +286,24 @@ def _deadline(task: str | None) -> datetime.datetime | None:
 
 def _move(instance_id: str, conditions: list[ColumnElement[bool]], verb: str,
           log: InstanceAction | None, values: dict[str, Any]) -> Instance:
+    values = {**values, "transition_id": new_id()}
     if "task_state" in values:
-        values = {**values, "task_deadline": _deadline(values["task_state"])}
+        values["task_deadline"] = _deadline(values["task_state"])
+    return _move_once(instance_id, conditions, verb, log, values)
+
+
+@retry
+def _move_once(instance_id: str, conditions: list[ColumnElement[bool]], verb: str,
+               log: InstanceAction | None, values: dict[str, Any]) -> Instance:
     with writer() as session:
         moved = affected(
             session, update(Instance).where(Instance.id == instance_id, *conditions).values(values))
         instance = _get(session, instance_id)
-        if not moved:
-            raise _invalid(instance, verb)
-        if log is not None:
+        if moved and log is not None:
             session.merge(log)
-        return instance
+        if not moved and instance.transition_id != values["transition_id"]:
+            raise _invalid(instance, verb)
+        return instance     # moved now, or by a try whose answer got lost
 
 
 def _invalid(instance: Instance, verb: str) -> InvalidState:
@@ -332,7 +352,6 @@ def delete_row(instance_id: str, *, from_task: Any = TaskState.DELETING,
 
 # ---------------------------------------------------------------- placing
 
-@retry
 def claim(instance_id: str, host: str, *, from_vm: Any = VmState.BUILDING,
           from_task: Any = TaskState.SCHEDULING, task_state: TaskState = TaskState.NETWORKING,
           **values: Any) -> Instance:
@@ -343,6 +362,16 @@ def claim(instance_id: str, host: str, *, from_vm: Any = VmState.BUILDING,
     the resource that is short, InvalidState says that the instance is not waiting for a host any
     more, HostNotFound that there is no such hypervisor.
     """
+    return _claim(
+        instance_id, host,
+        [_equals(Instance.vm_state, from_vm), _equals(Instance.task_state, from_task)],
+        {**values, "host": host, "task_state": task_state,
+         "task_deadline": _deadline(task_state), "transition_id": new_id()})
+
+
+@retry
+def _claim(instance_id: str, host: str, conditions: list[ColumnElement[bool]],
+           values: dict[str, Any]) -> Instance:
     with writer() as session:
         known = affected(
             session, update(ComputeNode).where(ComputeNode.host == host)
@@ -351,14 +380,12 @@ def claim(instance_id: str, host: str, *, from_vm: Any = VmState.BUILDING,
             raise HostNotFound(host=host)
         node = session.scalars(select(ComputeNode).where(ComputeNode.host == host)).one()
         instance = _get(session, instance_id)
+        if instance.transition_id == values["transition_id"]:
+            return instance     # by a try whose answer got lost
         _check_capacity(node, _usage(session, Instance.host == host, Instance.id != instance_id),
                         instance)
-        moved = affected(
-            session, update(Instance).where(
-                Instance.id == instance_id, _equals(Instance.vm_state, from_vm),
-                _equals(Instance.task_state, from_task),
-            ).values({**values, "host": host, "task_state": task_state,
-                      "task_deadline": _deadline(task_state)}))
+        moved = affected(session, update(Instance).where(
+            Instance.id == instance_id, *conditions).values(values))
         session.refresh(instance)
         if not moved:
             raise _invalid(instance, "claim")

@@ -110,7 +110,8 @@ class Instance(Timestamps, Base):
     wants (written by the API): see :mod:`nova.compute.states`.  ``build_request`` holds all that
     a build needs beyond the columns - networks asked for, security groups, hints, refusals so
     far - so that a build can be taken up again from the row alone.  The flavor's numbers are
-    copied: changing a flavor does not change a server.
+    copied: changing a flavor does not change a server.  ``transition_id`` is the mark of the last
+    transition: one whose commit was done and whose answer got lost knows itself again by it.
     """
 
     __tablename__ = "instances"
@@ -131,6 +132,7 @@ class Instance(Timestamps, Base):
     vm_state: Mapped[str] = mapped_column(String(32), index=True)
     task_state: Mapped[str | None] = mapped_column(String(32))
     task_deadline: Mapped[datetime.datetime | None] = mapped_column(Moment)
+    transition_id: Mapped[str | None] = mapped_column(String(36))
     desired_state: Mapped[str] = mapped_column(String(32))
     power_state: Mapped[int] = mapped_column(Integer, default=0)
     progress: Mapped[int] = mapped_column(Integer, default=0)

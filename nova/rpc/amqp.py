@@ -314,6 +314,5 @@ class AmqpBroker(Broker):
 
 
 def _name(error: BaseException) -> str:
-    """Describe an error without what may hold a password: the URL."""
-    return f"{type(error).__name__}: {error}" if isinstance(error, OSError) else \
-        type(error).__name__
+    """Name an error without its text: that may hold the URL, and so a password."""
+    return type(error).__name__

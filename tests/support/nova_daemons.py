@@ -234,6 +234,11 @@ class Cloud:
         """Wait until ``wanted(statuses)``; return the statuses."""
         deadline = time.monotonic() + seconds
         while not wanted(found := self.statuses(token)):
-            assert time.monotonic() < deadline, found
+            assert time.monotonic() < deadline, self._faults(found, token)
             time.sleep(0.1)
         return found
+
+    def _faults(self, found, token):
+        """Say of every server that is not ACTIVE what is the matter with it."""
+        return {one: (status, self.ask("GET", f"/servers/{one}", token=token)[1]["server"].get(
+            "fault")) for one, status in found.items() if status != "ACTIVE"}

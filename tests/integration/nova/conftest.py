@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real databases for nova's integration tests, each test on one of its own of each kind."""
+"""Real databases and brokers for nova's integration tests; some can be killed or cut off."""
 
 import pytest
+from private_rabbit import PrivateRabbit
+from wire import Wire
 
 from nova import db
 from nova.db import migrations
@@ -24,3 +26,27 @@ def any_db(empty_db):
     """A migrated database of each kind."""
     migrations.upgrade()
     return empty_db
+
+
+@pytest.fixture
+def private_rabbit(free_port):
+    rabbit = PrivateRabbit(free_port(), free_port(), free_port())
+    try:
+        rabbit.start()
+        yield rabbit
+    finally:
+        rabbit.close()
+
+
+@pytest.fixture
+def wire():
+    """A function that puts a Wire before a port."""
+    made = []
+
+    def make(port):
+        made.append(Wire(port))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One daemon a role over RabbitMQ, on each database; daemons die in the middle of things."""
 
+import threading
 import time
 
 import pytest
@@ -89,3 +90,58 @@ def test_a_dead_worker_is_down_and_comes_up_again(cloud_of):
     assert cloud.ask("GET", f"/servers/{one}")[1]["server"]["OS-EXT-SRV-ATTR:host"] == "c2"
     cloud.start("compute", "c1")
     until("up", 40)
+
+
+def cut_for(seconds, *wires):
+    for one in wires:
+        one.cut()
+    time.sleep(seconds)
+    for one in wires:
+        one.mend()
+
+
+def test_broker_and_database_out_of_reach_in_the_middle_of_boots(
+        tmp_path, free_port, amqp_url, mysql_url, wire):
+    """P5: all connections to both are cut twice while servers are built; none is lost."""
+    broker, database = wire(5672), wire(3306)
+    with Cloud(tmp_path, free_port, spawn_seconds=0.5, extra="[quota]\ninstances = 50",
+               transport=amqp_url.replace(":5672", f":{broker.port}"),
+               database=mysql_url.replace(":3306", f":{database.port}")) as cloud:
+        for what in ("network", "scheduler", "compute", "api"):
+            cloud.start(what)
+        cloud.wait_ready("api-host1", workers=3)
+        for round_ in range(2):
+            in_parallel(cloud.boot, range(5))
+            time.sleep(0.3 + 0.5 * round_)
+            cut_for(2, broker, database)
+        # What is asked for in the dark is either refused with a 503 or done.
+        broker.cut()
+        database.cut()
+        answers = []
+        asker = threading.Thread(target=lambda: answers.append(cloud.ask(
+            "POST", "/servers", {"server": {"name": "dark", "imageRef": cloud.image,
+                                            "flavorRef": "1"}})))
+        asker.start()
+        time.sleep(1.5)
+        broker.mend()
+        database.mend()
+        asker.join(60)
+        assert answers[0][0] in (202, 503), answers
+        expected = 10 + (answers[0][0] == 202)
+        cloud.settle(lambda found: len(found) == expected and all_active(found), 120)
+
+
+@pytest.mark.timeout(300)
+def test_broker_killed_in_the_middle_of_boots(tmp_path, free_port, private_rabbit, mysql_url):
+    """P5: kill -9 of RabbitMQ, started again after a while; every server is ACTIVE in the end."""
+    with Cloud(tmp_path, free_port, spawn_seconds=0.5, transport=private_rabbit.url,
+               database=mysql_url) as cloud:
+        for what in ("network", "scheduler", "compute", "api"):
+            cloud.start(what)
+        cloud.wait_ready("api-host1", workers=3)
+        in_parallel(cloud.boot, range(6))
+        time.sleep(0.5)
+        private_rabbit.kill()
+        time.sleep(1)
+        private_rabbit.start()
+        cloud.settle(lambda found: len(found) == 6 and all_active(found), 120)

@@ -132,3 +132,71 @@ def test_server_that_is_away_is_an_error_after_the_time_given(free_port, monkeyp
     finally:
         db_session.CONF.clear_override("reconnect_timeout", "database")
         monkeypatch.setattr(db_session, "_database", None)
+
+
+def lost_connection(dialect):
+    """Return the driver's own error for an answer that never came."""
+    if dialect.name == "sqlite":
+        import sqlite3
+        error = sqlite3.OperationalError("locked")
+        error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+        return error
+    if dialect.name == "postgresql":
+        import psycopg2
+        return psycopg2.OperationalError("server closed the connection unexpectedly")
+    import pymysql
+    return pymysql.err.OperationalError(2013, "Lost connection to MySQL server during query")
+
+
+@pytest.fixture
+def lost_answer(monkeypatch):
+    """Make the next commit be done and its answer get lost, once, as a cut wire does."""
+    def arm():
+        dialect = db.engine().dialect
+        original = type(dialect).do_commit
+        armed = [1]
+
+        def commit(connection):
+            original(dialect, connection)
+            if armed:
+                armed.clear()
+                raise lost_connection(dialect)
+
+        monkeypatch.setattr(dialect, "do_commit", commit)
+
+    return arm
+
+
+def test_bug_transition_took_its_own_lost_commit_for_somebody_elses(any_db, lost_answer):
+    """A second try after a commit whose answer got lost found the row moved, and gave it up."""
+    from nova import quota
+    from nova.compute.states import TaskState, VmState
+    from nova.db import compute_nodes, instances, quotas
+    from nova.db.models import Instance, InstanceAction, new_id
+
+    quotas.set_limits("p", {"instances": 1})
+    compute_nodes.report("h", hypervisor_hostname="h", hypervisor_type="fake", vcpus=1,
+                         memory_mb=512, local_gb=1, cpu_allocation_ratio=1.0,
+                         ram_allocation_ratio=1.0)
+    row = Instance(
+        id=new_id(), project_id="p", user_id="u", display_name="n", hostname="n",
+        reservation_id="r", vm_state=VmState.BUILDING, task_state=TaskState.SCHEDULING,
+        desired_state="active", flavor_id="1", flavor_name="f", vcpus=1, memory_mb=512, root_gb=1)
+    lost_answer()
+    [made] = instances.create([row], guard=quota.guard("p", {"instances": 1}),
+                              actions=[InstanceAction(instance_id=row.id, project_id="p",
+                                                      action="create")])
+    assert made.id == row.id
+    lost_answer()
+    assert instances.claim(row.id, "h").host == "h"
+    lost_answer()
+    moved = instances.transition(row.id, from_task=TaskState.NETWORKING,
+                                 task_state=TaskState.SPAWNING)
+    assert moved.task_state == TaskState.SPAWNING
+    lost_answer()
+    log = InstanceAction(instance_id=row.id, project_id="p", action="delete")
+    assert instances.begin_task(row.id, TaskState.DELETING, log=log).task_state == "deleting"
+    assert [action.action for action in instances.actions_of(row.id)] == ["delete", "create"]
+    lost_answer()
+    assert not instances.delete_row(row.id)     # gone, which is all that was wanted
+    assert instances.get_all() == []
