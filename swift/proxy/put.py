@@ -49,6 +49,13 @@ class Replica:
         self.failed = False
         self.done = Event()
 
+    def abandon(self):
+        """Close the connection; the object server drops what it got, the sender ends."""
+        self.failed = True
+        self.conn.close()
+        if not self.queue.full():
+            self.queue.put(b'')          # a sender that waits for more must not wait for ever
+
 
 class Upload:
     """A long body on its way from one client to all replicas."""
@@ -81,8 +88,7 @@ class Upload:
             self._collect(replicas)
         except BaseException:      # a timeout or the thread's end, too, must not leave them open
             for replica in replicas:
-                replica.failed = True
-                replica.conn.close()
+                replica.abandon()
             raise
         return self._padded()
 
@@ -181,8 +187,7 @@ class Upload:
 
     def _give_up(self, replica, error):
         if not replica.failed:
-            replica.failed = True
-            replica.conn.close()
+            replica.abandon()
             self.app.failed(replica.node, 'Object', error, self.what)
 
     def _send(self, replica):
