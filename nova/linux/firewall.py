@@ -61,10 +61,18 @@ class InstanceFirewall:
 
     def _prepare(self) -> None:
         """Have the kernel show bridged packets to the filters; CommandFailed when it cannot."""
-        if not self._prepared:
-            for name in ("iptables", "ip6tables"):
-                set_kernel(self.run, f"net/bridge/bridge-nf-call-{name}", 1)
-            self._prepared = True
+        if self._prepared:
+            return
+        try:
+            self._see_bridged()
+        except CommandFailed:       # on most kernels it is a module that nobody loads
+            self.run("modprobe", "br_netfilter")
+            self._see_bridged()
+        self._prepared = True
+
+    def _see_bridged(self) -> None:
+        for name in ("iptables", "ip6tables"):
+            set_kernel(self.run, f"net/bridge/bridge-nf-call-{name}", 1)
 
     def apply(self, instance_id: str, vifs: Sequence[VIF]) -> None:
         """Make the rules of an instance's taps be these, one step a packet filter; idempotent.

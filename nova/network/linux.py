@@ -124,8 +124,9 @@ class LinuxDriver(NetworkDriver):
 
     def apply_rules(self, networks: Sequence[HostNetwork],
                     routes: Sequence[FloatingRoute]) -> None:
-        """Make the worker's chains say just this."""
+        """Make the worker's chains say just this; what led elsewhere before is cut off."""
         with self.tables.edit("ipv4") as chains:
+            before = self._translated(chains.get("nat", {}))
             for table in chains.values():
                 table.clear()
             self._filter(chains, networks, "-p icmp -m icmp --icmp-type 8", dns=True)
@@ -135,6 +136,10 @@ class LinuxDriver(NetworkDriver):
                 table.clear()
             self._filter(chains, [one for one in networks if one.cidr_v6], "-p ipv6-icmp",
                          dns=False)
+        now = {route.floating: route.fixed for route in routes}
+        for floating, fixed in before.items():
+            if now.get(floating) != fixed:
+                self._cut_connections(floating)
 
     def _filter(self, chains: Chains, networks: Sequence[HostNetwork], ping: str,
                 dns: bool) -> None:
@@ -230,6 +235,9 @@ class LinuxDriver(NetworkDriver):
     def unbind_floating(self, address: str) -> None:
         """Take an address off the public interface and end what went over it."""
         self.bridges.remove_address(self._public or "lo", f"{address}/32")
+        self._cut_connections(address)
+
+    def _cut_connections(self, address: str) -> None:
         for side in ("--orig-dst", "--reply-dst"):
             try:
                 self.run("conntrack", "-D", side, address, ok=(0, 1))   # 1: there was none
@@ -244,10 +252,14 @@ class LinuxDriver(NetworkDriver):
                 if info.get("prefixlen") == 32
                 and (not label or info.get("label") == label[1])}
 
-    def _translated(self) -> set[str]:
-        rules = self.tables.read("ipv4").get("nat", {}).get(self.tables.chain("PREROUTING"), ())
-        found = {rule.split()[1].removesuffix("/32") for rule in rules if rule.startswith("-d ")}
-        return found - {METADATA}
+    def _translated(self, nat: dict[str, list[str]]) -> dict[str, str]:
+        """Return ``{floating address: fixed address}`` of the rules there are."""
+        found = {}
+        for rule in nat.get(self.tables.chain("PREROUTING"), ()):
+            words = rule.split()
+            if words[0] == "-d" and words[1] != f"{METADATA}/32":
+                found[words[1].removesuffix("/32")] = words[-1]
+        return found
 
     # -- looking -------------------------------------------------------------------------------
 
@@ -262,5 +274,5 @@ class LinuxDriver(NetworkDriver):
             leases={bridge: {(lease.mac, lease.address)
                              for lease in self._dnsmasq(bridge).leases()} for bridge in servers},
             floating=self._bound(),
-            floating_rules=self._translated(),
+            floating_rules=set(self._translated(self.tables.read("ipv4").get("nat", {}))),
             guest_taps=InstanceFirewall("compute", self.run, self.prefix).list())

@@ -230,7 +230,8 @@ class NetworkManager:
             if route.host not in (None, self.host):
                 return      # the other host withdraws it first and tells us then
             # Written before it is done: killed in between, we know where to look.
-            floating_ips.set_host(route.id, self.host)
+            if not floating_ips.set_host(route.id, self.host, only_to=route.port_id):
+                return      # it leads elsewhere by now: whoever changed that tells us next
             self._apply_rules()
             self.driver.bind_floating(route.address)
         elif route.host == self.host:

@@ -169,7 +169,7 @@ def make_floating(*addresses):
     return row
 
 
-def eventually(check, seconds=15):
+def eventually(check, seconds=30):
     give_up_at = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < give_up_at, "it never came true"

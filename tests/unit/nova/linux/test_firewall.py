@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nova.linux.firewall import InexpressibleRule, frame_rules, link_local, render
+from nova.linux.firewall import (
+    InexpressibleRule,
+    InstanceFirewall,
+    frame_rules,
+    link_local,
+    render,
+)
+from nova.linux.run import CommandFailed
 from nova.network.model import VIF, FirewallRule, FixedAddress
 
 
@@ -88,3 +95,30 @@ def test_frames_of_a_tap():
 
 def test_link_local_address_of_a_mac():
     assert str(link_local("fa:16:3e:12:34:56")) == "fe80::f816:3eff:fe12:3456"
+
+
+def test_module_is_loaded_where_bridged_packets_are_not_seen(monkeypatch, tmp_path):
+    """Without it the rules would be there and filter nothing."""
+    monkeypatch.setattr("nova.linux.iptables.LOCK_PATH", str(tmp_path))
+    commands, loaded = [], []
+
+    def run(*command, stdin=None, **more):
+        commands.append(command)
+        if command == ("modprobe", "br_netfilter"):
+            loaded.append(True)
+        elif command[0] == "tee" and not loaded:
+            raise CommandFailed("no such file", 1, "No such file")
+        return ""
+
+    InstanceFirewall(run=run).apply("instance", [])
+    assert ("tee", "/proc/sys/net/bridge/bridge-nf-call-iptables") in commands
+    assert ("tee", "/proc/sys/net/bridge/bridge-nf-call-ip6tables") in commands
+    assert commands.count(("modprobe", "br_netfilter")) == 1
+
+    def never(*command, **more):
+        if command[0] in ("tee", "modprobe"):
+            raise CommandFailed("no", 1, "No such file")
+        return ""
+
+    with pytest.raises(CommandFailed):
+        InstanceFirewall(run=never).apply("instance", [])
