@@ -72,6 +72,7 @@ def test_quota_holds_under_parallel_creates(cloud):
     cloud.settle(lambda found: not found, token="admin:few")
 
 
+@pytest.mark.kill
 @pytest.mark.parametrize("moment", range(2))
 def test_kill_in_the_middle_of_boots_loses_no_accepted_server(tmp_path, free_port, moment):
     """P2, P3: kill -9 at some moment; every server that was acknowledged becomes ACTIVE."""

@@ -53,6 +53,7 @@ def test_servers_are_made_and_removed_by_daemons_of_their_own(cloud_of, database
         assert "Traceback" not in cloud.log(name)
 
 
+@pytest.mark.kill
 def test_workers_killed_in_the_middle_of_builds(cloud_of):
     """P3: scheduler, network and compute worker die by kill -9; every server is ACTIVE in the end.
     """
@@ -100,6 +101,7 @@ def cut_for(seconds, *wires):
         one.mend()
 
 
+@pytest.mark.kill
 def test_broker_and_database_out_of_reach_in_the_middle_of_boots(
         tmp_path, free_port, amqp_url, mysql_url, wire):
     """P5: all connections to both are cut twice while servers are built; none is lost."""
@@ -131,7 +133,7 @@ def test_broker_and_database_out_of_reach_in_the_middle_of_boots(
         cloud.settle(lambda found: len(found) == expected and all_active(found), 120)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.kill
 def test_broker_killed_in_the_middle_of_boots(tmp_path, free_port, private_rabbit, mysql_url):
     """P5: kill -9 of RabbitMQ, started again after a while; every server is ACTIVE in the end."""
     with Cloud(tmp_path, free_port, spawn_seconds=0.5, transport=private_rabbit.url,
