@@ -4,12 +4,16 @@
 import time
 from collections.abc import Iterator
 
+from nova import config
 from nova.audit import Finding
 from nova.compute.reconciler import known_deleted
 from nova.compute.states import VmState
 from nova.db import instances
 from nova.db.models import Instance
+from nova.exception import NotSupported
 from nova.virt.driver import ComputeDriver, Problem, load_driver
+
+CONF = config.CONF
 
 SECOND_LOOK = 3.0     # seconds; what is not wrong any more then was in the middle of something
 
@@ -31,6 +35,8 @@ def check(host: str, repair: bool, driver: ComputeDriver | None = None) -> Itera
 
     ``repair`` removes guests of instances whose deletion the log knows; nothing else is touched.
     """
+    if driver is None and host != CONF.host:
+        raise NotSupported(what=f"Looking at the guests of {host} from {CONF.host}")
     driver = driver or load_driver(host)
     if not (first := set(problems(host, driver))):
         return

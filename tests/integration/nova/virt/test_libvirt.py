@@ -120,9 +120,10 @@ def test_trio_boots_stops_starts_reboots_and_leaves_nothing(pretend_host, start)
     assert worker.do("list")[one["id"]]["power_state"] == 4
     assert "Requesting system poweroff" in worker.do("console", id=one["id"], limit=100_000)
     worker.do("power_on", spec=one)
-    wait_for(worker, one["id"], "login:", 2)
+    started = worker.do("list")[one["id"]]["process_id"]
     worker.do("reboot", spec=one, kind="hard", timeout=0)
-    wait_for(worker, one["id"], "login:", 3)
+    assert worker.do("list")[one["id"]]["process_id"] != started
+    wait_for(worker, one["id"], "login:", 2)
     assert len(worker.do("console", id=one["id"], limit=1000)) <= 1000
 
     worker.do("destroy", args=[one["id"], []])
@@ -172,7 +173,7 @@ def test_qcow2_boots_and_outlives_everything_of_ours(pretend_host, start):
     assert worker.do("list")[two["id"]]["power_state"] == 1
 
 
-@pytest.mark.parametrize("after", [0.05, 0.4, 0.8, 1.2, 1.6])
+@pytest.mark.parametrize("after", [0.1, 0.8, 1.6])
 def test_killed_in_the_middle_of_a_spawn(pretend_host, start, after):
     """kill -9 at several moments; a new process spawns the same instance and removes it."""
     worker, one = start(), spec()

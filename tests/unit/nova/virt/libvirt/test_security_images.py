@@ -263,3 +263,14 @@ def test_one_call_site_of_qemu_img_and_no_mount_no_shell():
             if isinstance(node, ast.Attribute) and node.attr in ("system", "popen"):
                 assert not (isinstance(node.value, ast.Name) and node.value.id == "os"), path
     assert sites == {("qemu_img.py", "qemu-img")}
+
+
+def test_no_containers():
+    """F19: only virtual machines; a container would see the host's devices and uid 0."""
+    from oslo_config import cfg
+
+    from nova.virt.libvirt import driver
+    for name in ("lxc", "xen", "uml"):
+        with pytest.raises(ValueError):
+            cfg.CONF.set_override("virt_type", name, "libvirt")
+    assert driver.OPTIONS
