@@ -29,6 +29,15 @@ def sh(*command, check=True, timeout=TIMEOUT, **more):
     if check and done.returncode:
         raise AssertionError(f"{' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}")
     return done
+CLIENT = """
+import socket, sys
+try:
+    with socket.create_connection((sys.argv[1], int(sys.argv[2])), float(sys.argv[3])) as s:
+        s.settimeout(max(3, float(sys.argv[3])))
+        print(s.recv(16))
+except OSError as error:
+    print(error)
+"""
 
 
 class Namespace:
@@ -75,25 +84,26 @@ class Namespace:
         assert process.stdout.readline() == "ready\n"
         return process
 
-    def reaches(self, address, port=None, wait=1):
-        """Whether a connection (or, without a port, a ping) gets an answer."""
+    def reaches(self, address, port=None, wait=8):
+        """Whether a connection (or, without a port, a ping) is answered with hello."""
         if port is None:
             return self.pings(address, wait=wait)
-        try:
-            done = self(sys.executable, "-S", "-c", f"""
-import socket
-with socket.create_connection(({address!r}, {port}), {wait}) as s:
-    s.settimeout(3)
-    print(s.recv(16))
-""", check=False, timeout=wait + 10)
-        except subprocess.TimeoutExpired:
-            return False
+        done = self(sys.executable, "-S", "-c", CLIENT, address, str(port), str(wait),
+                    check=False)
+        assert done.returncode == 0, done.stderr
         return "hello" in done.stdout
 
+    def is_kept_from(self, address, port=None):
+        """Whether nothing comes back; half a second is long where nothing is far."""
+        return not self.reaches(address, port, wait=0.5 if port else 1)
 
-    def pings(self, address, source=None, wait=1):
+    def pings(self, address, source=None, wait=8):
         """Whether an echo request is answered."""
         command = ["busybox", "ping", "-c1", f"-W{wait}", *(["-I", source] if source else [])]
         done = self(*command, address, check=False)
         assert "packets transmitted" in done.stdout, done.stderr
         return done.returncode == 0
+
+    def hears_nothing_from(self, address, source=None):
+        """Whether an echo request stays unanswered."""
+        return not self.pings(address, source, wait=1)

@@ -8,15 +8,17 @@
 
 Nothing of it shows on the machine: bridges, taps, iptables rules, /run/libvirt and
 /var/lib/libvirt are its own, so several hosts coexist and tests run in parallel. Its public
-interface is `pub`, 172.24.4.2/24, on a cable to the client's 172.24.4.1. Leaving the context
-destroys its guests and ends every process in it. Needs root, libvirtd and QEMU; files that QEMU
-opens must be reachable by the user libvirt-qemu: use host.workdir, not pytest's tmp_path.
+interface is `pub`, 172.24.4.2/24, on a cable to the client's 172.24.4.1. Leaving the context, or
+the death of the process that entered it, ends every process in it, guests too. Needs root,
+libvirtd and QEMU; files that QEMU opens must be reachable by the user libvirt-qemu: use
+host.workdir, not pytest's tmp_path.
 """
 import contextlib
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -38,6 +40,8 @@ mkdir -p {work}/oldsys
 mount --rbind /sys {work}/oldsys
 mount -t sysfs sysfs /sys
 mount --rbind {work}/oldsys/fs/cgroup /sys/fs/cgroup
+umount -l {work}/oldsys
+rmdir {work}/oldsys
 hostname {name}
 mount --bind {work}/hosts /etc/hosts
 for place in run/libvirt var/lib/libvirt etc/libvirt var/log/libvirt var/cache/libvirt; do
@@ -49,7 +53,33 @@ done
 mount --bind {work}/xtables.lock /run/xtables.lock
 ip link set lo up
 : > {work}/ready
-exec sleep infinity
+exec {python} {watch} {work}
+"""
+# Lives as long as the test that holds the other end of its standard input, however that ends, and
+# takes everything in its network with it.
+WATCH = """
+import os, shutil, signal, sys, time
+sys.stdin.buffer.read()
+mine = os.stat("/proc/self/ns/net").st_ino
+for _ in range(100):
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and os.stat(f"/proc/{entry}/ns/net").st_ino == mine:
+                found.append(int(entry))
+        except OSError:
+            pass
+    found = [pid for pid in found if pid != os.getpid()]
+    if not found:
+        break
+    for pid in found:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except OSError:
+            pass
+    time.sleep(0.1)
+for path in sys.argv[1:]:
+    shutil.rmtree(path, ignore_errors=True)
 """
 
 
@@ -99,10 +129,8 @@ class Namespace:
 
     def end(self) -> None:
         """End every process; the namespaces vanish with the last one."""
-        deadline = time.monotonic() + STOP_TIMEOUT
-        while self.kill_all() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        self.holder.kill()
+        self.kill_all()
+        self.holder.stdin.close()
         self.holder.wait(STOP_TIMEOUT)
 
 
@@ -131,10 +159,13 @@ class PretendHost(Namespace):
     def _start(self) -> None:
         (self.work / "hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {self.name}\n")
         self._prepare_libvirt()
-        script = SETUP.format(work=self.work, name=self.name)
+        watch = self.work / "watch.py"
+        watch.write_text(WATCH)
+        script = SETUP.format(work=self.work, name=self.name, python=sys.executable, watch=watch)
         super().__init__(self._hold(["--mount", "--uts", "--propagation", "private"], script),
                          ("net", "mount", "uts"))
-        self.client = Namespace(self._hold([], "ip link set lo up; exec sleep infinity"), ("net",))
+        self.client = Namespace(self._hold(
+            [], f"ip link set lo up; exec {sys.executable} {watch}"), ("net",))
         self._wait(lambda: (self.work / "ready").exists(), "the namespaces")
         self._wait(lambda: "UP" in self.client.run(["ip", "link", "show", "lo"]).stdout, "lo")
         self._cable()
@@ -144,7 +175,7 @@ class PretendHost(Namespace):
     @staticmethod
     def _hold(kinds: list[str], script: str) -> subprocess.Popen:
         return subprocess.Popen(["unshare", "--net", *kinds, "sh", "-c", script],
-                                stdin=subprocess.DEVNULL, start_new_session=True)
+                                stdin=subprocess.PIPE, start_new_session=True)
 
     def _prepare_libvirt(self) -> None:
         """Private folders of libvirt: the machine's configuration, no networks, no guests."""

@@ -2,8 +2,13 @@
 """The pretend host is a host of its own, reached by its client, and leaves nothing behind."""
 import os
 import subprocess
+import sys
+import time
+from pathlib import Path
 
 import psutil
+
+SUPPORT = Path(__file__).resolve().parents[2] / "support"
 
 
 def machine_links() -> set[str]:
@@ -28,6 +33,29 @@ def test_libvirt_is_its_own(pretend_host):
     assert pretend_host.virsh("net-list", "--all", "--name", check=True).stdout.strip() == ""
 
 
+def test_goes_with_the_process_that_made_it(tmp_path):
+    script = ("import sys, time; sys.path.insert(0, sys.argv[1]); "
+              "from pretend_host import PretendHost; host = PretendHost(); host.__enter__(); "
+              "print(host.work, *host.pids(), flush=True); time.sleep(600)")
+    process = subprocess.Popen([sys.executable, "-c", script, str(SUPPORT)], text=True,
+                               stdout=subprocess.PIPE)
+    work, *pids = process.stdout.readline().split()
+    process.kill()
+    process.wait(10)
+    process.stdout.close()
+    assert len(pids) >= 2
+    deadline = time.monotonic() + 15
+    while os.path.exists(work):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert not any(alive(int(pid)) for pid in pids)
+
+
+def alive(pid: int) -> bool:
+    """Who adopts orphans may reap them late: a zombie is dead."""
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"
+
+
 def test_leaves_nothing_behind():
     from pretend_host import PretendHost
 
@@ -37,6 +65,4 @@ def test_leaves_nothing_behind():
         assert len(inside) >= 2  # virtlogd and libvirtd
     assert not host.work.exists()
     assert machine_links() <= before
-    for pid in inside:
-        # who adopts orphans may reap them late: a zombie is dead
-        assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie"
+    assert not any(alive(pid) for pid in inside)
