@@ -8,6 +8,7 @@ A rule that is asked and was never registered is an error that denies, not a qui
 say what a role may do; *whose* things it sees is the query's business: every query is scoped.
 """
 
+import importlib
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -111,4 +112,6 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
 
 def list_rules() -> list[policy.RuleDefault]:
     """Return all rules for the sample policy file (oslopolicy-sample-generator)."""
-    return list(_defaults.values())
+    for api in ("compute", "network"):
+        importlib.import_module(f"nova.api.openstack.{api}.policies")
+    return [_defaults[name] for name in sorted(_defaults)]

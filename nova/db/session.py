@@ -21,6 +21,7 @@ import logging
 import os
 import random
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -41,7 +42,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, sessionmaker
 
-from nova import concurrency
 from nova.exception import DatabaseUnavailable
 
 LOG = logging.getLogger(__name__)
@@ -254,7 +254,9 @@ def _make_engine(url: URL) -> Engine:
             "init_command": f"SET SESSION innodb_lock_wait_timeout={conf.lock_timeout}"}
         return create_engine(url, pool_recycle=3600, **options)
     if backend == "postgresql":
-        concurrency.green_postgresql()
+        if "eventlet" in sys.modules:       # small tools do without it
+            from nova import concurrency
+            concurrency.green_postgresql()
         options["connect_args"] = {
             "connect_timeout": conf.connect_timeout,
             "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,

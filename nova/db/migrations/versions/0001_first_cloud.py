@@ -124,7 +124,6 @@ def _instances() -> None:
         sa.Column("vm_state", sa.String(length=32), nullable=False),
         sa.Column("task_state", sa.String(length=32), nullable=True),
         sa.Column("task_deadline", Moment, nullable=True),
-        sa.Column("transition_id", sa.String(length=36), nullable=True),
         sa.Column("desired_state", sa.String(length=32), nullable=False),
         sa.Column("power_state", sa.Integer(), nullable=False),
         sa.Column("progress", sa.Integer(), nullable=False),
