@@ -14,7 +14,6 @@ _HEADERS = {
     'HTTP_X_HISTORY_LOCATION': 'versioned_writes',
     'HTTP_X_VERSIONS_ENABLED': 'object_versioning',
     'HTTP_X_CONTAINER_SYNC_TO': 'container_sync',
-    'HTTP_X_CONTAINER_SYNC_KEY': 'container_sync',
 }
 _QUERIES = {'multipart-manifest=put': 'slo', 'extract-archive': 'bulk_upload',
             'bulk-delete': 'bulk_delete'}
