@@ -72,15 +72,15 @@ def test_group_opens_and_closes_a_port_live(cloud):
     _, one = cloud.boot(2)
     vif, two = cloud.boot(3)
     two.serve(22)
-    assert not one.reaches("10.0.0.3", 22)
-    assert not one.reaches("10.0.0.3")
+    assert one.is_kept_from("10.0.0.3", 22)
+    assert one.is_kept_from("10.0.0.3")
     cloud.firewall.apply(instance(3), [dataclasses.replace(vif, rules=(*OUT, SSH, PING))])
     assert one.reaches("10.0.0.3", 22)
     assert one.reaches("10.0.0.3")
     assert cloud.host.reaches("10.0.0.3", 22), "from the host itself"
     cloud.firewall.apply(instance(3), [vif])
-    assert not one.reaches("10.0.0.3", 22)
-    assert not cloud.host.reaches("10.0.0.3", 22)
+    assert one.is_kept_from("10.0.0.3", 22)
+    assert cloud.host.is_kept_from("10.0.0.3", 22)
     assert two.reaches("10.0.0.1"), "answers to what the guest begins come through"
 
 
@@ -110,11 +110,11 @@ def test_routed_traffic_is_filtered_too(cloud):
     guest.serve(22)
     world.serve(80)
     assert guest.reaches("172.24.4.9", 80)
-    assert not world.reaches("10.0.0.2", 22)
+    assert world.is_kept_from("10.0.0.2", 22)
     cloud.firewall.apply(instance(2), [dataclasses.replace(vif, rules=(*OUT, SSH))])
     assert world.reaches("10.0.0.2", 22)
     cloud.firewall.apply(instance(2), [dataclasses.replace(vif, rules=(SSH,))])
-    assert not guest.reaches("172.24.4.9", 80), "no egress rule, nothing goes out"
+    assert guest.is_kept_from("172.24.4.9", 80), "no egress rule, nothing goes out"
     assert world.reaches("10.0.0.2", 22)
 
 
@@ -125,8 +125,8 @@ def test_security_n10_foreign_ip_mac_and_arp_do_not_leave_the_tap(cloud):
     two.serve(22)
     assert one.reaches("10.0.0.3", 22)
     one("ip", "addr", "add", "10.0.0.77/24", "dev", "eth0")
-    assert not one.pings("10.0.0.3", source="10.0.0.77")
-    assert not one.pings("10.0.0.1", source="10.0.0.77")
+    assert one.hears_nothing_from("10.0.0.3", source="10.0.0.77")
+    assert one.hears_nothing_from("10.0.0.1", source="10.0.0.77")
     two("ip", "neigh", "flush", "all")
     one("arping", "-U", "-c1", "-I", "eth0", "10.0.0.77", check=False)
     assert one("arping", "-c1", "-w1", "-I", "eth0", "-s", "10.0.0.77", "10.0.0.3",
@@ -135,9 +135,9 @@ def test_security_n10_foreign_ip_mac_and_arp_do_not_leave_the_tap(cloud):
     assert one("arping", "-c1", "-w1", "-I", "eth0", "-s", "10.0.0.2", "10.0.0.3").returncode == 0
     one("ip", "addr", "del", "10.0.0.77/24", "dev", "eth0")
     one("ip", "link", "set", "eth0", "address", "fa:16:3e:99:99:99")
-    assert not one.reaches("10.0.0.3", 22)
-    assert not one.reaches("10.0.0.1")
-    assert not one.reaches("fd00::3")
+    assert one.is_kept_from("10.0.0.3", 22)
+    assert one.is_kept_from("10.0.0.1")
+    assert one.is_kept_from("fd00::3")
 
 
 def test_security_n10_guest_is_no_dhcp_server(cloud):
@@ -158,15 +158,15 @@ def test_security_n11_ipv6(cloud):
     """N10, N11: router advertisements and neighbour advertisements of others are dropped."""
     _, one = cloud.boot(2)
     vif, two = cloud.boot(3)
-    assert not one.reaches("fd00::3")
+    assert one.is_kept_from("fd00::3")
     cloud.firewall.apply(instance(3), [dataclasses.replace(vif, rules=(*OUT, PING6))])
     assert one.reaches("fd00::3")
     one("ip", "addr", "add", "fd00::77/64", "dev", "eth0", "nodad")
-    assert not one.pings("fd00::3", source="fd00::77")
+    assert one.hears_nothing_from("fd00::3", source="fd00::77")
     # An advertisement for somebody else's address, from the guest's own: two must not learn it.
     assert "fd00::3" in one("ip", "neigh").stdout
     two("ip", "addr", "add", "fd00::88/64", "dev", "eth0", "nodad")
-    assert not one.reaches("fd00::88"), "two may not answer for an address it was not given"
+    assert one.is_kept_from("fd00::88"), "two may not answer for an address it was not given"
 
 
 def test_nothing_is_written_twice(cloud):
@@ -226,7 +226,7 @@ def test_security_n4_flushed_rules_come_back(cloud):
     cloud.host("iptables", "-X")
     assert cloud.host.reaches("10.0.0.2", 22)
     cloud.firewall.apply(instance(2), [vif])
-    assert not cloud.host.reaches("10.0.0.2", 22)
+    assert cloud.host.is_kept_from("10.0.0.2", 22)
 
 
 def test_security_n5_bad_rule_harms_nobody_else(cloud):
@@ -242,7 +242,7 @@ def test_security_n5_bad_rule_harms_nobody_else(cloud):
     guest.serve(22)
     guest.serve(80)
     assert cloud.host.reaches("10.0.0.2", 22)
-    assert not cloud.host.reaches("10.0.0.2", 80)
+    assert cloud.host.is_kept_from("10.0.0.2", 80)
 
 
 def test_guest_first_however_workers_come(cloud):
