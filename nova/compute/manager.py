@@ -23,7 +23,7 @@ from nova.compute.reconciler import Reconciler
 from nova.compute.removal import Removal
 from nova.compute.resources import Resources
 from nova.compute.states import TaskState, VmState
-from nova.compute.worker import Worker
+from nova.compute.worker import LATER, Worker
 from nova.context import RequestContext, admin_context
 from nova.db import instances
 from nova.db.models import Instance
@@ -73,6 +73,8 @@ class ComputeManager:
         self._stale: set[str] = set()       # busy when their rules were to be refreshed
         self._ready = False
         self._answers = True
+        self._recovered = self._host_rebooted = False
+        self._recovery = threading.Thread()
         self._starting = threading.Lock()
 
     # -- the service's side ------------------------------------------------------------------
@@ -93,16 +95,19 @@ class ComputeManager:
             if self._ready:
                 return
             self.worker.driver.init_host()
-            host_rebooted = self.resources.rebooted()
+            self._host_rebooted = self.resources.rebooted()
             self.resources.report()
+            self._recovery = threading.Thread(
+                target=self.recover, args=(self._host_rebooted,), daemon=True,
+                name="compute-recover")
             self._ready = True
-        threading.Thread(target=self.recover, args=(host_rebooted,), daemon=True,
-                         name="compute-recover").start()
+        self._recovery.start()
 
     def recover(self, host_rebooted: bool = False) -> None:
-        """Take up everything an earlier process left; what fails, the next period tries again."""
+        """Take up everything an earlier process left; when it fails, the next period does it."""
         try:
             self.reconciler.recover(host_rebooted)
+            self._recovered = True
             # Groups may have changed while nobody here was told.
             self.refresh_instance_network(admin_context(), [
                 row.id for row in instances.get_all({"host": self.host})
@@ -128,7 +133,10 @@ class ComputeManager:
             self._prepare()
             return
         with self._noting_answers():
-            self.reconciler.once()
+            if self._recovered or self._recovery.is_alive():
+                self.reconciler.once()
+            else:
+                self.recover(self._host_rebooted)
 
     def report_resources(self) -> None:
         """Write down what this host offers."""
@@ -175,7 +183,11 @@ class ComputeManager:
             self.worker.again.discard(instance_id)
             do = self._tasks.get(TaskState(row.task_state)) if row.task_state else None
             if do is not None:
-                do(context, row)
+                try:
+                    do(context, row)
+                except LATER as error:
+                    LOG.warning("Task %s of %s waits: %s", row.task_state, instance_id, error)
+                    self.worker.again.add(instance_id)
         if instance_id in self._stale:
             self.refresh_instance_network(context, [instance_id])
 

@@ -74,14 +74,14 @@ class Reconciler:
         # Listed after the rows were read: a guest without a row is looked up again.
         return rows, self.worker.driver.list_instances()
 
-    @staticmethod
-    def _safely(function: Callable[..., None], row: Instance, *args: Any) -> None:
+    def _safely(self, function: Callable[..., None], row: Instance, *args: Any) -> None:
         try:
             function(row, *args)
         except (InvalidState, InstanceNotFound) as error:
             LOG.info("Instance %s moved meanwhile: %s", row.id, error)
         except NovaError as error:
             LOG.error("Instance %s is left as it is: %s", row.id, error)
+            self.worker.again.add(row.id)
         except Exception:  # one broken row must not keep the others from being looked at
             LOG.exception("Instance %s cannot be reconciled", row.id)
 

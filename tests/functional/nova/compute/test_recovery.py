@@ -361,6 +361,36 @@ def test_a_hypervisor_that_cannot_list_changes_nothing(cloud):
     assert cloud.computes["host1"].hypervisor_up()
 
 
+def test_recovery_that_failed_is_done_by_the_next_period(cloud):
+    """The hypervisor, or the database, went away just as we came."""
+    cloud.add_host()
+    [one] = cloud.create()
+    cloud.scheduler.schedule_instances(cloud.context(), [one])
+    cloud.restart()
+    manager = cloud.computes["host1"]
+    cloud.driver().knobs.list_error = "HypervisorError"
+    manager.recover()
+    cloud.driver().knobs.list_error = None
+    manager.reconcile()
+    assert cloud.states(one) == ACTIVE
+
+
+def test_database_that_goes_away_in_the_middle_of_a_deletion(cloud, monkeypatch):
+    cloud.add_host()
+    one = boot(cloud)
+    cloud.delete(one)
+
+    def away(*_args, **_kwargs):
+        raise exception.DatabaseUnavailable(reason="restarting")
+    with monkeypatch.context() as patch:
+        patch.setattr(instances, "delete_row", away)
+        cloud.deliver()
+    assert cloud.states(one)[1] == TaskState.DELETING
+    cloud.computes["host1"].reconcile()
+    assert end_of(cloud, one) is None
+    cloud.assert_no_orphans()
+
+
 def test_rules_changed_while_nobody_listened_are_applied_at_the_start(cloud):
     cloud.add_host()
     one = boot(cloud)
