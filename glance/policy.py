@@ -9,6 +9,7 @@ by the registry, in the query.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -87,6 +88,7 @@ class Policy:
         self._enforcer = policy.Enforcer(conf)
         self._enforcer.register_defaults(RULES)
         self._enforcer.suppress_default_change_warnings = True
+        self._fresh_until = 0.0
 
     def allows(self, context: RequestContext, action: str,
                image: Mapping[str, Any] | None = None) -> bool:
@@ -110,4 +112,9 @@ class Policy:
     def _ask(self, rule: str, target: dict[str, Any], context: RequestContext) -> bool:
         if rule not in self._enforcer.registered_rules:
             raise exceptions.ConfigurationError(f"policy rule {rule} does not exist")
+        # Looking for a changed policy file costs as much as all else here: once a second will do.
+        moment = time.monotonic()
+        self._enforcer.use_conf = moment >= self._fresh_until
+        if self._enforcer.use_conf:
+            self._fresh_until = moment + 1.0
         return bool(self._enforcer.enforce(rule, target, context.credentials()))
