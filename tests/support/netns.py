@@ -4,9 +4,12 @@
 Lighter than a pretend host: no mount namespace and no libvirt, about 20 ms each.
 """
 
+import contextlib
 import subprocess
 import sys
 import uuid
+
+import pytest
 
 from nova.linux.run import Runner
 
@@ -107,3 +110,16 @@ class Namespace:
     def hears_nothing_from(self, address, source=None):
         """Whether an echo request stays unanswered."""
         return not self.pings(address, source, wait=1)
+
+
+@pytest.fixture
+def namespaces():
+    """A function that makes namespaces, all gone at the end."""
+    with contextlib.ExitStack() as stack:
+
+        def make():
+            namespace = Namespace()
+            stack.callback(namespace.close)
+            return namespace
+
+        yield make
