@@ -202,8 +202,6 @@ class Application:
             check_text(path, "path")
         except UnicodeDecodeError:
             raise exceptions.Invalid("path: not valid UTF-8") from None
-        if len(path) > 1 and path.endswith("/"):
-            path = path.rstrip("/") or "/"
         try:
             match = self._mapper.match(path or "/")
         except RoutesException:

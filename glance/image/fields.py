@@ -28,6 +28,8 @@ READ_ONLY = frozenset({
 #: names a caller may not use at all
 RESERVED = frozenset({
     "location", "locations", "deleted", "deleted_at", "is_public", "stores"})
+#: how the names of properties begin that only the service writes
+RESERVED_PREFIX = "os_glance_"
 #: fields a caller may set
 WRITABLE = frozenset({
     "name", "visibility", "protected", "os_hidden", "tags", "disk_format", "container_format",
@@ -94,6 +96,14 @@ def _validator() -> Any:
 
     return jsonschema.Draft4Validator({"type": "object", "properties": BASE,
                                        "additionalProperties": CUSTOM})
+
+
+def refuse_reserved(name: str) -> None:
+    """Raise `Forbidden` for a name that a caller may not set."""
+    if name in READ_ONLY:
+        raise exceptions.Forbidden(f"{name}: is read-only")
+    if name in RESERVED or name.startswith(RESERVED_PREFIX):
+        raise exceptions.Forbidden(f"{name[:64]}: this name is reserved")
 
 
 def check(document: Mapping[str, Any]) -> None:

@@ -35,6 +35,8 @@ class VersionNegotiation:
         if path.rstrip("/") == "/versions":
             return self._list(environ, 200)(environ, start_response)
         match = _PATH.match(path)
+        if match and match[1] == "2" and path[match.end():] in ("", "/"):
+            return self._list(environ, 300)(environ, start_response)  # asked by discovery
         if match and versions.is_known(*match.groups()):
             environ["PATH_INFO"] = f"/v{match[1]}{path[match.end():]}"
             return self.app(environ, start_response)

@@ -82,10 +82,10 @@ def parse(request: wsgi.Request) -> tuple[dict[str, Any], dict[str, Any]]:
         values.pop("id", None)
     else:
         values["id"] = fields.canonical_id(values["id"])
-    reserved = sorted(set(properties) & (set(fields.BASE) | fields.RESERVED))
-    if reserved:
-        raise exceptions.Invalid(
-            f"x-image-meta-property-{reserved[0]}: this name is that of a field")
+    for name in properties:
+        if name in fields.BASE:
+            raise exceptions.Invalid(f"x-image-meta-property-{name}: this name is that of a field")
+        fields.refuse_reserved(name)
     fields.check({**values, **properties})
     values["properties"] = properties
     return values, expected

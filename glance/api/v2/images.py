@@ -20,10 +20,7 @@ def create(request: wsgi.Request) -> webob.Response:
     if not isinstance(document, dict):
         raise exceptions.Invalid("body: must be a JSON object")
     for name in document:
-        if name in fields.READ_ONLY:
-            raise exceptions.Forbidden(f"{name}: is read-only")
-        if name in fields.RESERVED:
-            raise exceptions.Forbidden(f"{name}: this name is reserved")
+        fields.refuse_reserved(name)
     fields.check(document)
     values = fields.split(document)
     if "id" in values:

@@ -78,10 +78,9 @@ def apply(image: Image, changes: list[tuple[str, str, Any]]) -> dict[str, Any]:
     properties = dict(image["properties"])
     values: dict[str, Any] = {}
     for operation, name, value in changes:
-        if name == "id" or name in fields.READ_ONLY:
-            raise exceptions.Forbidden(f"{name}: is read-only")
-        if name in fields.RESERVED:
-            raise exceptions.Forbidden(f"{name}: this name is reserved")
+        if name == "id":
+            raise exceptions.Forbidden("id: is read-only")
+        fields.refuse_reserved(name)
         if name in fields.WRITABLE:
             if operation == "remove":
                 raise exceptions.Forbidden(f"{name}: cannot be removed, only replaced")

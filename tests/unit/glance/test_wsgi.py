@@ -22,7 +22,7 @@ def test_pieces_of_the_path_are_arguments():
 
     assert call(handler).json == {"name": "x"}
     assert call(handler, path="/things/%C3%A6").json == {"name": "æ"}
-    assert call(handler, path="/things/x/").status_int == 200
+    assert call(handler, path="/things/x/").status_int == 404
     assert call(handler, path="/things/x/y").status_int == 404
     assert call(handler, path="/things/").status_int == 404
     assert call(handler, method="POST").headers["Allow"] == "GET, PUT"

@@ -49,6 +49,7 @@ def test_create_with_nothing_at_all(api):
     ({"disk_format": "ami", "container_format": "bare"}, 400, "container_format:"),
     ({"status": "active"}, 403, "status:"), ({"size": 5}, 403, "size:"),
     ({"checksum": "x"}, 403, "checksum:"), ({"self": "x"}, 403, "self:"),
+    ({"os_glance_x": "y"}, 403, "os_glance_x:"),
     ({"locations": []}, 403, "locations:"), ({"deleted": True}, 403, "deleted:"),
     ({"owner": "beta"}, 403, "set_owner"), ({"visibility": "public"}, 403, "publicize_image"),
     ([], 400, "body:"),
@@ -205,6 +206,7 @@ def test_patch_adds_replaces_removes(api):
     (("replace", "/size", 1), 403, "size"), (("replace", "/checksum", "x"), 403, "checksum"),
     (("add", "/locations/-", {"url": "file:///etc/passwd", "metadata": {}}), 403, "locations"),
     (("add", "/location", "file:///etc/passwd"), 403, "location"),
+    (("add", "/os_glance_x", "y"), 403, "os_glance_x"),
     (("replace", "/deleted", True), 403, "deleted"), (("remove", "/name"), 403, "name"),
     (("remove", "/nothing"), 409, "nothing"), (("replace", "/nothing", "x"), 409, "nothing"),
     (("replace", "/name", 5), 400, "name"), (("replace", "/tags/0", "x"), 400, "path"),
@@ -273,6 +275,12 @@ def test_concurrent_patches_both_count(api, monkeypatch):
 
 
 # Deleting, tags, the rest
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PATCH"])
+def test_no_id_is_no_image(api, method):
+    """An empty id is not the collection: a client's mistake must not list, or worse."""
+    assert api.call(method, f"{PATH}/").status_int == 404
 
 
 def test_delete(api):
