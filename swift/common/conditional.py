@@ -110,7 +110,7 @@ def precondition(env: dict, etags: set[str], modified: int, exists: bool = True)
         if not exists or ("*" not in wanted and not wanted & etags):
             return 412
     if exists:
-        # Beside If-Match as well: RFC 9110 would rather ignore it then, Swift's clients count on it.
+        # Beside If-Match as well: RFC 9110 would ignore it then, Swift's clients count on it.
         since = parse_date(get("HTTP_IF_UNMODIFIED_SINCE"))
         if since is not None and modified > since:
             return 412

@@ -147,22 +147,22 @@ def run_servers(plans: list[Plan], verbose: bool = False, workers: int | None = 
                  for conf, plan in zip(confs, plans, strict=True)]
         drop_privileges(confs[0].get("user", "swift"))
         count = worker_count(confs[0]) if workers is None else workers
-    except ConfigError as exc:
-        print(f"Cannot start: {exc}", file=sys.stderr)
-        return 1
-    if count > 1:
-        return _parent(count, lambda: _work(plans, socks, verbose, extra))
-    return _work(plans, socks, verbose, extra)
-
-
-def _work(plans: list[Plan], socks: list[Any], verbose: bool, extra: Any) -> int:
-    try:
+        # Before the fork: what is wrong is said once, and what was loaded is shared.
         servers = [make_server(plan, sock, verbose)
                    for plan, sock in zip(plans, socks, strict=True)]
     except ConfigError as exc:
         print(f"Cannot start: {exc}", file=sys.stderr)
         return 1
+    # What was loaded stays: the collector need not look at it again, nor after each few requests.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20000, 20, 50)
+    if count > 1:
+        return _parent(count, lambda: _work(servers, extra))
+    return _work(servers, extra)
 
+
+def _work(servers: list[Server], extra: Any) -> int:
     def stop(_number: int) -> None:
         concurrency.spawn_after(DRAIN_SECONDS, concurrency.exit_now, 0)
         for server in servers:
@@ -170,10 +170,6 @@ def _work(plans: list[Plan], socks: list[Any], verbose: bool, extra: Any) -> int
 
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     concurrency.on_signals((signal.SIGTERM, signal.SIGHUP, signal.SIGINT), stop)
-    # What was loaded stays: the collector need not look at it again, nor after each few requests.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20000, 20, 50)
     threads = [concurrency.spawn(server.run) for server in servers]
     if extra is not None:
         extra()

@@ -406,8 +406,9 @@ class Response:
 
     def _say_whether_kept(self, lines: list[str]) -> None:
         body = self.env["wsgi.input"]
-        if not body.exhausted and body.waiting_for_continue:
-            self.keep = False                     # it may or may not send the body: no way to know
+        if self.connection.server.stopping or \
+                (not body.exhausted and body.waiting_for_continue):
+            self.keep = False       # of the latter: it may or may not send the body, who knows
         if not self.keep:
             lines.append("Connection: close")
         elif "keep-alive" in self.env.get("HTTP_CONNECTION", "").lower():

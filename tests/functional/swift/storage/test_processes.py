@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How server processes start, share work, drain and end."""
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from swift_node import StorageNode
+
+PATIENCE = 30
+
+
+@pytest.fixture
+def idle_node(tmp_path):
+    """Configuration and rings; nothing runs."""
+    made = StorageNode(tmp_path / "node")
+    yield made
+    made.kill()
+
+
+def until(condition):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def start(node, workers):
+    conf = node.etc / "object.conf"
+    conf.write_text(conf.read_text().replace("[DEFAULT]\n", f"[DEFAULT]\nworkers = {workers}\n"))
+    node.process = subprocess.Popen(
+        [sys.executable, "-m", "swift.cli.object_server", str(conf)], env=node.environment,
+        stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def answers():
+        try:
+            return node.request("object", "OPTIONS", "/")[0] == 200
+        except OSError:
+            assert node.process.poll() is None
+            return False
+
+    until(answers)
+    return psutil.Process(node.process.pid)
+
+
+def alive(processes):
+    return [child for child in processes
+            if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_one_worker_has_no_parent(idle_node):
+    assert start(idle_node, 1).children() == []
+
+
+def test_workers_are_replaced_and_end_together(idle_node):
+    parent = start(idle_node, 2)
+    first = parent.children()
+    assert len(first) == 2
+    first[0].kill()
+    until(lambda: len(alive(parent.children())) == 2)
+    assert idle_node.request("object", "OPTIONS", "/")[0] == 200
+    children = parent.children()
+    idle_node.kill(signal.SIGTERM)
+    until(lambda: not alive(children))
+
+
+def test_workers_do_not_outlive_a_killed_parent(idle_node):
+    children = start(idle_node, 2).children()
+    idle_node.kill(signal.SIGKILL)
+    until(lambda: not alive(children))
+
+
+def test_sigterm_answers_what_is_in_flight(idle_node):
+    """An upload that has begun is finished and acknowledged; a new connection is refused."""
+    start(idle_node, 1)
+    with socket.create_connection(("127.0.0.1", idle_node.ports["object"]), PATIENCE) as sock:
+        _upload_over_a_stop(idle_node, sock)
+    assert idle_node.process.wait(PATIENCE) == 0
+    idle_node.process = None
+    assert list((idle_node.devices / "d0/objects/1").rglob("*.data"))
+
+
+def _upload_over_a_stop(node, sock):
+    sock.sendall(f"PUT /d0/1/a/c/o HTTP/1.1\r\nHost: x\r\nX-Timestamp: {node.now()}\r\n"
+                 "Content-Type: t/p\r\nContent-Length: 10\r\n"
+                 "Expect: 100-continue\r\n\r\n".encode())
+    assert sock.recv(1000).startswith(b"HTTP/1.1 100 ")
+    sock.sendall(b"01234")
+    node.process.send_signal(signal.SIGTERM)
+
+    def refused():
+        try:
+            socket.create_connection(("127.0.0.1", node.ports["object"]), 1).close()
+            return False
+        except OSError:
+            return True
+
+    until(refused)
+    assert node.process.poll() is None
+    sock.sendall(b"56789")
+    answer = http.client.HTTPResponse(sock)
+    answer.begin()
+    assert answer.status == 201 and answer.getheader("Connection") == "close"
+    answer.close()
+
+
+def test_a_wrong_option_is_said_at_the_start(idle_node):
+    conf = idle_node.etc / "object.conf"
+    conf.write_text(conf.read_text().replace("[DEFAULT]\n", "[DEFAULT]\nclient_timeout = soon\n"))
+    done = subprocess.run([sys.executable, "-m", "swift.cli.object_server", str(conf)],
+                          env=idle_node.environment, capture_output=True, text=True,
+                          timeout=PATIENCE, check=False)
+    assert done.returncode == 1 and "client_timeout" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_taken_port_is_said_at_the_start(idle_node):
+    conf = idle_node.etc / "object.conf"
+    conf.write_text(conf.read_text().replace("[DEFAULT]\n", "[DEFAULT]\nbind_timeout = 0\n"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", idle_node.ports["object"]))
+        taken.listen()
+        done = subprocess.run([sys.executable, "-m", "swift.cli.object_server", str(conf)],
+                              env=dict(os.environ, **idle_node.environment), capture_output=True,
+                              text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 1 and str(idle_node.ports["object"]) in done.stderr
