@@ -39,8 +39,8 @@ OPTIONS = [
 ]
 
 #: an upload that is safe in the store is worth waiting for a restarting registry
-FINISH_ATTEMPTS = 5
-FINISH_PAUSE = 1.0
+FINISH_ATTEMPTS = 15
+FINISH_PAUSE = 2.0
 
 DEFAULTS = {"name": None, "visibility": "shared", "disk_format": None, "container_format": None,
             "min_disk": 0, "min_ram": 0, "protected": False, "os_hidden": False,
@@ -201,8 +201,13 @@ class ImageService:
         image_id = image["id"]
 
         def on_beat(received: int) -> None:
-            self.registry.beat(service, image_id, token, received)
-            self.limits.check_upload(self.registry, service, image["owner"], 0, already_counted=1)
+            try:
+                self.registry.beat(service, image_id, token, received)
+                self.limits.check_upload(self.registry, service, image["owner"], 0,
+                                         already_counted=1)
+            except exceptions.Unavailable as error:  # it may be back before the last byte is in
+                LOG.warning("upload of image %s goes on without a sign of life: %s", image_id,
+                            error.message)
 
         stream = UploadStream(
             body, size, Inspector(image["disk_format"], image["container_format"]),
@@ -226,7 +231,7 @@ class ImageService:
 
     def _finish_upload(self, service: RequestContext, image_id: str, token: str,
                        finish: Mapping[str, Any]) -> Image:
-        """Make the image active.  A registry that restarts just now gets a few seconds; whether
+        """Make the image active.  A registry that restarts just now gets half a minute; whether
         an attempt whose answer got lost did succeed is read from the row."""
         for attempt in range(1, FINISH_ATTEMPTS + 1):
             try:

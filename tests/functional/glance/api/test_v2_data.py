@@ -245,6 +245,57 @@ def test_delete_with_the_last_byte(api, image_files, monkeypatch):
     assert api.service.registry.list_transient(ADMIN) == []
 
 
+def test_registry_away_during_an_upload(api, image_files, monkeypatch):
+    """P5: it went and came back between first and last byte; nothing is lost."""
+    from glance import exceptions
+
+    monkeypatch.setattr("glance.image.upload.BEAT_INTERVAL", 0.0)
+    monkeypatch.setattr("glance.image.service.FINISH_PAUSE", 0.0)
+    real, away = api.service.registry.update_image, []
+
+    def gone(*_args):
+        away.append(True)
+        raise exceptions.Unavailable("the image registry does not answer")
+
+    def update_image(context, image_id, values, **conditions):
+        if values.get("status") == "active" and len(away) < 6:
+            gone()
+        return real(context, image_id, values, **conditions)
+
+    monkeypatch.setattr(api.service.registry, "beat", gone)
+    monkeypatch.setattr(api.service.registry, "update_image", update_image)
+    image = api.create()
+    assert api.upload(image["id"], DATA).status_int == 204
+    assert len(away) == 6
+    assert api.get(image["file"]).body == DATA
+
+
+def test_registry_that_stays_away_leaves_the_verdict_to_the_reconciler(
+        api, image_files, monkeypatch):
+    """P3, P5: the client is told to try later; no bytes stay once the registry is back."""
+    from glance import exceptions
+    from glance.image.reconciler import Reconciler
+
+    monkeypatch.setattr("glance.image.service.FINISH_PAUSE", 0.0)
+    real = api.service.registry.update_image
+
+    def update_image(context, image_id, values, **conditions):
+        if values.get("status") in ("active", "killed"):
+            raise exceptions.Unavailable("the image registry does not answer")
+        return real(context, image_id, values, **conditions)
+
+    image = api.create()
+    with monkeypatch.context() as patch:
+        patch.setattr(api.service.registry, "update_image", update_image)
+        response = api.upload(image["id"], DATA)
+        assert response.status_int == 503
+        assert response.headers["Retry-After"]
+    assert api.show(image["id"])["status"] == "saving"
+    assert Reconciler(api.service).run_once() == 1
+    assert api.show(image["id"])["status"] == "killed"
+    assert image_files() == []
+
+
 def test_bug_lost_answer_of_the_registry_kept_the_bytes(api, image_files, monkeypatch):
     """The row became active, its answer got lost, the second try met an active image."""
     from glance import exceptions

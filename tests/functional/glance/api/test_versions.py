@@ -5,7 +5,8 @@ import pytest
 
 
 @pytest.mark.parametrize("path, status", [
-    ("/", 300), ("/versions", 200), ("/v2", 300), ("/v2/", 300), ("/versions/", 200), ("/v9/images", 300), ("/nothing", 300)])
+    ("/", 300), ("/versions", 200), ("/v2", 300), ("/v2/", 300),
+    ("/versions/", 200), ("/v9/images", 300), ("/nothing", 300)])
 def test_list_of_versions(api, path, status):
     response = api.get(path, base_url="http://images.example:9292")
     assert response.status_int == status
