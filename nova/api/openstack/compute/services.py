@@ -23,6 +23,8 @@ SWITCH_WITH_REASON = Schema(obj({
     **_HOST, "disabled_reason": string(255, 1, format="stripped-name")},
     ("host", "binary", "disabled_reason")))
 FORCE_DOWN = Schema(obj({**_HOST, "forced_down": BOOLEAN}, ("host", "binary", "forced_down")))
+_ENABLE = {"enum": ["enable", "disable", "Enable", "Disable", "ENABLE", "DISABLE"]}
+HOST = Schema(obj({"status": _ENABLE, "maintenance_mode": _ENABLE}, minProperties=1))
 
 
 def number_of(row_id: str) -> int:
@@ -133,11 +135,14 @@ class Hosts(Resource):
                               sum(instances.disk_gb(row) for row in own)))
         return {"host": lines}
 
-    @route("PUT", "/os-hosts/{host}", policy="compute:hosts:update")
+    @route("PUT", "/os-hosts/{host}", body=HOST, policy="compute:hosts:update")
+    def update(self, req: Request, host: str, body: dict[str, Any]) -> None:
+        self.power(req, host)
+
     @route("GET", "/os-hosts/{host}/startup", policy="compute:hosts:update")
     @route("GET", "/os-hosts/{host}/shutdown", policy="compute:hosts:update")
     @route("GET", "/os-hosts/{host}/reboot", policy="compute:hosts:update")
-    def update(self, req: Request, host: str) -> None:
+    def power(self, req: Request, host: str) -> None:
         self._known(host)
         raise exception.NotSupported(what="Power and maintenance of hosts")
 

@@ -233,6 +233,8 @@ def test_hosts(cloud, active):
     cloud.admin.fails(404, "GET", "/os-hosts/mars")
     cloud.alpha.fails(403, "GET", "/os-hosts")
     cloud.admin.fails(501, "PUT", "/os-hosts/host1", {"status": "disable"})
+    assert "status" in cloud.admin.fails(400, "PUT", "/os-hosts/host1", {"status": "x"})
+    cloud.admin.fails(400, "PUT", "/os-hosts/host1", {})
     cloud.admin.fails(404, "GET", "/os-hosts/mars/reboot")
 
 
