@@ -76,11 +76,16 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     files = [f"--config-file={path}" for path in args.config_file]
     command = f"db_{args.action}" if args.command == "db" else args.command
+    import sqlalchemy.exc
+
     try:
         conf = config.load(files, PROGRAM, cfg.ConfigOpts())
         if command == "db_sync":
             return _sync(conf, args.revision)
         return {"db_version": _version, "db_check": _check, "audit": _audit}[command](conf)
+    except sqlalchemy.exc.DBAPIError as error:  # its own text would show the whole statement
+        print(f"{PROGRAM}: the database refused: {error.orig}", file=sys.stderr)
+        return 1
     except (exceptions.GlanceError, cfg.Error) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 1

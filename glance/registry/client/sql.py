@@ -70,12 +70,12 @@ class SqlClient(RegistryClient):
         """Ask the database for its schema revision."""
         try:
             with self.database.reading() as connection:
-                found = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+                found = None
+                if sa.inspect(connection).has_table("alembic_version"):
+                    found = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
         except exc.DBAPIError as error:
-            if sa.inspect(self.database.engine).get_table_names():
-                raise exceptions.Unavailable(
-                    f"the registry's database does not answer: {error.orig}") from None
-            found = None
+            raise exceptions.Unavailable(
+                f"[database] connection: the database does not answer: {error.orig}") from None
         if found != HEAD:
             raise exceptions.ConfigurationError(
                 f"the registry's database is at revision {found}, this release needs {HEAD}: "

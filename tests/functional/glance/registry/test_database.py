@@ -41,6 +41,14 @@ def test_a_database_of_another_release_is_refused(tmp_path):
     empty.close()
 
 
+def test_a_database_that_cannot_be_opened(tmp_path):
+    nowhere = Database(f"sqlite:///{tmp_path}/no/such/folder/x.sqlite")
+    with pytest.raises(exceptions.Unavailable, match="connection: the database does not answer"):
+        SqlClient(nowhere).check()
+    with pytest.raises(exceptions.ConfigurationError, match="connection"):
+        Database("not a url")
+
+
 def test_commits_are_durable(database):
     """P2: write-ahead log, synced at each commit."""
     with database.reading() as connection:
