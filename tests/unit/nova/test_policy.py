@@ -30,7 +30,7 @@ def caller(*roles, is_admin=False):
     (caller(), set()), (caller("reader"), {"t:look"}), (caller("stranger"), set()),
     (caller("member"), {"t:look", "t:change"}), (caller("admin"), set()),
     (caller(is_admin=True), {"t:look", "t:change", "t:rule_all"}),
-], ids=str)
+], ids=["nobody", "reader", "stranger", "member", "role", "admin"])
 def test_defaults(context, allowed):
     rules = {"t:look", "t:change", "t:rule_all"}
     assert {rule for rule in rules if policy.allows(context, rule)} == allowed
