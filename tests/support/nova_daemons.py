@@ -64,6 +64,9 @@ filesystem_store_datadir = {directory}/images
 """
 
 
+_PREPARED = {}      # name of an SQLite file: what is in a fresh one
+
+
 def in_parallel(function, arguments):
     """Call a function with each argument at the same time; return what it returned, in order."""
     results, errors = [None] * len(arguments), []
@@ -100,10 +103,7 @@ class Cloud:
 
     def __enter__(self):
         try:
-            self.manage("db", "sync")
-            self.manage("flavor", "create", "m1.tiny", "--id", "1", "--vcpus", "1",
-                        "--memory", "512", "--disk", "1")
-            self.manage("network", "create", "flat", "10.99.0.0/22")
+            self._fill("nova.db", self._fill_nova)
             self._start_glance()
         except BaseException:   # whatever it was, nothing is left running
             self.__exit__()
@@ -116,12 +116,33 @@ class Cloud:
         for process in self.processes.values():
             process.wait(STOP_TIMEOUT)
 
+    def _fill(self, name, make):
+        """Make an SQLite database, or copy the one that was made for an earlier cloud."""
+        if name not in self.values["database"] and name == "nova.db":
+            make()
+            return
+        path = self.directory / name
+        if name in _PREPARED:
+            path.write_bytes(_PREPARED[name])
+            path.chmod(0o600)
+            return
+        make()
+        assert not path.with_name(name + "-wal").exists()
+        _PREPARED[name] = path.read_bytes()
+
+    def _fill_nova(self):
+        self.manage("db", "sync")
+        self.manage("flavor", "create", "m1.tiny", "--id", "1", "--vcpus", "1",
+                    "--memory", "512", "--disk", "1")
+        self.manage("network", "create", "flat", "10.99.0.0/22")
+
     def _start_glance(self):
         path = self.directory / "glance-api.conf"
         path.write_text(GLANCE.format(**self.values))
         (self.directory / "images").mkdir()
-        subprocess.run([sys.executable, "-m", "glance.cmd.manage", "--config-file", str(path),
-                        "db_sync"], cwd=CHECKOUT, check=True, capture_output=True, timeout=60)
+        self._fill("glance.db", lambda: subprocess.run(
+            [sys.executable, "-m", "glance.cmd.manage", "--config-file", str(path), "db_sync"],
+            cwd=CHECKOUT, check=True, capture_output=True, timeout=60))
         self.processes["glance"] = self._spawn("glance", "glance.cmd.api", path)
         url = f"http://127.0.0.1:{self.values['glance_port']}/v2/images"
         self._wait_port(self.values["glance_port"], "glance")
