@@ -27,20 +27,33 @@ flavor = noauth
 """
 
 
-class Daemon:
-    """A glance-api process."""
+REGISTRY = """\
+[DEFAULT]
+bind_host = 127.0.0.1
+bind_port = {port}
+[database]
+connection = {database}
+[paste_deploy]
+flavor = trusted
+"""
 
-    def __init__(self, folder, database, port):
+
+class Daemon:
+    """A glance-api process, or with another program and configuration that one."""
+
+    def __init__(self, folder, database, port, program="api", config=CONFIG):
         self.port = port
-        self.config = folder / "glance-api.conf"
-        self.config.write_text(CONFIG.format(port=port, folder=folder, database=database))
-        self.log = folder / "log"
+        self.program = program
+        self.config = folder / f"glance-{program}.conf"
+        self.config.write_text(config.format(port=port, folder=folder, database=database))
+        self.log = folder / f"{program}.log"
         self.process = None
 
     def start(self):
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "glance.cmd.api", "--config-file", str(self.config)],
+                [sys.executable, "-m", f"glance.cmd.{self.program}", "--config-file",
+                 str(self.config)],
                 stdout=log, stderr=log)
         deadline = time.monotonic() + READY_TIMEOUT
         while time.monotonic() < deadline:
@@ -129,3 +142,34 @@ def test_sigterm_lets_an_upload_finish(daemon, images, image_files):
     assert daemon.process.wait(30) == 0
     daemon.start()
     assert images.get_image(image["id"])["status"] == "active"
+
+
+def test_registry_killed_during_an_upload(tmp_path, database_url, free_port, image_files):
+    """P5: its restart before the last byte loses nothing, its requests carry who asks."""
+    registry = Daemon(tmp_path, database_url, free_port(), "registry", REGISTRY)
+    daemon = Daemon(tmp_path, "sqlite:////nowhere", free_port(), config=CONFIG.replace(
+        "[DEFAULT]", "[DEFAULT]\nregistry_client = rest") +
+        f"[registry]\nauth = trusted\nregistry_port = {registry.port}\n")
+    registry.start()
+    try:
+        daemon.start()
+        with client.Client(f"http://127.0.0.1:{daemon.port}", "alice:alpha") as images:
+            image = images.create(disk_format="raw", container_format="bare", a="b")
+            connection = begin_upload(daemon, image["id"], 2 << 20, 1 << 20)
+            wait_for(image_files, "the upload never reached the store")
+            registry.end(signal.SIGKILL)
+            with pytest.raises(client.Unavailable):
+                images.get_image(image["id"])
+            connection.send(b"y" * (1 << 20))
+            registry.start()
+            assert connection.getresponse().status == 204
+            connection.close()
+            shown = images.get_image(image["id"])
+            assert (shown["status"], shown["owner"], shown["a"]) == ("active", "alpha", "b")
+            with client.Client(f"http://127.0.0.1:{daemon.port}", "bob:beta") as bob, \
+                    pytest.raises(client.NotFound):
+                bob.get_image(image["id"])
+    finally:
+        for running in (daemon, registry):
+            if running.process is not None and running.process.poll() is None:
+                running.end(signal.SIGKILL)
