@@ -9,7 +9,7 @@ from glance import exceptions
 from glance.context import service_context
 from glance.image import states
 from glance.image.service import ImageService
-from glance.registry.client.base import Image, ImageQuery
+from glance.registry.types import Image, ImageQuery
 
 _PAGE = 500
 

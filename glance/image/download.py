@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 
 from glance import exceptions
-from glance.registry.client.base import Image
+from glance.registry.types import Image
 from glance.store import Stores
 
 LOG = logging.getLogger(__name__)

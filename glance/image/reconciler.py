@@ -11,7 +11,7 @@ from glance import exceptions
 from glance.context import service_context
 from glance.image import states
 from glance.image.service import ImageService
-from glance.registry.client.base import Image
+from glance.registry.types import Image
 
 LOG = logging.getLogger(__name__)
 

@@ -25,7 +25,8 @@ from glance.image.upload import Readable, UploadStream
 from glance.image.worker import Worker
 from glance.registry import authorization
 from glance.registry import client as registry_client
-from glance.registry.client.base import Image, ImageQuery, Member, RegistryClient
+from glance.registry.client.base import RegistryClient
+from glance.registry.types import Image, ImageQuery, Member
 from glance.store import Stores
 from glance.store.base import Store
 

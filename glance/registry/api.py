@@ -23,15 +23,8 @@ import webob
 from glance import exceptions, wsgi
 from glance.image import fields, states
 from glance.registry import query
-from glance.registry.client.base import (
-    COLUMNS,
-    OPERATORS,
-    UPLOAD_COLUMNS,
-    Image,
-    ImageQuery,
-    Member,
-    RegistryClient,
-)
+from glance.registry.client.base import RegistryClient
+from glance.registry.types import COLUMNS, OPERATORS, UPLOAD_COLUMNS, Image, ImageQuery, Member
 
 _DEFAULT_LIMIT = 25
 _MAX_LIMIT = 1000

@@ -12,7 +12,7 @@ from typing import Any
 
 from glance import exceptions
 from glance.image import fields, states
-from glance.registry.client.base import ImageQuery
+from glance.registry.types import ImageQuery
 
 _SORT_KEYS = ("name", "status", "container_format", "disk_format", "size", "id", "created_at",
               "updated_at")

@@ -13,7 +13,7 @@ from typing import Any
 
 from glance import exceptions, wsgi
 from glance.image import fields
-from glance.registry.client.base import Image
+from glance.registry.types import Image
 
 _META = "HTTP_X_IMAGE_META_"
 _PROPERTY = "PROPERTY_"

@@ -14,7 +14,7 @@ from glance.api.v1 import headers
 from glance.image import states
 from glance.image.service import check_uploadable
 from glance.registry import query
-from glance.registry.client.base import Image
+from glance.registry.types import Image
 
 _BRIEF = ("id", "name", "size", "disk_format", "container_format", "checksum")
 _PURGE = "X-Glance-Registry-Purge-Props"

@@ -9,7 +9,7 @@ import webob
 
 from glance import exceptions, wsgi
 from glance.image import fields
-from glance.registry.client.base import Member
+from glance.registry.types import Member
 
 
 def _view(member: Member) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from oslo_utils import timeutils
 
 from glance import exceptions
 from glance.image import fields, states
-from glance.registry.client.base import SORT_KEYS, ImageQuery
+from glance.registry.types import SORT_KEYS, ImageQuery
 
 _TIMES = ("created_at", "updated_at")
 _TIME_OPERATORS = ("gt", "gte", "lt", "lte", "eq", "neq")

@@ -11,7 +11,7 @@ import webob
 from glance import exceptions, wsgi
 from glance.api.v2 import filters, patch, views
 from glance.image import fields
-from glance.registry.client.base import Image
+from glance.registry.types import Image
 
 
 def create(request: wsgi.Request) -> webob.Response:

@@ -11,7 +11,7 @@ from typing import Any
 
 from glance import exceptions
 from glance.image import fields
-from glance.registry.client.base import Image
+from glance.registry.types import Image
 
 V21 = "application/openstack-images-v2.1-json-patch"
 V20 = "application/openstack-images-v2.0-json-patch"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from glance.registry.client.base import Image, Member
+from glance.registry.types import Image, Member
 
 _FIELDS = ("name", "disk_format", "container_format", "visibility", "size", "virtual_size",
            "status", "checksum", "protected", "min_ram", "min_disk", "owner", "os_hidden",

@@ -14,7 +14,8 @@ from oslo_config import cfg
 
 from glance import exceptions
 from glance.context import RequestContext, service_context
-from glance.registry.client.base import Image, ImageQuery, Member, RegistryClient, Usage
+from glance.registry.client.base import RegistryClient
+from glance.registry.types import Image, ImageQuery, Member, Usage
 
 LOG = logging.getLogger(__name__)
 

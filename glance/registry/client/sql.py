@@ -15,10 +15,11 @@ from glance import exceptions
 from glance.context import RequestContext
 from glance.image import states
 from glance.registry import authorization
-from glance.registry.client.base import Image, ImageQuery, Member, RegistryClient, Usage
+from glance.registry.client.base import RegistryClient
 from glance.registry.db import images, listing, members
 from glance.registry.db.revision import HEAD
 from glance.registry.db.session import Database, retried
+from glance.registry.types import Image, ImageQuery, Member, Usage
 
 #: what an upload or a delete establishes; a caller's own update never touches these
 SERVICE_FIELDS = frozenset({

@@ -13,7 +13,6 @@ from sqlalchemy.engine import Connection
 
 from glance import exceptions
 from glance.context import RequestContext
-from glance.registry.client.base import SORT_KEYS, ImageQuery
 from glance.registry.db.images import (
     _PUBLIC_COLUMNS,
     _to_image,
@@ -23,6 +22,7 @@ from glance.registry.db.images import (
     tags,
 )
 from glance.registry.db.models import Base
+from glance.registry.types import SORT_KEYS, ImageQuery
 
 MAX_BIGINT = 2 ** 63 - 1
 members = Base.metadata.tables["image_members"]

@@ -7,7 +7,7 @@ import pytest
 
 from glance import exceptions
 from glance.context import RequestContext, service_context
-from glance.registry.client.base import ImageQuery, Usage
+from glance.registry.types import ImageQuery, Usage
 
 ALICE = RequestContext(user_id="alice", project_id="alpha", roles=("member",))
 BOB = RequestContext(user_id="bob", project_id="beta", roles=("member",))
