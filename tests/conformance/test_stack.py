@@ -224,6 +224,7 @@ def test_down_and_up_is_the_same_cloud(stack, kept_object):
     assert stack.host.qemu_pids() == qemu
 
 
+@pytest.mark.kill
 def test_kill_everything_and_up_leaves_guests_alone(stack, kept_object):
     before, qemu = state(stack), stack.host.qemu_pids()
     rows = stack.status()["daemons"]

@@ -34,10 +34,10 @@ GUEST_IMAGE = ["busybox-static", "dropbear-bin", "syslinux", "syslinux-common", 
                "e2fsprogs", "cpio", "qemu-utils"]
 COMPUTE = ["libvirt-daemon-system", "libvirt-clients", "libvirt-dev", "qemu-system-x86",
            "qemu-utils", "qemu-block-extra", "dnsmasq-base", "iptables", "ebtables", "iproute2",
-           "iputils-arping", "openssh-client", "genisoimage"]
+           "iputils-arping", "conntrack", "openssh-client", "genisoimage"]
 # what people talk to the stack with; put beside it, so that `up` alone is enough to try it
 CLIENTS = ["python-openstackclient", "python-swiftclient", "openstacksdk"]
-TEST = ["rabbitmq-server", "mariadb-server", "postgresql", "memcached"]
+TEST = ["rabbitmq-server", "mariadb-server", "postgresql", "memcached", "curl", "openssl"]
 
 
 class InstallError(Exception):

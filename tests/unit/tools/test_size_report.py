@@ -27,6 +27,11 @@ def test_within_the_budget(tmp_path):
     assert "functions 1, p95 81" in done.stdout
 
 
+def test_tidying_up_is_not_swallowing(tmp_path):
+    write(tmp_path, "try:\n    pass\nexcept BaseException:\n    tidy()\n    raise\n")
+    assert report(tmp_path).returncode == 0
+
+
 @pytest.mark.parametrize(("text", "complaint"), [
     ("\n" * 901, "file of 901 lines"),
     ("def long():\n" + "    pass\n" * 90, "function of 91 lines"),
