@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from glance import wsgi
+from glance import exceptions, wsgi
 
 LOG = logging.getLogger("glance.request")
 
@@ -43,7 +43,13 @@ class RequestLog:
             headers.append(("X-Openstack-Request-Id", request_id))
             return start_response(status, headers, exc_info)
 
-        body = self.app(environ, on_start)
+        try:
+            body = self.app(environ, on_start)
+        except Exception:  # a filter below failed: the caller still gets an answer with an id
+            LOG.exception("%s failed", request_id)
+            body = wsgi.error_response(
+                exceptions.GlanceError("an unexpected error occurred; the log has it under this "
+                                       "request's id"), request_id)(environ, on_start)
         return _LoggedBody(body, state, environ, request_id, parent, started)
 
 

@@ -299,6 +299,21 @@ def test_one_line_of_log_per_request_without_secrets(api, caplog):
     assert "carol:gamma" not in caplog.text
 
 
+def test_a_filter_that_fails_is_answered_with_an_id(caplog):
+    """L11: also where the APIs' own boundary is not reached."""
+    from glance.api.middleware.request_log import RequestLog
+
+    def broken(_environ, _start_response):
+        raise RuntimeError("secret of a filter")
+
+    response = wsgi.Request.blank("/v2/images").get_response(RequestLog(broken))
+    assert response.status_int == 500
+    assert "secret" not in response.text
+    request_id = response.headers["X-Openstack-Request-Id"]
+    assert response.json["error"]["request_id"] == request_id
+    assert request_id in caplog.text
+
+
 PARSED = {
     "Range": ["bytes=" + "0-1," * 2000, "bytes=" + " " * 8000, "bytes=" + "9" * 8000],
     "Content-Range": ["bytes " + "9" * 8000, "bytes 0-0/" + " " * 8000],
