@@ -67,7 +67,7 @@ class DbAuditor(Daemon):
 
 def _check(db_file: str) -> str:
     """What SQLite finds wrong with the file; nothing if it is sound."""
-    conn = db_connection.connect(db_file)
+    conn = db_connection.connect_patiently(db_file)
     try:
         result = conn.execute("PRAGMA quick_check(1)").fetchone()[0]
         return "" if result == "ok" else str(result)

@@ -50,6 +50,23 @@ def connect(path: str, create: bool = False) -> sqlite3.Connection:
     return conn
 
 
+def connect_patiently(path: str, deadline: float | None = None) -> sqlite3.Connection:
+    """`connect`, waiting while another process holds the file's lock; then LockTimeout."""
+    if deadline is None:
+        deadline = time.monotonic() + BUSY_SECONDS
+    delay = 0.002
+    while True:
+        try:
+            return connect(path)
+        except DatabaseConnectionError as exc:
+            if not isinstance(exc.__cause__, sqlite3.Error) or not is_busy(exc.__cause__):
+                raise
+            if time.monotonic() > deadline:
+                raise LockTimeout(None, path) from exc
+        pause(delay)
+        delay = min(delay * 2, 0.1)
+
+
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
@@ -71,7 +88,7 @@ def is_corrupt(exc: BaseException) -> bool:
         "no such table: account_stat"))
 
 
-def _take(path: str) -> sqlite3.Connection:
+def _take(path: str, deadline: float) -> sqlite3.Connection:
     """A connection for the caller alone."""
     try:
         stat = os.stat(path)
@@ -83,7 +100,7 @@ def _take(path: str) -> sqlite3.Connection:
         if (device, inode) == (stat.st_dev, stat.st_ino):
             return conn
         conn.close()
-    return connect(path)
+    return connect_patiently(path, deadline)
 
 
 def _give_back(path: str, conn: sqlite3.Connection) -> None:
@@ -122,9 +139,9 @@ def run(path: str, work: Callable[[sqlite3.Connection], T], write: bool, keep: b
     Repeated while another process holds the lock, up to `timeout` seconds, then LockTimeout.
     `work` must not switch green threads. Errors of SQLite other than that pass through.
     """
-    conn = _take(path)
-    good = False
     deadline = time.monotonic() + timeout
+    conn = _take(path, deadline)
+    good = False
     delay = 0.002
     try:
         while True:

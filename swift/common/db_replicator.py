@@ -65,7 +65,7 @@ class DbReplicator(Daemon):
         self.conn_timeout = config_float(conf, "conn_timeout", 0.5)
         self.addresses = local_addresses(conf.get("bind_ip", "0.0.0.0"))
         self.port = config_int(conf, "bind_port", self.default_port)
-        self.rsync = Rsync(conf, self.kind, self.logger)
+        self.rsync = Rsync(conf, self.kind, self.default_port, self.logger)
         self.pass_number = 0
         self._ring: Ring | None = None
         self._in_step: dict[str, tuple] = {}
@@ -262,7 +262,8 @@ class DbReplicator(Daemon):
 
 def _snapshot(db_file: str, target: str) -> None:
     """A copy of a database at one moment, whoever writes to it."""
-    source, copy = db_connection.connect(db_file), db_connection.connect(target, create=True)
+    source = db_connection.connect_patiently(db_file)
+    copy = db_connection.connect(target, create=True)
     try:
         source.backup(copy)
     finally:

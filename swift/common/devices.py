@@ -113,12 +113,18 @@ class Rsync:
 
     Options: rsync_module (with {replication_ip}, {replication_port}, {ip}, {port}, {device}, ...
     of the target; a plain directory copies locally), rsync_timeout, rsync_io_timeout,
-    rsync_bwlimit, rsync_compress.
+    rsync_bwlimit, rsync_compress. Without rsync_module a device of this very node is written to
+    where it is, so that a node alone needs no rsync daemon.
     """
 
-    def __init__(self, conf: dict[str, str], kind: str, logger: logging.Logger) -> None:
+    def __init__(self, conf: dict[str, str], kind: str, default_port: int,
+                 logger: logging.Logger) -> None:
         self.logger = logger
-        self.module = conf.get("rsync_module", "").rstrip("/") or "{replication_ip}::" + kind
+        self.module = conf.get("rsync_module", "").rstrip("/")
+        self.default_module = "{replication_ip}::" + kind
+        self.devices = conf.get("devices", "/srv/node")
+        self.addresses = local_addresses(conf.get("bind_ip", "0.0.0.0"))
+        self.port = config_int(conf, "bind_port", default_port)
         self.timeout = config_float(conf, "rsync_timeout", 900)
         self.io_timeout = config_int(conf, "rsync_io_timeout", 30)
         self.bwlimit = conf.get("rsync_bwlimit", "0")
@@ -126,10 +132,13 @@ class Rsync:
 
     def target(self, node: dict[str, Any], path: str) -> str:
         """The rsync address of `path` on a device."""
+        module = self.module
+        if not module and is_local(node, self.addresses, self.port):
+            return f"{self.devices}/{node['device']}/{path}"
         values = {**node, "replication_ip": _bracket(node.get("replication_ip", node["ip"])),
                   "replication_port": node.get("replication_port", node["port"]),
                   "ip": _bracket(node["ip"])}
-        return f"{self.module.format(**values)}/{node['device']}/{path}"
+        return f"{(module or self.default_module).format(**values)}/{node['device']}/{path}"
 
     def copy(self, sources: list[str], target: str, *options: str) -> bool:
         """Copy; whether all of it arrived. What fails is logged."""

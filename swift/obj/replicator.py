@@ -55,7 +55,7 @@ class ObjectReplicator(Daemon):
         self.handoff_delete = 0 if delete == "auto" else config_int(conf, "handoff_delete", 0)
         self.addresses = local_addresses(conf.get("bind_ip", "0.0.0.0"))
         self.port = config_int(conf, "bind_port", 6200)
-        self.rsync = Rsync(conf, "object", self.logger)
+        self.rsync = Rsync(conf, "object", 6200, self.logger)
         self.only_devices = config_list(conf.get("override_devices", ""))
         self.pass_number = 0
         self._rings: dict[int, Ring] = {}

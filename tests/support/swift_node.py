@@ -58,7 +58,7 @@ class StorageNode:
             (self.etc / f"{kind}.conf").write_text(
                 f"[DEFAULT]\nswift_dir = {self.etc}\ndevices = {self.devices}\nuser = root\n"
                 f"mount_check = false\nbind_ip = 127.0.0.1\nbind_port = {self.ports[kind]}\n"
-                f"log_address = {self.root}/none\nrsync_module = {self.devices}\n{self.options}\n"
+                f"log_address = {self.root}/none\n{self.options}\n"
                 f"[pipeline:main]\npipeline = {kind}-server\n"
                 f"[app:{kind}-server]\nuse = egg:swift#{kind}\n{sections}")
             builder = RingBuilder(PART_POWER, 3, 0)
@@ -109,13 +109,11 @@ class StorageNode:
         return done.stderr
 
     def __enter__(self) -> StorageNode:
-        storage.set_hash_secrets(b"node", b"tests")
         self.start()
         return self
 
     def __exit__(self, *_exc: object) -> None:
         self.kill()
-        storage._secrets = None
 
     # -- requests --------------------------------------------------------
 
@@ -138,7 +136,12 @@ class StorageNode:
 
     def places(self, kind: str, *names: str) -> tuple[int, list[dict[str, Any]]]:
         """Partition and primaries of a name."""
-        return self.rings[kind].get_nodes(*names)
+        before = storage._secrets
+        storage.set_hash_secrets(b"node", b"tests")
+        try:
+            return self.rings[kind].get_nodes(*names)
+        finally:
+            storage._secrets = before
 
     def _update_headers(self, kind: str, index: int, *names: str) -> dict[str, str]:
         part, nodes = self.places(kind, *names)

@@ -3,13 +3,14 @@
 import base64
 import os
 import pickle
+import sqlite3
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from swift.common import db_connection
-from swift.common.exceptions import DatabaseConnectionError
+from swift.common.exceptions import DatabaseConnectionError, LockTimeout
 from swift.common.listing import Query, successor
 from swift.common.timestamp import Timestamp
 from swift.container.backend import ContainerBroker
@@ -216,6 +217,30 @@ def test_a_broken_file_goes_to_quarantine(broker):
         broker.stat()
     assert not os.path.exists(broker.db_dir)
     assert os.listdir(broker.db_dir.split("/containers/")[0] + "/quarantined/containers")
+
+
+def test_bug_a_database_locked_by_another_process_is_waited_for(broker, monkeypatch):
+    """Also when a connection is made: its first PRAGMA already wants the lock."""
+    put(broker, "o")
+    assert names(broker) == ["o"]
+    other = sqlite3.connect(broker.db_file, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    pauses = []
+
+    def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            other.execute("ROLLBACK")
+
+    monkeypatch.setattr(db_connection, "pause", pause)
+    db_connection.forget_all()
+    assert broker.stat()["object_count"] == 1 and len(pauses) == 3
+    other.execute("BEGIN EXCLUSIVE")
+    monkeypatch.setattr(db_connection, "pause", pauses.append)
+    monkeypatch.setattr(db_connection, "BUSY_SECONDS", 0.05)
+    with pytest.raises(LockTimeout):
+        db_connection.connect_patiently(broker.db_file)
+    other.close()
 
 
 def test_kept_connections_notice_another_file(broker):
