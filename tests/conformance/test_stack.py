@@ -5,7 +5,6 @@ import re
 import subprocess
 import time
 
-import openstack as sdk
 import pytest
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(600)]
@@ -172,7 +171,6 @@ def test_openstacksdk(stack, tmp_path):
     done = stack.client("env", f"OS_CLIENT_CONFIG_FILE={tmp_path}/clouds.yaml", "python",
                         str(script))
     assert done.stdout.split() == ["ok"]
-    assert sdk.version.__version__
 
 
 SDK_SCRIPT = '''
@@ -184,7 +182,7 @@ server = c.create_server("by-sdk", image=image.id, flavor=flavor.id, wait=True, 
                          auto_ip=False)
 assert server.status == "ACTIVE", server
 assert c.compute.get_server(server.id).addresses
-assert "guest" in (c.get_server_console(server) or "guest")
+assert isinstance(c.get_server_console(server), str)
 assert c.delete_server(server.id, wait=True, timeout=120)
 assert list(c.network.networks()) and list(c.network.subnets()) and list(c.network.ports())
 c.object_store.create_container("sdk")

@@ -37,7 +37,8 @@ COMPUTE = ["libvirt-daemon-system", "libvirt-clients", "libvirt-dev", "qemu-syst
            "iputils-arping", "conntrack", "openssh-client", "genisoimage"]
 # what people talk to the stack with; put beside it, so that `up` alone is enough to try it
 CLIENTS = ["python-openstackclient", "python-swiftclient", "openstacksdk"]
-TEST = ["rabbitmq-server", "mariadb-server", "postgresql", "memcached", "curl", "openssl"]
+TEST = ["rabbitmq-server", "mariadb-server", "postgresql", "memcached", "curl", "openssl",
+        "netcat-openbsd"]
 
 
 class InstallError(Exception):

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`tools/stack up swift`: no Keystone, no broker, an object in seconds, the same after a kill."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pretend_host import PretendHost
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+FIRST_PUT_SECONDS = 15  # from the second start on
+TIMEOUT = 120
+# runs inside the host's network
+PUT = """
+import os, swiftclient
+connection = swiftclient.Connection(os.environ["ST_AUTH"], os.environ["ST_USER"],
+                                    os.environ["ST_KEY"], retries=0)
+connection.put_container("box")
+connection.put_object("box", "name", b"content")
+print(connection.get_object("box", "name")[1].decode())
+"""
+GET = PUT.replace('connection.put_container("box")\n', "").replace(
+    'connection.put_object("box", "name", b"content")\n', "")
+
+
+@pytest.fixture
+def stack():
+    """A function that runs tools/stack on a host of its own, without libvirt."""
+    with PretendHost(libvirt=False) as host:
+        def run(*command: str) -> str:
+            return host.run([sys.executable, str(CHECKOUT / "tools/stack"), command[0], "--data",
+                             str(host.workdir / "data"), *command[1:]], check=True,
+                            timeout=TIMEOUT).stdout
+
+        def client(script: str) -> str:
+            lines = run("env").splitlines()
+            values = dict(line.removeprefix("export ").split("=", 1) for line in lines)
+            return host.run([sys.executable, "-c", script], check=True,
+                            env={**os.environ, **values}).stdout.strip()
+
+        run.client, run.host = client, host
+        yield run
+        run("down")
+
+
+def test_an_object_in_seconds_and_the_same_after_kill_9(stack):
+    stack("up", "swift", "--no-packages")
+    assert stack.client(PUT) == "content"
+    stack("down")
+
+    start = time.monotonic()
+    stack("up", "--no-packages")
+    assert stack.client(PUT) == "content"
+    assert time.monotonic() - start < FIRST_PUT_SECONDS
+
+    rows = json.loads(stack("status", "--json"))["daemons"]
+    assert set(rows) == {"swift-storage", "swift-proxy", "swift-consistency", "supervisord"}
+    # the supervisor first, or it would start again what is killed
+    for name in sorted(rows, key=lambda name: name != "supervisord"):
+        os.kill(rows[name]["pid"], signal.SIGKILL)
+    stack("up", "--no-packages")
+    assert stack.client(GET) == "content"
+
+
+def test_reset_asks_first_and_leaves_nothing(stack, tmp_path):
+    stack("up", "swift", "--no-packages")
+    with pytest.raises(AssertionError, match="add --yes"):
+        stack("reset")
+    assert stack("status")
+    stack("reset", "--yes")
+    with pytest.raises(AssertionError, match="no stack in"):
+        stack("status")
+    stack("up", "swift", "--no-packages")
+
+
+def test_a_foreign_port_is_named(stack):
+    listener = stack.host.popen([sys.executable, "-m", "http.server", "8080"],
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 20
+    while stack.host.run(["curl", "-s", "http://127.0.0.1:8080/"]).returncode:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    with pytest.raises(AssertionError, match="in use by others: object-store 8080"):
+        stack("up", "swift", "--no-packages")
+    listener.kill()
+    listener.wait(10)
+    stack("up", "swift", "--no-packages")
