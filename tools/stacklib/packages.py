@@ -35,6 +35,7 @@ GUEST_IMAGE = ["busybox-static", "dropbear-bin", "syslinux", "syslinux-common", 
 COMPUTE = ["libvirt-daemon-system", "libvirt-clients", "libvirt-dev", "qemu-system-x86",
            "qemu-utils", "qemu-block-extra", "dnsmasq-base", "iptables", "ebtables", "iproute2",
            "iputils-arping", "conntrack", "openssh-client", "genisoimage"]
+KEYSTONE = ["keystone", "waitress", "python-memcached"]
 # what people talk to the stack with; put beside it, so that `up` alone is enough to try it
 CLIENTS = ["python-openstackclient", "python-swiftclient", "openstacksdk"]
 TEST = ["rabbitmq-server", "mariadb-server", "postgresql", "memcached", "curl", "openssl",
@@ -158,6 +159,6 @@ def product_venv(test: bool = False, libvirt: bool = True) -> Path:
 
 def keystone_venv() -> Path:
     """OpenStack Keystone and the server it runs under, apart from the product; its path."""
-    stamp = _digest([KEYSTONE_CONSTRAINTS])
-    _make_venv(KEYSTONE_VENV, stamp, ["-c", str(KEYSTONE_CONSTRAINTS), "keystone", "waitress"])
+    stamp = _digest([KEYSTONE_CONSTRAINTS], *KEYSTONE)
+    _make_venv(KEYSTONE_VENV, stamp, ["-c", str(KEYSTONE_CONSTRAINTS), *KEYSTONE])
     return KEYSTONE_VENV

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmark counts CPU of whole process trees and believes no failed answer."""
+import http.server
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from benchlib.accounting import Meter
+from benchlib.load import Request, send
+
+BURN = ("import subprocess, sys, time\n"
+        "subprocess.Popen([sys.executable, '-c', 'while True: pass'])\n"
+        "time.sleep(60)")
+
+
+def test_a_meter_counts_what_its_leader_started():
+    leader = subprocess.Popen([sys.executable, "-c", BURN], start_new_session=True)
+    try:
+        meter = Meter(lambda: [leader.pid])
+        deadline = time.monotonic() + 20
+        while meter.seconds() < 0.2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        cost = meter.cost(lambda: time.sleep(1.0))
+        assert cost > 0.2  # less than the wall time on a busy machine, but surely not nothing
+    finally:
+        subprocess.run(["pkill", "-KILL", "-s", str(leader.pid)], check=False, timeout=10)
+        leader.wait(10)
+
+
+def test_idling_is_taken_off():
+    meter = Meter(lambda: [], idle=0.5)
+    assert meter.cost(lambda: None) == 0.0
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    seen: list[tuple[str, str]] = []
+
+    def do_GET(self):
+        Handler.seen.append((self.path, self.headers["X-Auth-Token"]))
+        self.send_response(404 if "missing" in self.path else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    Handler.seen = []
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+        server.shutdown()
+
+
+def test_every_request_is_sent_once(server):
+    send(server, "token", [Request("GET", f"/{number}") for number in range(50)], workers=4)
+    assert sorted(Handler.seen) == sorted((f"/v1/{number}", "token") for number in range(50))
+
+
+def test_a_failed_answer_ends_the_measurement(server):
+    with pytest.raises(RuntimeError, match="404"):
+        send(server, "token", [Request("GET", "/there"), Request("GET", "/missing")])
