@@ -125,6 +125,16 @@ class ChunkWriteTimeout(Timeout):
     """Data was not taken."""
 
 
+def expired(kind: type[Timeout], seconds: float) -> Timeout:
+    """Return a timeout to raise for a wait that is over.
+
+    Made with a number, a Timeout would start counting, and strike the thread a second time.
+    """
+    error = kind(None)
+    error.seconds = seconds
+    return error
+
+
 class ChunkReadError(SwiftException, OSError):
     """The other side closed in the middle of a body, or framed it wrongly."""
 

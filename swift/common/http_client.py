@@ -23,6 +23,7 @@ from swift.common.exceptions import (
     ChunkWriteTimeout,
     ConnectionTimeout,
     ResponseTimeout,
+    expired,
 )
 
 MAX_HEAD = 262144         # a backend answer's status line and headers
@@ -34,16 +35,6 @@ _MAX_AGE = 45.0           # seconds a connection is kept unused; servers close a
 
 class StaleConnection(ConnectionError):
     """A kept connection turned out closed before it gave the first byte of an answer."""
-
-
-def expired(kind, seconds):
-    """A timeout to raise for a wait that is over.
-
-    Made with a number, a Timeout would start counting, and strike the thread a second time.
-    """
-    error = kind(None)
-    error.seconds = seconds
-    return error
 
 
 class BadReply(ConnectionError):

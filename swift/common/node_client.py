@@ -15,7 +15,12 @@ from typing import Any
 from urllib.parse import quote
 
 from swift.common.concurrency import socket
-from swift.common.exceptions import ChunkReadError, ConnectionTimeout, ResponseTimeout
+from swift.common.exceptions import (
+    ChunkReadError,
+    ConnectionTimeout,
+    ResponseTimeout,
+    expired,
+)
 
 IDLE_SECONDS = 20.0           # a kept connection older than this is not trusted any more
 MAX_IDLE = 8                  # per server
@@ -92,7 +97,7 @@ def _connect(host: str, port: int, timeout: float) -> Any:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except TimeoutError:
         sock.close()
-        raise ConnectionTimeout(timeout) from None
+        raise expired(ConnectionTimeout, timeout) from None
     except BaseException:
         sock.close()
         raise
@@ -118,7 +123,7 @@ def _exchange(sock: Any, key: tuple[str, int], message: bytes, method: str,
                 kept = True
         return answer
     except TimeoutError:
-        raise ResponseTimeout(timeout) from None
+        raise expired(ResponseTimeout, timeout) from None
     finally:
         if not kept:
             sock.close()

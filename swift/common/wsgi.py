@@ -29,7 +29,7 @@ from swift.common.concurrency import (
     sleep,
     socket,
 )
-from swift.common.exceptions import ChunkReadError, ChunkReadTimeout
+from swift.common.exceptions import ChunkReadError, ChunkReadTimeout, expired
 from swift.common.wsgi_input import RECV, Input
 
 MAX_LINE = 8192                   # request line and each header
@@ -181,7 +181,7 @@ class Connection:
             try:
                 return self.sock.recv(size)
             except TimeoutError:
-                raise ChunkReadTimeout(self.server.client_timeout) from None
+                raise expired(ChunkReadTimeout, self.server.client_timeout) from None
             except OSError as exc:
                 raise ChunkReadError(str(exc)) from exc
         self.buffer = data[size:]
@@ -196,7 +196,7 @@ class Connection:
                 if not self._fill():
                     raise ChunkReadError("the client closed the connection inside a chunk")
             except TimeoutError:
-                raise ChunkReadTimeout(self.server.client_timeout) from None
+                raise expired(ChunkReadTimeout, self.server.client_timeout) from None
         line, self.buffer = self.buffer[:end + 1], self.buffer[end + 1:]
         if not line.endswith(b"\r\n"):
             raise ChunkReadError("a line of chunked coding does not end in CR LF")

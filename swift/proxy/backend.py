@@ -15,8 +15,9 @@ from swift.common.exceptions import (
     ChunkWriteTimeout,
     ConnectionTimeout,
     ResponseTimeout,
+    expired,
 )
-from swift.common.http_client import StaleConnection, expired
+from swift.common.http_client import StaleConnection
 from swift.common.request import Response, answer
 
 FAILURES = (OSError, ChunkReadError, ChunkReadTimeout, ChunkWriteTimeout, ConnectionTimeout,

@@ -9,8 +9,8 @@ one bounded queue for each replica, and the slowest node slows the client down.
 import time
 
 from swift.common.concurrency import Event, GreenPool, Queue, Timeout, spawn
-from swift.common.exceptions import ChunkReadError, ChunkReadTimeout, ResponseTimeout
-from swift.common.http_client import StaleConnection, expired
+from swift.common.exceptions import ChunkReadError, ChunkReadTimeout, ResponseTimeout, expired
+from swift.common.http_client import StaleConnection
 from swift.common.request import Abort, answer
 from swift.proxy.backend import (
     FAILURES,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swift.common.exceptions import ChunkReadError, ResponseTimeout
-from swift.common.http_client import BadReply, Conn, Pool, Reply, StaleConnection, expired
+from swift.common.exceptions import ChunkReadError, ResponseTimeout, expired
+from swift.common.http_client import BadReply, Conn, Pool, Reply, StaleConnection
 
 GET = b'GET /x HTTP/1.1\r\n\r\n'
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swift.common.concurrency import sleep, spawn
+from swift.common.concurrency import Timeout, sleep, spawn
 from swift.common.concurrency import socket as green_socket
+from swift.common.exceptions import ChunkReadTimeout
 from swift.common.wsgi import BadRequest, Server, parse_head
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
@@ -211,3 +212,24 @@ def test_any_head_is_an_environ_or_a_bad_request(data):
         assert exc.status in (400, 414, 505)
         return
     assert env["REQUEST_METHOD"] and env["PATH_INFO"] is not None
+
+
+def test_bug_a_read_timeout_struck_twice(serve):
+    """The timeout raised for a silent client struck its thread once more, in mid clean-up."""
+    strikes = []
+
+    def app(env, start_response):
+        try:
+            env["wsgi.input"].read()
+        except ChunkReadTimeout as error:
+            strikes.append(error)
+        try:
+            sleep(0.3)
+        except Timeout as error:
+            strikes.append(error)
+        start_response("408 Request Timeout", [("Content-Length", "0")])
+        return [b""]
+
+    server = serve(app, client_timeout=0.1)
+    talk(server, b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
+    assert len(strikes) == 1
