@@ -125,6 +125,7 @@ def create(values: dict[str, Any], *, address: str | None = None, address_v6: An
             _explain(error, values, mac, wanted_mac, group_ids)
 
 
+@db.retry
 def _explain(error: IntegrityError, values: dict[str, Any], mac: str, wanted_mac: str | None,
              group_ids: Iterable[str]) -> None:
     """Return when another made-up MAC can help, else raise what was in the way."""

@@ -65,6 +65,7 @@ def _default_group(project_id: str) -> GroupView:
     return GroupView(group, tuple(_open_egress(group_id, project_id) + within))
 
 
+@db.retry
 def ensure_default(project_id: str) -> str:
     """Write a project's default group down unless it is; return its id."""
     group_id = default_id(project_id)

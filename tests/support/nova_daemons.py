@@ -158,6 +158,7 @@ class Cloud:
         """Write the configuration of one host and return its path."""
         path = self.directory / f"nova-{host}.conf"
         path.write_text(NOVA.format(host=host, **self.values))
+        path.chmod(0o600)
         return path
 
     def _spawn(self, name, module, config):
