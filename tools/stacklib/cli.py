@@ -32,8 +32,17 @@ def choose_compute(cloud: Cloud, asked: str | None) -> None:
 
     :raises StackError: libvirt was asked for and cannot be had
     """
-    cloud.compute = asked or cloud.compute
-    if cloud.compute == "fake" or not cloud.has("nova"):
+    known = cloud.facts.get("compute")
+    if known and asked and asked != known:
+        raise StackError(f"the servers of this stack are the {known} driver's; give another "
+                         f"--data for --compute {asked}")
+    cloud.compute = str(known or asked or cloud.compute)
+    if not cloud.has("nova"):
+        return
+    if cloud.compute == "fake":
+        if not asked:
+            notice("NO REAL MACHINES: servers of this stack are pretended by the fake driver.")
+        cloud.facts["compute"] = "fake"
         return
     reason = ""
     if os.geteuid() != 0:
@@ -52,12 +61,14 @@ def choose_compute(cloud: Cloud, asked: str | None) -> None:
             image = guest_image(cloud.data / "cache")
         with step("KVM or TCG"):
             virt = "kvm" if probe.kvm_works(cloud.facts, image) else "qemu"
-        cloud.facts["virt_type"] = virt
+        cloud.facts["virt_type"], cloud.facts["compute"] = virt, "libvirt"
         say(f"  guests run under {'KVM' if virt == 'kvm' else 'TCG, without hardware help'}")
         return
     if asked:
         raise StackError(f"--compute libvirt: {reason}")
-    cloud.compute = "fake"
+    if known:
+        raise StackError(f"this stack has real servers, but {reason}")
+    cloud.compute = cloud.facts["compute"] = "fake"
     notice("NO REAL MACHINES: servers of this cloud are pretended by the fake driver, because",
            reason + ".")
 
