@@ -19,7 +19,7 @@ PORTS = {"object-server": 6200, "container-server": 6201, "account-server": 6202
 
 def plans_of(paths: list[str]) -> list[Plan]:
     """One server for each [app:*-server] section of the files."""
-    plans = []
+    plans: list[Plan] = []
     for path in paths:
         found = [name[4:] for name in read_sections(path) if name[4:] in PORTS
                  and name.startswith("app:")]
