@@ -69,9 +69,7 @@ def _image_values(document: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(properties, dict) or not all(
             value is None or isinstance(value, str) for value in properties.values()):
         raise exceptions.Invalid("properties: must be an object of strings")
-    for place in values.get("locations", []):
-        if not isinstance(place, dict) or not {"store", "url"} <= set(place):
-            raise exceptions.Invalid("locations: each needs store and url")
+    _check_locations(values.get("locations", []))
     if any(not 0 < len(name) <= fields.MAX_NAME for name in properties):
         raise exceptions.Invalid(f"properties: a name has 1 to {fields.MAX_NAME} characters")
     for name in ("upload_token", "upload_worker"):
@@ -79,6 +77,19 @@ def _image_values(document: Mapping[str, Any]) -> dict[str, Any]:
             raise exceptions.Invalid(f"{name}: must be a text")
     _check_count("upload_bytes", values.get("upload_bytes") or 0)
     return values
+
+
+def _check_locations(places: Any) -> None:
+    if not isinstance(places, list):
+        raise exceptions.Invalid("locations: must be a list")
+    for place in places:
+        if not isinstance(place, dict) or not all(
+                isinstance(place.get(name), str) and 0 < len(place[name]) <= fields.MAX_NAME * 8
+                for name in ("store", "url")) or len(place["store"]) > fields.MAX_NAME:
+            raise exceptions.Invalid("locations: each needs the texts store and url")
+        _check_count("crc32", place.get("crc32") or 0)
+    if len({place["store"] for place in places}) != len(places):
+        raise exceptions.Invalid("locations: at most one in each store")
 
 
 def _check_count(name: str, value: Any) -> None:
