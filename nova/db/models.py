@@ -390,3 +390,14 @@ class PortSecurityGroup(Base):
         ForeignKey("ports.id", ondelete="CASCADE"), primary_key=True)
     group_id: Mapped[str] = mapped_column(
         ForeignKey("security_groups.id"), primary_key=True, index=True)
+
+
+class Ec2Id(Base):
+    """The short id that the EC2 API shows for a UUID; ``kind`` is what stands before its dash."""
+
+    __tablename__ = "ec2_ids"
+    __table_args__ = _table_args(UniqueConstraint("kind", "uuid"))
+
+    ec2_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    uuid: Mapped[str] = mapped_column(String(36))

@@ -5,7 +5,7 @@ from sqlalchemy import exc, text
 
 from nova.db.session import engine, is_disconnect, retry
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision in ``nova/db/migrations/versions``."""
 
 

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from nova.db import security_groups
+from nova.db import ec2_ids, security_groups
 from nova.db.models import Instance
 from nova.network import vifs
 from nova.network.model import VIF
@@ -60,13 +60,13 @@ class Content:
     def _meta_data(self) -> Tree:
         row = self.instance
         tree: Tree = {
-            "ami-id": ec2_id("ami", row.image_id),
+            "ami-id": ec2_ids.id_of("ami", row.image_id) if row.image_id else "",
             "ami-launch-index": str(row.launch_index),
             "ami-manifest-path": "FIXME",
             "block-device-mapping": {"ami": "vda", "root": "/dev/vda"},
             "hostname": row.hostname,
             "instance-action": "none",
-            "instance-id": ec2_id("i", row.id),
+            "instance-id": ec2_ids.id_of("i", row.id),
             "instance-type": row.flavor_name,
             "local-hostname": row.hostname,
             "local-ipv4": self._fixed,
@@ -78,9 +78,9 @@ class Content:
             "security-groups": self._groups,
         }
         if row.kernel_id:
-            tree["kernel-id"] = ec2_id("aki", row.kernel_id)
+            tree["kernel-id"] = ec2_ids.id_of("aki", row.kernel_id)
         if row.ramdisk_id:
-            tree["ramdisk-id"] = ec2_id("ari", row.ramdisk_id)
+            tree["ramdisk-id"] = ec2_ids.id_of("ari", row.ramdisk_id)
         if row.key_data:
             tree["public-keys"] = {f"0={row.key_name}": {"openssh-key": row.key_data}}
         return tree
@@ -140,11 +140,6 @@ def user_data(row: Instance) -> bytes | None:
         return base64.b64decode(row.user_data, validate=True)
     except (binascii.Error, ValueError):
         return row.user_data.encode()
-
-
-def ec2_id(kind: str, uuid: str | None) -> str:
-    """Return an id of EC2's form that follows from a UUID."""
-    return f"{kind}-{(uuid or '').replace('-', '')[:17].ljust(17, '0')}"
 
 
 def _json(document: dict[str, Any]) -> str:
