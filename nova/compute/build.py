@@ -222,7 +222,7 @@ def check_claim(row: Instance, host: str) -> None:
     if row.host != host:
         raise InvalidState(action="build", instance_id=row.id, vm_state=row.vm_state,
                            task_state=row.task_state)
-    used = instances.usage_by_host().get(host, instances.Usage())
+    used = instances.usage_of_host(host)
     limit = instances.capacity(compute_nodes.get(host))
     for resource in ("vcpus", "memory_mb", "disk_gb"):
         over = getattr(used, resource) - getattr(limit, resource)

@@ -433,6 +433,13 @@ def usage_of_project(project_id: str) -> Usage:
 
 
 @retry
+def usage_of_host(host: str) -> Usage:
+    """Return what the instances on one host take, counted from their rows."""
+    with reader() as session:
+        return _usage(session, Instance.host == host)
+
+
+@retry
 def usage_by_host() -> dict[str, Usage]:
     """Return what the instances on each host take; hosts without instances are not in it."""
     with reader() as session:

@@ -123,7 +123,7 @@ class Hosts(Resource):
         def line(project: str, cpu: int, memory_mb: int, disk_gb: int) -> dict[str, Any]:
             return {"resource": {"host": host, "project": project, "cpu": cpu,
                                  "memory_mb": memory_mb, "disk_gb": disk_gb}}
-        used = instances.usage_by_host().get(host, instances.Usage())
+        used = instances.usage_of_host(host)
         lines = [line("(total)", node.vcpus, node.memory_mb, node.local_gb),
                  line("(used_now)", used.vcpus, used.memory_mb + node.reserved_memory_mb,
                       used.disk_gb + node.reserved_disk_gb),
@@ -226,7 +226,7 @@ class Hypervisors(Resource):
     @route("GET", "/os-hypervisors/{hypervisor_id}", policy="compute:hypervisors:show")
     def show(self, req: Request, hypervisor_id: str) -> dict[str, Any]:
         node = self._get(hypervisor_id)
-        used = instances.usage_by_host().get(node.host, instances.Usage())
+        used = instances.usage_of_host(node.host)
         return {"hypervisor": self._detailed(node, self._by_host().get(node.host), used)}
 
     @route("GET", "/os-hypervisors/{hypervisor_id}/uptime", policy="compute:hypervisors:show")

@@ -256,6 +256,8 @@ def test_usage_is_what_the_rows_say():
                       an_instance(host="h", vcpus=3), an_instance(project_id="q")])
     assert instances.usage_by_host() == {
         "h": instances.Usage(instances=2, vcpus=4, memory_mb=1024, disk_gb=1 + 2 + 1 + 1)}
+    assert instances.usage_of_host("h") == instances.usage_by_host()["h"]
+    assert instances.usage_of_host("empty") == instances.Usage()
     assert instances.usage_of_project("q") == instances.Usage(1, 1, 512, 1)
     assert instances.usage_of_project("nobody") == instances.Usage()
 
