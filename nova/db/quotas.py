@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits of single projects; what a project uses is counted from rows, never kept."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
@@ -45,7 +45,8 @@ def _set_limits(project_id: str, limits: Mapping[str, int]) -> None:
 
 
 @retry
-def forget_limits(project_id: str) -> None:
-    """Put a project back to the defaults."""
+def forget_limits(project_id: str, resources: Collection[str] | None = None) -> None:
+    """Put a project back to the defaults, in all resources or in some, in one transaction."""
+    which = [] if resources is None else [Quota.resource.in_(list(resources))]
     with writer() as session:
-        session.execute(delete(Quota).where(Quota.project_id == project_id))
+        session.execute(delete(Quota).where(Quota.project_id == project_id, *which))

@@ -118,7 +118,7 @@ class QuotaSets(Resource):
 
     @route("DELETE", "/os-quota-sets/{project_id}", status=202, policy="compute:quota_sets:delete")
     def delete(self, req: Request, project_id: str) -> None:
-        quotas.forget_limits(project_id)
+        quotas.forget_limits(project_id, RESOURCES)
 
 
 class SimpleTenantUsage(Resource):

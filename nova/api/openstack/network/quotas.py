@@ -64,10 +64,7 @@ class Quotas(Resource):
 
     @route("DELETE", "/quotas/{project_id}", status=204, policy="network:quotas:change")
     def delete(self, req: Request, project_id: str) -> None:
-        others = {name: limit for name, limit in quotas.limits_of(project_id).items()
-                  if name not in RESOURCES.values()}
-        quotas.forget_limits(project_id)
-        quotas.set_limits(project_id, others)
+        quotas.forget_limits(project_id, RESOURCES.values())
 
 
 def _own(req: Request, project_id: str) -> None:

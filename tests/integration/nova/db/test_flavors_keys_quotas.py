@@ -100,5 +100,7 @@ def test_limits_are_set_by_many_and_forgotten(any_db):
     in_parallel(lambda number: quotas.set_limits("p", {"instances": number, "cores": number}))
     limits = quotas.limits_of("p")
     assert set(limits) == {"instances", "cores"} and quotas.limits_of("q") == {}
+    quotas.forget_limits("p", ["cores", "ports"])
+    assert set(quotas.limits_of("p")) == {"instances"}
     quotas.forget_limits("p")
     assert quotas.limits_of("p") == {}
