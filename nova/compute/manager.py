@@ -8,8 +8,8 @@ it comes at all: the reconciler calls the same.
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from oslo_config import cfg
@@ -30,6 +30,7 @@ from nova.db.models import Instance
 from nova.exception import HypervisorError, InstanceNotFound, NovaError
 from nova.image import api as image_api
 from nova.network import api as network_api
+from nova.network.model import VIF
 from nova.scheduler.methods import METHODS as SCHEDULER_METHODS
 from nova.virt.driver import ComputeDriver, Problem, load_driver
 
@@ -108,10 +109,7 @@ class ComputeManager:
         try:
             self.reconciler.recover(host_rebooted)
             self._recovered = True
-            # Groups may have changed while nobody here was told.
-            self.refresh_instance_network(admin_context(), [
-                row.id for row in instances.get_all({"host": self.host})
-                if row.vm_state == VmState.ACTIVE and row.task_state is None])
+            self._refresh_all()
         except NovaError as error:
             LOG.error("Recovery is not complete: %s", error)
         except Exception:  # a thread's end: nobody else would say what happened
@@ -135,6 +133,7 @@ class ComputeManager:
         with self._noting_answers():
             if self._recovered or self._recovery.is_alive():
                 self.reconciler.once()
+                self._refresh_all()
             else:
                 self.recover(self._host_rebooted)
 
@@ -225,18 +224,37 @@ class ComputeManager:
         """
         rows = instances.get_many(instance_ids) if self._ready else {}
         here = [row.id for row in rows.values() if row.host == self.host]
-        vifs = self.worker.network.get_vifs_of_instances(context, here) if here else {}
-        for instance_id in here:
-            # Noted first: if its holder is just leaving, he or we will see it.
-            self._stale.add(instance_id)
-            with self.locks.try_hold(instance_id) as held:
-                if not held:
-                    continue
-                self._stale.discard(instance_id)
-                try:
-                    self.worker.driver.refresh_network(instance_id, vifs[instance_id])
-                except NovaError as error:
-                    LOG.error("Rules of %s are not refreshed: %s", instance_id, error)
+        # Noted first: whoever holds one, he or we will see it when it is let go.
+        self._stale.update(here)
+        while here:
+            with ExitStack() as stack:
+                mine = [one for one in here if stack.enter_context(self.locks.try_hold(one))]
+                self._stale.difference_update(mine)
+                # Read while they are held: no older rules come after newer ones.
+                self._refresh(self.worker.network.get_vifs_of_instances(context, mine)
+                              if mine else {})
+            here = [one for one in mine if one in self._stale]
+
+    def _refresh(self, wanted: Mapping[str, Sequence[VIF]]) -> None:
+        """Apply rules, of all instances in one step or, where that fails, one by one."""
+        if not wanted:
+            return
+        try:
+            self.worker.driver.refresh_network(wanted)
+        except NovaError as error:
+            if len(wanted) == 1:
+                LOG.error("Rules of %s are not refreshed: %s", *wanted, error)
+                return
+            LOG.warning("Rules of %s instances are refreshed one by one: %s", len(wanted), error)
+            for instance_id, vifs in wanted.items():
+                self._refresh({instance_id: vifs})
+
+    def _refresh_all(self) -> None:
+        """Apply the rules of all guests here: groups may have changed and nobody here was told."""
+        self.refresh_instance_network(admin_context(), [
+            row.id for row in instances.get_all({"host": self.host},
+                                                sort=(("created_at", "asc"),))
+            if row.vm_state == VmState.ACTIVE and row.task_state is None])
 
     def get_console_output(self, context: RequestContext, instance_id: str,
                            lines: int | None = None) -> str:

@@ -226,8 +226,12 @@ class ComputeDriver(abc.ABC):
         """Make the host's side of the interfaces: bridges, taps, rules.  The guest may be off."""
 
     @abc.abstractmethod
-    def refresh_network(self, instance_id: str, vifs: Sequence[VIF]) -> None:
-        """Apply rules and addresses of a guest's interfaces anew, in one step for each guest."""
+    def refresh_network(self, wanted: Mapping[str, Sequence[VIF]]) -> None:
+        """Apply rules and addresses of guests' interfaces, by instance, anew; all in one step.
+
+        Cheap where everything is as wanted already.  After a failure what was refused is as it
+        was.
+        """
 
     @abc.abstractmethod
     def get_available_resource(self) -> HostResources:

@@ -11,8 +11,8 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class Knobs:
     ``spawn_failures`` is how many spawns fail before one succeeds again (-1: all).
     ``spawn_leaves_remains`` makes a failing spawn leave a dead guest behind.
     ``deaf`` guests do not listen when they are asked to power off or reboot.
+    ``refused_rules`` names instances whose rules no packet filter takes.
     """
 
     spawn_error: str | None = None
@@ -61,6 +62,7 @@ class Knobs:
     list_error: str | None = None
     deaf: bool = False
     fetch_images: bool = False
+    refused_rules: list[str] = field(default_factory=list)
 
 
 def _raise(name: str, action: str) -> None:
@@ -106,7 +108,7 @@ class FakeDriver(ComputeDriver):
     def _knobs(self) -> Knobs:
         with contextlib.suppress(FileNotFoundError):
             values = json.loads((self.directory / "knobs.json").read_bytes())
-            known = {field.name for field in fields(Knobs)}
+            known = {knob.name for knob in fields(Knobs)}
             return Knobs(**{name: value for name, value in values.items() if name in known})
         return self.knobs
 
@@ -223,13 +225,19 @@ class FakeDriver(ComputeDriver):
         return self._need(instance_id)["console"].encode()[-limit:] if limit > 0 else b""
 
     def plug_network(self, instance_id: str, vifs: Sequence[VIF]) -> None:
-        self.refresh_network(instance_id, vifs)
+        self.refresh_network({instance_id: vifs})
 
-    def refresh_network(self, instance_id: str, vifs: Sequence[VIF]) -> None:
-        guest = self._read(instance_id)
-        if guest is not None:
-            guest["vifs"] = [vif.to_wire() for vif in vifs]
-            self._write(guest)
+    def refresh_network(self, wanted: Mapping[str, Sequence[VIF]]) -> None:
+        knobs = self._knobs()
+        for instance_id in wanted:
+            if instance_id in knobs.refused_rules:
+                _raise("HypervisorError", "refresh guests' rules")
+        for instance_id, vifs in wanted.items():
+            guest = self._read(instance_id)
+            as_wire = [vif.to_wire() for vif in vifs]
+            if guest is not None and guest["vifs"] != as_wire:
+                guest["vifs"] = as_wire
+                self._write(guest)
 
     def get_available_resource(self) -> HostResources:
         return HostResources(

@@ -9,7 +9,7 @@ the instance's.  Whatever of them is there after a crash says how far it went.
 import logging
 import re
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -265,11 +265,11 @@ class LibvirtDriver(ComputeDriver):
         except CommandFailed as error:
             raise HypervisorError(action="plug a guest's network", reason=str(error)) from error
 
-    def refresh_network(self, instance_id: str, vifs: Sequence[VIF]) -> None:
+    def refresh_network(self, wanted: Mapping[str, Sequence[VIF]]) -> None:
         try:
-            self.firewall.apply(instance_id, vifs)
+            self.firewall.apply_all(wanted)
         except CommandFailed as error:
-            raise HypervisorError(action="refresh a guest's rules", reason=str(error)) from error
+            raise HypervisorError(action="refresh guests' rules", reason=str(error)) from error
 
     def _unplug(self, instance_id: str, taps: set[str], vifs: Sequence[VIF]) -> None:
         try:

@@ -291,6 +291,44 @@ def test_rules_of_a_busy_instance_are_refreshed_when_it_is_not(cloud):
     assert cloud.driver()._read(one)["vifs"] == []
 
 
+def test_rules_of_many_are_refreshed_in_one_step(cloud, monkeypatch):
+    manager = cloud.add_host()
+    every = sorted(boot(cloud) for _ in range(3))
+    steps, refresh = [], manager.worker.driver.refresh_network
+
+    def count(wanted):
+        steps.append(sorted(wanted))
+        refresh(wanted)
+    monkeypatch.setattr(manager.worker.driver, "refresh_network", count)
+    manager.refresh_instance_network(cloud.context(), every)
+    assert steps == [every]
+
+
+def test_rules_that_are_refused_do_not_stop_those_of_others(cloud):
+    manager = cloud.add_host()
+    bad, good = boot(cloud), boot(cloud)
+    cloud.driver().knobs.refused_rules = [bad]
+    cloud.network.ports.update({bad: [], good: []})
+    manager.refresh_instance_network(cloud.context(), [bad, good])
+    assert cloud.driver()._read(bad)["vifs"] and not cloud.driver()._read(good)["vifs"]
+
+
+def test_bug_rules_changed_during_a_refresh_were_forgotten(cloud, monkeypatch):
+    """A second message found the instance held by the first: nobody applied what it was about."""
+    manager = cloud.add_host()
+    one = boot(cloud)
+    refresh = manager.worker.driver.refresh_network
+
+    def slow(wanted):
+        if cloud.network.ports[one]:
+            cloud.network.ports[one] = []
+            manager.refresh_instance_network(cloud.context(), [one])
+        refresh(wanted)
+    monkeypatch.setattr(manager.worker.driver, "refresh_network", slow)
+    manager.refresh_instance_network(cloud.context(), [one])
+    assert cloud.driver()._read(one)["vifs"] == []
+
+
 def test_hint_to_be_apart(cloud):
     cloud.add_host("host1")
     cloud.add_host("host2")

@@ -71,7 +71,8 @@ def perform(driver, source, request):
     if operation == "audit":
         return [problem.as_tuple() for problem in driver.audit(request["ids"])]
     if operation == "refresh_network":
-        driver.refresh_network(request["id"], [VIF.from_wire(vif) for vif in request["vifs"]])
+        driver.refresh_network(
+            {request["id"]: [VIF.from_wire(vif) for vif in request["vifs"]]})
         return None
     return getattr(driver, operation)(*request.get("args", ()))
 
