@@ -5,8 +5,9 @@ Three kinds of difference, and what is done about each:
 
 * A row with a task nobody works on.  On start that is every one of this host, later those past
   their deadline.  The task is done again from the row, as its message would have had it done.
-* A row without a task and a guest that is not what the row says.  The row is corrected; after a
-  reboot of the host, guests that should run are started.
+* A row without a task and a guest that is not what the row says.  The row is corrected, also back
+  out of ERROR when a guest that had vanished is there again; after a reboot of the host, guests
+  that should run are started.  A hypervisor that does not answer says nothing about its guests.
 * A guest without a row here.  It is removed when the log shows that its instance was deleted;
   else it is reported and left alone: recovery never costs anybody's data.
 """
@@ -95,6 +96,8 @@ class Reconciler:
                 LOG.info("Instance %s: %s is taken up again", row.id, row.task_state)
                 self.advance(recovery_context(row), row.id)
             return
+        if row.vm_state == VmState.ERROR and guest is not None:
+            self._found_again(row)
         if row.vm_state not in (VmState.ACTIVE, VmState.STOPPED):
             return
         # Between the reading of the row and the listing of the guests much may have happened.
@@ -106,6 +109,12 @@ class Reconciler:
             self._start_again(row)
             return
         self._correct(row)
+
+    def _found_again(self, row: Instance) -> None:
+        """Take an instance out of ERROR whose only trouble was that its guest had vanished."""
+        fault = instances.latest_faults([row.id]).get(row.id)
+        if fault is not None and fault.message == GUEST_MISSING:
+            self._correct(row)
 
     def _start_again(self, row: Instance) -> None:
         LOG.info("Instance %s ran when its host went down: it is started", row.id)

@@ -93,7 +93,7 @@ class Libvirt:
 
     def _connect(self) -> libvirt.virConnect:
         with self._lock:
-            if self._connection is not None and self._connection.isAlive():
+            if self._connection is not None and _alive(self._connection):
                 return self._connection
             libvirt.registerErrorHandler(_silence, None)
             try:
@@ -107,7 +107,7 @@ class Libvirt:
             return self._connection
 
     def _broken(self, connection: libvirt.virConnect, error: libvirt.libvirtError) -> bool:
-        if error.get_error_domain() in _LOST or not connection.isAlive():
+        if error.get_error_domain() in _LOST or not _alive(connection):
             self._forget(connection)
             return True
         return False
@@ -202,6 +202,13 @@ class Libvirt:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
                 return missing
             raise
+
+
+def _alive(connection: libvirt.virConnect) -> bool:
+    try:
+        return bool(connection.isAlive())
+    except libvirt.libvirtError:
+        return False
 
 
 def _info(domain: libvirt.virDomain) -> GuestInfo | None:

@@ -5,6 +5,7 @@ A death is an exception no handler catches, raised right before or right after o
 that leave a trace.  Then all messages are lost, new workers start, and recover.
 """
 
+import contextlib
 import datetime
 import functools
 import threading
@@ -300,6 +301,61 @@ def test_guest_that_vanished(cloud):
     assert cloud.row(one).host == "host1"
 
 
+@pytest.mark.parametrize("power_state, ends", [(PowerState.RUNNING, ACTIVE),
+                                               (PowerState.SHUTDOWN, STOPPED)])
+def test_bug_guest_that_came_back_stayed_in_error(cloud, power_state, ends):
+    """Its disk, or libvirt's list, was away for a while: the row settles as the guest is."""
+    cloud.add_host()
+    one = boot(cloud)
+    driver = cloud.driver()
+    guest = driver._read(one)
+    driver.lose(one)
+    cloud.computes["host1"].reconcile()
+    cloud.computes["host1"].reconcile()
+    assert cloud.states(one) == (VmState.ERROR, None)
+    driver._write({**guest, "power_state": power_state})
+    cloud.computes["host1"].reconcile()
+    assert cloud.states(one) == ends
+    assert cloud.row(one).power_state == power_state
+
+
+def test_guest_of_an_instance_in_error_for_another_reason_changes_nothing(cloud):
+    cloud.add_host()
+    one = boot(cloud)
+    guest = cloud.driver()._read(one)
+    cloud.driver().lose(one)
+    cloud.computes["host1"].reconcile()
+    instances.add_fault(one, 500, "Something else is wrong.")
+    cloud.driver()._write(guest)
+    cloud.computes["host1"].reconcile()
+    assert cloud.states(one) == (VmState.ERROR, None)
+
+
+@pytest.mark.parametrize("look", ["list_instances", "get_info"])
+def test_hypervisor_that_does_not_answer_is_not_a_guest_that_is_gone(cloud, monkeypatch, look):
+    """In the reconciler as at the end of a task: the row waits until somebody knows."""
+    cloud.add_host()
+    one = boot(cloud)
+    other = boot(cloud)
+    cloud.driver().set_power_state(one, PowerState.SHUTDOWN)
+
+    def silent(*_args):
+        raise exception.HypervisorError(action="look", reason="libvirt gave no answer")
+    with monkeypatch.context() as patch:
+        patch.setattr(cloud.driver(), look, silent)
+        cloud.stop(other)
+        with contextlib.suppress(exception.HypervisorError):
+            cloud.computes["host1"].reconcile()
+        if look == "get_info":
+            cloud.deliver()
+            assert cloud.states(other) == (VmState.ACTIVE, TaskState.POWERING_OFF)
+        assert cloud.states(one) == ACTIVE
+    cloud.deliver()
+    cloud.computes["host1"].reconcile()
+    assert (cloud.states(one), cloud.states(other)) == (STOPPED, STOPPED)
+    assert cloud.fault(one) is None and cloud.fault(other) is None
+
+
 def test_host_reboot_starts_what_ran(cloud):
     manager = cloud.add_host()
     ran, off = boot(cloud), stopped(cloud)
@@ -397,6 +453,14 @@ def test_rules_changed_while_nobody_listened_are_applied_at_the_start(cloud):
     cloud.network.ports[one] = []
     cloud.restart()
     cloud.recover()
+    assert cloud.driver()._read(one)["vifs"] == []
+
+
+def test_rules_changed_while_no_message_came_are_applied_by_the_next_period(cloud):
+    cloud.add_host()
+    one = boot(cloud)
+    cloud.network.ports[one] = []
+    cloud.computes["host1"].reconcile()
     assert cloud.driver()._read(one)["vifs"] == []
 
 
