@@ -231,7 +231,7 @@ class Copy:
         env['wsgi.input'] = body
         # A copied part does not have the whole's hash.
         if status == 200 and 'HTTP_ETAG' not in env and 'etag' in source and \
-                '-' not in source['etag']:
+                source['etag'][:1] != '"':         # quoted: of a large object, hash of hashes
             env['HTTP_ETAG'] = source['etag'].strip('"')
         if not env.get('CONTENT_TYPE') and 'content-type' in source:
             env['CONTENT_TYPE'] = source['content-type']
