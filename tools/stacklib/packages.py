@@ -39,7 +39,7 @@ KEYSTONE = ["keystone", "waitress", "python-memcached"]
 # what people talk to the stack with; put beside it, so that `up` alone is enough to try it
 CLIENTS = ["python-openstackclient", "python-swiftclient", "openstacksdk"]
 TEST = ["rabbitmq-server", "mariadb-server", "postgresql", "memcached", "curl", "openssl",
-        "netcat-openbsd"]
+        "netcat-openbsd", "rsync"]
 
 
 class InstallError(Exception):
