@@ -62,6 +62,9 @@ use = egg:swift#listing_formats
 [filter:copy]
 use = egg:swift#copy
 
+[filter:slo]
+use = egg:swift#slo
+
 [filter:dlo]
 use = egg:swift#dlo
 
@@ -161,7 +164,7 @@ def proxy_configuration(cloud: Cloud, user: str) -> str:
         # two systems of accounts must not share a name: AUTH_ is Keystone's where there is one
         reseller="TEMPAUTH" if with_keystone else "AUTH",
         pipeline="catch_errors gatekeeper healthcheck proxy-logging cache listing_formats "
-                 f"{auth} copy dlo proxy-server")
+                 f"{auth} copy slo dlo proxy-server")
     if with_keystone:
         text += KEYSTONE.format(identity=cloud.url("identity"), password=cloud.secret("swift"))
     return text

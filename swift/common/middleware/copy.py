@@ -211,9 +211,14 @@ class Copy:
         new = dict(env)
         new['swift.source'] = 'COPY'
         return subrequest(new, self.app, 'GET', path, passed,
-                          query='multipart-manifest=get'
-                          if 'multipart-manifest=get' in env.get('QUERY_STRING', '') else '',
-                          authorized=False)
+                          query=self._source_query(Request(env).params), authorized=False)
+
+    @staticmethod
+    def _source_query(params):
+        if params.get('multipart-manifest') == 'get':
+            return 'multipart-manifest=get&format=raw'
+        return 'part-number=' + quote(params['part-number'], errors='surrogateescape') \
+            if 'part-number' in params else ''
 
     def _store(self, env, start_response, source, status, body, where):
         """PUT what the source gave."""
@@ -227,6 +232,12 @@ class Copy:
                 'x-object-manifest' in source and 'multipart-manifest=get' in \
                 env.get('QUERY_STRING', ''):
             env['HTTP_X_OBJECT_MANIFEST'] = source['x-object-manifest']
+        if 'multipart-manifest=get' in env.get('QUERY_STRING', '') and \
+                source.get('x-static-large-object', '').lower() == 'true':
+            # It has to be checked like any other that is put there.
+            env['QUERY_STRING'] = 'multipart-manifest=put'
+            source = {n: v for n, v in source.items() if n != 'etag'
+                      and not n.startswith('x-object-sysmeta-')}
         env['CONTENT_LENGTH'] = source['content-length']
         env['wsgi.input'] = body
         # A copied part does not have the whole's hash.

@@ -67,7 +67,7 @@ class Segments:
                         if 'HTTP_' + n.upper().replace('-', '_') in env}
         self.ends = time.monotonic() + max_time
 
-    def ask(self, method, path, headers=None, query='multipart-manifest=get'):
+    def ask(self, method, path, headers=None, query=''):
         """``(status, headers by lower-case name, pieces)`` of a request with the user's rights."""
         status, items, pieces = subrequest(self.env, self.app, method, path,
                                            {**self.headers, **(headers or {})}, query=query,

@@ -207,7 +207,8 @@ class ObjectController(Controller):
                 value.encode('latin-1').decode('utf-8')
             except UnicodeError:
                 raise Abort(answer(400, 'Content-Type is not valid UTF-8')) from None
-        if 'swift_' in value:       # parameters of ours, never a client's
+        # Parameters of ours are for filters to set, never for clients.
+        if 'swift_' in value and 'swift.own_content_type' not in env:
             value = ';'.join(p for p in value.split(';') if not p.strip().startswith('swift_'))
         return value
 

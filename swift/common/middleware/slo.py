@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Static large objects: a manifest names the segments, with their sizes and hashes.
+
+``?multipart-manifest=put`` stores one once every segment is found to be what it says; GET gives
+the content; ``=get`` the manifest; DELETE with ``=delete`` deletes the segments, too.
+"""
+
+import hashlib
+import json
+import os
+
+from swift.common.conditional import Unsatisfiable, parse_range
+from swift.common.conf import config_int
+from swift.common.middleware.authbase import need_auth_above
+from swift.common.middleware.segments import (
+    Body,
+    SegmentError,
+    Segments,
+    changed,
+    cut,
+    discard,
+    drain,
+)
+from swift.common.middleware.slo_manifest import load_parts, raw_form, slo_etag
+from swift.common.middleware.slo_write import ManifestDelete, ManifestPut
+from swift.common.request import PathError, Request, Response, answer, split_path
+from swift.proxy.controllers.info import register
+
+ETAG, SIZE = 'x-object-sysmeta-slo-etag', 'x-object-sysmeta-slo-size'
+OWN = ('x-object-sysmeta-slo-', 'x-object-sysmeta-container-update-override-')
+MAX_DEPTH = 10                # manifests within manifests
+MAX_LISTING = 64 << 20
+NO_PART = b'The requested part number is not satisfiable'
+
+
+class Broken(Exception):
+    """The manifest of an object cannot be read."""
+
+
+class StaticLargeObjects:
+    """Filter; options max_manifest_segments, max_manifest_size, max_get_time, yield_frequency."""
+
+    def __init__(self, app, conf):
+        need_auth_above(app, 'slo')
+        self.app = app
+        self.max_segments = config_int(conf, 'max_manifest_segments', 1000, 1)
+        self.max_size = config_int(conf, 'max_manifest_size', 8 << 20, 1)
+        self.max_time = config_int(conf, 'max_get_time', 86400, 1)
+        self.yield_frequency = config_int(conf, 'yield_frequency', 10, 1)
+        register('slo', max_manifest_segments=self.max_segments,
+                 max_manifest_size=self.max_size, yield_frequency=self.yield_frequency,
+                 min_segment_size=1, allow_async_delete=False)
+
+    def __call__(self, env, start_response):
+        method = env['REQUEST_METHOD']
+        if method in ('GET', 'HEAD'):
+            try:
+                _, _, container, obj = split_path(env)
+            except PathError:
+                return self.app(env, start_response)
+            if obj is not None:
+                return self._read(env, start_response)
+            if container is not None and method == 'GET':
+                return self._listing(env, start_response)
+        elif method == 'PUT':
+            return self._put(env, start_response)
+        elif method == 'POST':
+            env.pop('HTTP_X_STATIC_LARGE_OBJECT', None)
+        elif method == 'DELETE' and 'multipart-manifest=delete' in env.get('QUERY_STRING', ''):
+            if self._is_object(env):
+                return ManifestDelete(self, env).response()(env, start_response)
+        return self.app(env, start_response)
+
+    @staticmethod
+    def _is_object(env):
+        try:
+            return split_path(env)[3] is not None
+        except PathError:
+            return False
+
+    def _put(self, env, start_response):
+        if not self._is_object(env):
+            return self.app(env, start_response)
+        # Only a checked manifest is one.
+        env.pop('HTTP_X_STATIC_LARGE_OBJECT', None)
+        if 'multipart-manifest=put' in env.get('QUERY_STRING', '') and \
+                Request(env).params.get('multipart-manifest') == 'put':
+            return ManifestPut(self, dict(env)).response()(env, start_response)
+        return self.app(env, start_response)
+
+    # -- reading -------------------------------------------------------------
+    def _read(self, env, start_response):
+        got: list = []
+
+        def start(status, headers, exc_info=None):
+            got[:] = status, headers
+
+        query = env.get('QUERY_STRING', '')
+        manifest = 'multipart-manifest=get' in query
+        if not manifest and ('HTTP_IF_MATCH' in env or 'HTTP_IF_NONE_MATCH' in env):
+            known = env.get('HTTP_X_BACKEND_ETAG_IS_AT')
+            env['HTTP_X_BACKEND_ETAG_IS_AT'] = f'{known},{ETAG}' if known else ETAG
+        authorize = env.get('swift.authorize')
+        pieces = self.app(env, start)
+        status, headers = got
+        for name, value in headers:
+            if len(name) == 21 and name.lower() == 'x-static-large-object' and \
+                    value.lower() == 'true' and status[:3] in ('200', '206', '304', '412', '416'):
+                break
+        else:
+            start_response(status, headers)
+            return pieces
+        headers = [(n, _plain_type(v) if n.lower() == 'content-type' else v)
+                   for n, v in headers]
+        if manifest:
+            response = self._manifest(env, int(status[:3]), headers, pieces)
+        else:
+            try:
+                response = self._large(env, authorize, int(status[:3]), headers, pieces)
+            except Broken:
+                response = answer(409, 'The manifest of the object is broken')
+            except SegmentError:
+                response = answer(409, 'A segment of the object cannot be read')
+        return response(env, start_response)
+
+    def _manifest(self, env, status, headers, pieces):
+        """The answer to ?multipart-manifest=get."""
+        if Request(env).params.get('format') != 'raw':
+            kept = [h for h in headers if h[0].lower() != 'content-type']
+            kept.append(('Content-Type', 'application/json; charset=utf-8'))
+            return Response(status, kept, pieces)
+        if status != 200 or env['REQUEST_METHOD'] == 'HEAD':
+            return Response(status, headers, pieces)
+        try:
+            body = raw_form(drain(pieces, self.max_size * 2))
+        except (ValueError, KeyError, TypeError, SegmentError):
+            return answer(409, 'The manifest of the object is broken')
+        return changed(200, headers, body, Content_Length=str(len(body)), Etag=hashlib.md5(
+            body, usedforsecurity=False).hexdigest())
+
+    def _large(self, env, authorize, status, headers, pieces):
+        """The answer for a manifest whose content is wanted."""
+        low = {n.lower(): v for n, v in headers}
+        head = env['REQUEST_METHOD'] == 'HEAD'
+        number = Request(env).params.get('part-number') if env.get('QUERY_STRING') else None
+        if number is not None and not (number.isascii() and number.isdigit()
+                                       and len(number) < 10 and int(number) > 0):
+            discard(pieces)
+            return answer(400, 'Part number must be an integer greater than 0')
+        if status in (304, 412) or head and number is None and ETAG in low and SIZE in low:
+            discard(pieces)
+            return self._dressed(status, headers, low.get(ETAG), low.get('etag'),
+                                 low.get(SIZE) if status == 200 else None)
+        segments = Segments(self.app, env, authorize, 'SLO', self.max_time)
+        if status != 200 or head:
+            discard(pieces)
+            status, low, pieces, headers = self._again(segments, env)
+            if status != 200 or low.get('x-static-large-object', '').lower() != 'true':
+                discard(pieces)
+                return answer(status if status != 200 else 409)
+        try:
+            body = drain(pieces, self.max_size * 2)
+            version, account, _, _ = split_path(env)
+            parts = load_parts(body, f'/{version}/{account}')
+            etag = slo_etag(json.loads(body))
+        except SegmentError as e:
+            raise Broken from e
+        size = sum(p.length for p in parts)
+        response = self._dressed(200, headers, etag, low.get('etag'), str(size))
+        return self._ranges(env, segments, response, parts, etag, size, number)
+
+    def _again(self, segments, env):
+        """The whole manifest, when the first answer was not that."""
+        version, account, container, obj = split_path(env)
+        status, low, pieces = segments.ask('GET', f'/{version}/{account}/{container}/{obj}')
+        headers = [(n.title(), _plain_type(v) if n == 'content-type' else v)
+                   for n, v in low.items()]
+        return status, low, pieces, headers
+
+    @staticmethod
+    def _dressed(status, headers, etag, manifest_etag, size):
+        kept = [h for h in headers if h[0].lower() not in ('etag', 'content-length',
+                                                           'content-range')
+                and not h[0].lower().startswith(OWN)]
+        if etag:
+            kept.append(('Etag', f'"{etag}"'))
+        if manifest_etag:
+            kept.append(('X-Manifest-Etag', manifest_etag.strip('"')))
+        if size is not None:
+            kept.append(('Content-Length', size))
+        return Response(status, kept)
+
+    def _ranges(self, env, segments, response, parts, etag, size, number):
+        """Make the response one of the whole, of a part, or of ranges."""
+        head = env['REQUEST_METHOD'] == 'HEAD'
+        ranges = None
+        if number is not None:
+            response.set('X-Parts-Count', str(len(parts)))
+            if int(number) > len(parts):
+                return changed(416, response.headers, b'' if head else NO_PART,
+                               Content_Range=f'bytes */{size}',
+                               Content_Length='0' if head else str(len(NO_PART)))
+            first = sum(p.length for p in parts[:int(number) - 1])
+            ranges = [(first, first + parts[int(number) - 1].length)]
+        elif not head and env.get('HTTP_RANGE') and self._range_applies(env, response, etag):
+            try:
+                ranges = parse_range(env['HTTP_RANGE'].replace(' ', ''), size)
+            except Unsatisfiable:
+                text = b'The Range requested is not available.'
+                return changed(416, response.headers, text, Content_Range=f'bytes */{size}',
+                               Content_Length=str(len(text)))
+        if ranges is None:
+            pieces = segments.pieces(self.expand(segments, parts))
+        elif len(ranges) == 1:
+            start, stop = ranges[0]
+            response = changed(206, response.headers, Content_Length=str(stop - start),
+                               Content_Range=f'bytes {start}-{stop - 1}/{size}')
+            pieces = segments.pieces(self.expand(segments, cut(parts, start, stop)))
+        else:
+            pieces = self._multipart(segments, response, parts, ranges, size)
+        if not head:
+            response.body = Body(pieces)
+        return response
+
+    @staticmethod
+    def _range_applies(env, response, etag):
+        value = env.get('HTTP_IF_RANGE')
+        return value is None or value.strip('"') == etag or \
+            value == response.get('Last-Modified')
+
+    def _multipart(self, segments, response, parts, ranges, size):
+        """The pieces of a body of several ranges; the response becomes the one to send."""
+        boundary = os.urandom(16).hex()
+        kind = response.get('Content-Type')
+        heads = [(f'--{boundary}\r\nContent-Type: {kind}\r\n'
+                  f'Content-Range: bytes {a}-{b - 1}/{size}\r\n\r\n').encode('latin-1')
+                 for a, b in ranges]
+        tail = f'--{boundary}--'.encode()
+        response.status = 206
+        response.set('Content-Type', f'multipart/byteranges;boundary={boundary}')
+        response.set('Content-Length', str(len(tail) + sum(
+            len(h) + b - a + 2 for h, (a, b) in zip(heads, ranges, strict=True))))
+
+        def pieces():
+            for head, (start, stop) in zip(heads, ranges, strict=True):
+                yield head
+                yield from segments.pieces(self.expand(segments, cut(parts, start, stop)))
+                yield b'\r\n'
+            yield tail
+        return pieces()
+
+    def expand(self, segments, parts, depth=1):
+        """The parts with those of nested manifests in their place."""
+        for part in parts:
+            if not part.nested:
+                yield part
+                continue
+            if depth >= MAX_DEPTH:
+                raise SegmentError(f'{part.path}: manifests are nested too deeply')
+            inner = self.nested_parts(segments, part)
+            yield from self.expand(segments, cut(inner, part.first, part.last + 1), depth + 1)
+
+    def nested_parts(self, segments, part):
+        """The Parts of a manifest that is a segment; SegmentError when it has changed."""
+        status, headers, pieces = segments.ask('GET', part.path)
+        if status != 200 or headers.get('x-static-large-object', '').lower() != 'true':
+            discard(pieces)
+            raise SegmentError(f'{part.path}: status {status}, or no manifest any more')
+        body = drain(pieces, self.max_size * 2)
+        parts = load_parts(body, '/'.join(part.path.split('/', 3)[:3]))
+        if part.etag is not None and slo_etag(json.loads(body)) != part.etag:
+            raise SegmentError(f'{part.path}: not what the manifest says')
+        return parts
+
+    # -- listings ------------------------------------------------------------
+    def _listing(self, env, start_response):
+        """A container's listing, in which large objects have their ETag as slo_etag."""
+        got: list = []
+
+        def start(status, headers, exc_info=None):
+            got[:] = status, headers
+
+        pieces = self.app(env, start)
+        status, headers = got
+        if status[:3] != '200':
+            start_response(status, headers)
+            return pieces
+        body = pieces[0] if isinstance(pieces, list) and len(pieces) == 1 else drain(
+            pieces, MAX_LISTING)
+        if b'; slo_etag=' in body and body[:1] == b'[':
+            items = json.loads(body)
+            for item in items:
+                value, found, etag = item.get('hash', '').partition('; slo_etag=')
+                if found:
+                    value_end, sep, rest = etag.partition(';')
+                    item['hash'] = value + sep + rest
+                    item['slo_etag'] = f'"{value_end}"'
+            body = json.dumps(items).encode()
+            headers = [h for h in headers if h[0].lower() != 'content-length']
+            headers.append(('Content-Length', str(len(body))))
+        start_response(status, headers)
+        return [body]
+
+
+def _plain_type(value):
+    """A content type without the parameters that are the store's own."""
+    if 'swift_bytes' not in value:
+        return value
+    return ';'.join(p for p in value.split(';') if not p.strip().startswith('swift_bytes'))
+
+
+def filter_factory(global_conf, **local_conf):
+    """PasteDeploy's entry point."""
+    conf = {**global_conf, **local_conf}
+    return lambda app: StaticLargeObjects(app, conf)

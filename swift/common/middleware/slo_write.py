@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Storing manifests of static large objects, and deleting them with their segments."""
+
+import hashlib
+import json
+import mimetypes
+import time
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from swift.common.conditional import Unsatisfiable, parse_range
+from swift.common.middleware.bulk_report import render, report_type
+from swift.common.middleware.copy import TRUE, SourceBody
+from swift.common.middleware.segments import SegmentError, Segments, discard, drain
+from swift.common.middleware.slo_manifest import (
+    ManifestError,
+    load_parts,
+    parse_input,
+    slo_etag,
+)
+from swift.common.request import (
+    STATUS_LINES,
+    Request,
+    Response,
+    answer,
+    parse_http_date,
+    split_path,
+)
+
+BAD = ('Bad Request\nThe server could not comply with the request since it is either malformed '
+       'or otherwise incorrect.')
+UNPROCESSABLE = 'Unprocessable Entity\nUnable to process the contained instructions'
+ETAG, SIZE = 'X-Object-Sysmeta-Slo-Etag', 'X-Object-Sysmeta-Slo-Size'
+
+
+class ManifestPut:
+    """A PUT with ?multipart-manifest=put; ``env`` is changed."""
+
+    def __init__(self, slo, env):
+        self.slo, self.env, self.req = slo, env, Request(env)
+        self.version, self.account, self.container, self.obj = split_path(env)
+        self.segments = Segments(slo.app, env, env.get('swift.authorize'), 'SLO', slo.max_time)
+        self.seen = {}            # path -> (status, size, etag, fields)
+        self.stored = []
+        self.problems = []
+
+    def response(self):
+        """The Response."""
+        body = self._body()
+        if isinstance(body, Response):
+            return body
+        try:
+            entries = parse_input(body, f'/{self.container}/{self.obj}', self.slo.max_segments)
+        except ManifestError as e:
+            return answer(400, str(e))
+        if len(entries) > self.slo.max_segments:
+            return answer(413, f'Number of segments must be <= {self.slo.max_segments}')
+        if self.req.params.get('heartbeat', '').lower() in TRUE:
+            kind = report_type(self.env)
+            if isinstance(kind, Response):
+                return kind
+            return Response(202, [('Content-Type', kind)], self._beating(kind, entries))
+        for _ in self._check(entries):
+            pass
+        return self._finish()[0]
+
+    def _body(self):
+        length, limit = self.req.content_length, self.slo.max_size
+        if length is None and not self.req.chunked:
+            return answer(411)
+        if length is not None and length > limit:
+            return answer(413, f'Manifest must be <= {limit} bytes')
+        body = self.env['wsgi.input'].read(limit + 1 if length is None else length)
+        if len(body) > limit:
+            return answer(413, f'Manifest must be <= {limit} bytes')
+        return body
+
+    def _beating(self, kind, entries):
+        """The body of an answer that is begun before the work is done."""
+        last = time.monotonic()
+        for _ in self._check(entries):
+            if time.monotonic() - last > self.slo.yield_frequency:
+                last = time.monotonic()
+                yield b' '
+        response, sentence = self._finish()
+        facts = {'Response Status': STATUS_LINES[response.status], 'Response Body': sentence}
+        if response.status == 201:
+            facts['Etag'] = response.get('Etag')
+            facts['Last Modified'] = response.get('Last-Modified')
+        yield b'\r\n\r\n' + render(kind, facts, self.problems)
+
+    # -- segments ------------------------------------------------------------
+    def _check(self, entries):
+        """Look at each segment; yields after each."""
+        base = f'/{self.version}/{self.account}'
+        for entry in entries:
+            if 'data' in entry:
+                self.stored.append({'data': entry['data']})
+                continue
+            path = '/' + entry['path'].lstrip('/')
+            if path not in self.seen:
+                self.seen[path] = self._look(base + path)
+            problem = self._compare(entry, path, *self.seen[path])
+            problem = problem and (quote(entry['path'], safe='/'), problem)
+            if problem and problem not in self.problems:
+                self.problems.append(problem)
+            yield
+
+    def _look(self, path):
+        """``(status, size, etag, fields)`` of a segment."""
+        status, headers, pieces = self.segments.ask('HEAD', path, query='')
+        discard(pieces)
+        if status // 100 != 2:
+            return status, 0, '', {}
+        fields = {'content_type': _no_swift_bytes(headers.get('content-type', '')),
+                  'last_modified': _iso(headers.get('last-modified'))}
+        if headers.get('x-static-large-object', '').lower() != 'true':
+            size = headers.get('content-length')
+            if size is None:          # a dynamic large object of unknown length
+                return 409, 0, '', {}
+            return status, int(size), headers['etag'].strip('"'), fields
+        fields['sub_slo'] = True
+        if ETAG.lower() in headers and SIZE.lower() in headers:
+            return status, int(headers[SIZE.lower()]), headers[ETAG.lower()], fields
+        _, _, pieces = self.segments.ask('GET', path)
+        try:
+            body = drain(pieces, self.slo.max_size * 2)
+            size = sum(p.length for p in load_parts(body, ''))
+        except SegmentError:
+            return 409, 0, '', {}
+        return status, size, slo_etag(json.loads(body)), fields
+
+    def _compare(self, entry, path, status, size, etag, fields):
+        """What is wrong with a segment, or None when it has become part of the manifest."""
+        if status // 100 != 2:
+            return STATUS_LINES.get(status, str(status))
+        if entry.get('etag') and entry['etag'].strip('"') != etag:
+            return 'Etag Mismatch'
+        if entry.get('size_bytes') is not None and entry['size_bytes'] != size:
+            return 'Size Mismatch'
+        item = {'name': path, 'bytes': size, 'hash': etag, **fields}
+        if not size:
+            return 'Too small; each segment must be at least 1 byte.'
+        if entry.get('range') is not None:
+            try:
+                ranges = parse_range('bytes=' + entry['range'], size)
+            except Unsatisfiable:
+                return 'Unsatisfiable Range'
+            if ranges is None:
+                return 'Invalid Range'
+            first, stop = ranges[0]
+            if (first, stop) != (0, size):
+                item['range'] = f'{first}-{stop - 1}'
+        self.stored.append(item)
+        return None
+
+    # -- storing -------------------------------------------------------------
+    def _finish(self):
+        """``(Response, its body in a report)``."""
+        if self.problems:
+            text = render('text/plain', {}, self.problems)
+            return Response(400, [('Content-Type', 'text/plain; charset=UTF-8')], text), BAD
+        etag = slo_etag(self.stored)
+        given = self.env.get('HTTP_ETAG')
+        if given and given.strip('"') != etag:
+            return answer(422), UNPROCESSABLE
+        body = json.dumps(self.stored).encode()
+        size = sum(p.length for p in load_parts(body, ''))
+        digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        self._prepare(body, digest, etag, size)
+        got: list = []
+
+        def start(status, headers, exc_info=None):
+            got[:] = int(status[:3]), headers
+
+        pieces = self.slo.app(self.env, start)
+        text = b''.join(pieces)
+        response = Response(got[0], got[1], text)
+        if got[0] // 100 == 2:
+            response.set('Etag', f'"{etag}"')
+        return response, '' if got[0] == 201 else text.decode('utf-8', 'replace')
+
+    def _prepare(self, body, digest, etag, size):
+        """Make the request one for the manifest."""
+        env, req = self.env, self.req
+        kind = _no_swift_bytes(env.get('CONTENT_TYPE') or '')
+        if not kind or env.pop('HTTP_X_DETECT_CONTENT_TYPE', '').lower() in TRUE:
+            kind = mimetypes.guess_type(self.obj)[0] or 'application/octet-stream'
+        env.pop('HTTP_TRANSFER_ENCODING', None)
+        env.update({'CONTENT_TYPE': f'{kind};swift_bytes={size}', 'CONTENT_LENGTH': str(len(body)),
+                    'swift.own_content_type': True, 'wsgi.input': SourceBody([body])})
+        req.set('Etag', digest)
+        req.set('X-Static-Large-Object', 'True')
+        req.set(ETAG, etag)
+        req.set(SIZE, str(size))
+        req.set('X-Object-Sysmeta-Container-Update-Override-Etag',
+                f'{digest}; slo_etag={etag}')
+
+
+class ManifestDelete:
+    """A DELETE with ?multipart-manifest=delete."""
+
+    def __init__(self, slo, env):
+        self.slo, self.env = slo, env
+        self.segments = Segments(slo.app, env, env.get('swift.authorize'), 'SLOD', slo.max_time)
+        self.deleted = self.missing = 0
+        self.errors = []
+        self.done = set()
+
+    def response(self):
+        """The Response, a report."""
+        kind = report_type(self.env)
+        if isinstance(kind, Response):
+            return kind
+        version, account, container, obj = split_path(self.env)
+        path = f'/{version}/{account}/{container}/{obj}'
+        status = self._with_segments(path, 0)
+        if self.errors and status == 200:
+            status = 400
+        facts = {'Number Deleted': self.deleted, 'Number Not Found': self.missing,
+                 'Response Body': '', 'Response Status': STATUS_LINES[status]}
+        return Response(200, [('Content-Type', kind)], render(kind, facts, self.errors))
+
+    def _with_segments(self, path, depth):
+        """Delete a manifest's segments, then the manifest; a status for the report."""
+        if path in self.done:
+            return 200
+        self.done.add(path)
+        status, headers, pieces = self.segments.ask('GET', path)
+        if status == 404:
+            discard(pieces)
+            self.missing += 1
+            return 200
+        if status != 200:
+            discard(pieces)
+            self._error(path, STATUS_LINES[status])
+            return status if status in (401, 403) else 400
+        if headers.get('x-static-large-object', '').lower() != 'true' or depth >= 10:
+            discard(pieces)
+            self._error(path, 'Not an SLO manifest')
+            return 400
+        try:
+            parts = load_parts(drain(pieces, self.slo.max_size * 2),
+                               '/'.join(path.split('/', 3)[:3]))
+        except SegmentError:
+            self._error(path, 'Unable to load SLO manifest')
+            return 400
+        for part in parts:
+            if part.nested:
+                self._with_segments(part.path, depth + 1)
+            elif part.data is None:
+                self._delete(part.path)
+        self._delete(path, again=True)
+        return 200
+
+    def _delete(self, path, again=False):
+        if path in self.done and not again:
+            return
+        self.done.add(path)
+        status, _, pieces = self.segments.ask('DELETE', path, query='')
+        discard(pieces)
+        if status // 100 == 2:
+            self.deleted += 1
+        elif status == 404:
+            self.missing += 1
+        else:
+            self._error(path, STATUS_LINES.get(status, str(status)))
+
+    def _error(self, path, text):
+        self.errors.append((quote('/' + path.split('/', 3)[3], errors='surrogateescape'), text))
+
+
+def _no_swift_bytes(value):
+    return ';'.join(p for p in value.split(';') if not p.strip().startswith('swift_'))
+
+
+def _iso(date):
+    seconds = parse_http_date(date) if date else None
+    return datetime.fromtimestamp(seconds or 0, UTC).strftime('%Y-%m-%dT%H:%M:%S.%f')
