@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from nova.db.models import Flavor, FlavorAccess
-from nova.db.session import reader, retry, writer
+from nova.db.session import again, reader, retry, writer
 from nova.exception import AlreadyExists, BadRequest, FlavorNotFound, NotFound
 
 _SORT_COLUMNS = {
@@ -55,6 +55,9 @@ def create(values: Mapping[str, Any]) -> Flavor:
 @retry
 def _create(values: dict[str, Any]) -> Flavor:
     with writer() as session:
+        if again() and (made := session.scalars(select(Flavor).filter_by(
+                flavorid=values["flavorid"], name=values["name"])).one_or_none()) is not None:
+            return made
         flavor = Flavor(**values)
         session.add(flavor)
         session.flush()
@@ -158,6 +161,8 @@ def add_access(flavorid: str, project_id: str) -> None:
 def _add_access(flavorid: str, project_id: str) -> None:
     with writer() as session:
         flavor = _get(session, flavorid, lock=True)
+        if again() and session.get(FlavorAccess, (flavor.id, project_id)) is not None:
+            return
         session.add(FlavorAccess(flavor_id=flavor.id, project_id=project_id))
 
 

@@ -20,21 +20,26 @@ from nova.db.models import FixedIp, FloatingIp, Network, Port, new_id, utcnow
 CANDIDATES = 16
 
 
-@db.retry
 def add(network_id: str, addresses: Iterable[str]) -> int:
     """Add addresses to an external network's pool and return how many; AlreadyExists for one."""
     rows = [{"id": new_id(), "network_id": network_id, "address": address, "description": ""}
             for address in addresses]
-    if not rows:
-        return 0
+    if rows:
+        _add(network_id, rows)
+    return len(rows)
+
+
+@db.retry
+def _add(network_id: str, rows: list[dict[str, str]]) -> None:
     try:
         with db.writer() as session:
+            if db.again() and session.get(FloatingIp, rows[0]["id"]) is not None:
+                return
             session.execute(insert(FloatingIp), rows)
     except IntegrityError as error:
         raise exception.AlreadyExists(
             f"An address of {rows[0]['address']} - {rows[-1]['address']} is in a pool already, "
             f"or there is no network {network_id}.") from error
-    return len(rows)
 
 
 @db.retry
@@ -74,7 +79,6 @@ def get(floating_id: str, project_id: str | None = None) -> FloatingIp:
     return found[0]
 
 
-@db.retry
 def allocate(network_id: str, project_id: str, address: str | None = None,
              description: str = "",
              guard: Callable[[Session], None] | None = None) -> FloatingIp:
@@ -82,7 +86,21 @@ def allocate(network_id: str, project_id: str, address: str | None = None,
 
     ``NoMoreAddresses``, or InUse naming the address.
     """
+    # The moment is also the mark by which it is known again: to the microsecond, in one project.
+    return _allocate(network_id, address, guard, {
+        "project_id": project_id, "description": description, "port_id": None,
+        "allocated_at": utcnow()})
+
+
+@db.retry
+def _allocate(network_id: str, address: str | None, guard: Callable[[Session], None] | None,
+              values: dict[str, Any]) -> FloatingIp:
     with db.writer() as session:
+        if db.again() and (made := session.scalars(select(FloatingIp).where(
+                FloatingIp.network_id == network_id,
+                FloatingIp.project_id == values["project_id"],
+                FloatingIp.allocated_at == values["allocated_at"])).first()) is not None:
+            return made
         if guard is not None:
             guard(session)
         free = (FloatingIp.network_id == network_id, FloatingIp.project_id.is_(None),
@@ -93,8 +111,7 @@ def allocate(network_id: str, project_id: str, address: str | None = None,
         while candidates := list(session.scalars(query.limit(CANDIDATES))):
             for floating_id in candidates:
                 claim = update(FloatingIp).where(FloatingIp.id == floating_id, *free).values(
-                    project_id=project_id, description=description, port_id=None,
-                    allocated_at=utcnow())
+                    **values)
                 if db.affected(session, claim):
                     return session.get_one(FloatingIp, floating_id)
     if address is not None:

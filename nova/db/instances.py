@@ -22,7 +22,7 @@ from nova.db.models import (
     new_id,
     utcnow,
 )
-from nova.db.session import affected, reader, retry, writer
+from nova.db.session import affected, again, reader, retry, writer
 from nova.exception import (
     BadRequest,
     ClaimFailed,
@@ -83,13 +83,11 @@ def create(instances: Sequence[Instance], *, actions: Iterable[InstanceAction] =
         # One request's instances keep their order in every listing.
         instance.created_at = now + datetime.timedelta(microseconds=position)
         instance.task_deadline = _deadline(instance.task_state)
-    attempts = []
 
     @retry
     def add() -> list[Instance]:
-        attempts.append(1)
         with writer() as session:
-            if len(attempts) > 1 and session.get(Instance, instances[0].id) is not None:
+            if again() and session.get(Instance, instances[0].id) is not None:
                 # The try before this one was committed and its answer got lost.
                 return [_get(session, instance.id) for instance in instances]
             if guard is not None:

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from nova.db.models import KeyPair
-from nova.db.session import reader, retry, writer
+from nova.db.session import again, reader, retry, writer
 from nova.exception import AlreadyExists, BadRequest, KeyPairNotFound
 
 
@@ -28,6 +28,10 @@ def create(user_id: str, name: str, fingerprint: str, public_key: str, key_type:
 def _create(user_id: str, name: str, fingerprint: str, public_key: str, key_type: str,
             guard: Callable[[Session], None] | None) -> KeyPair:
     with writer() as session:
+        if again() and (made := session.scalars(select(KeyPair).where(
+                KeyPair.user_id == user_id, KeyPair.name == name,
+                KeyPair.public_key == public_key)).one_or_none()) is not None:
+            return made
         if guard is not None:
             guard(session)
         key = KeyPair(user_id=user_id, name=name, fingerprint=fingerprint, public_key=public_key,

@@ -32,7 +32,6 @@ def visible_to(project_id: str | None) -> Any:
     return or_(Network.shared, Network.external, Network.project_id == project_id)
 
 
-@db.retry
 def create(values: dict[str, Any], reserved: Iterable[str] = (),
            guard: Callable[[Session], None] | None = None) -> Network:
     """Make a network, with all its fixed addresses when ``values`` have its subnet.
@@ -42,16 +41,25 @@ def create(values: dict[str, Any], reserved: Iterable[str] = (),
     ones are added by :func:`nova.db.floating_ips.add`.  ``AlreadyExists`` when a network guests
     are on overlaps.
     """
-    row = Network(**{"cidr": "", "gateway": "", **values})
-    with db.writer() as session:
-        if guard is not None:
-            guard(session)
-        session.add(row)
-        _make_addresses(session, row, set(reserved))
+    row = _create({"id": new_id(), "cidr": "", "gateway": "", **values}, set(reserved), guard)
     if others := _others(row):
         delete_network(row.id)
         raise exception.AlreadyExists(
             f"The cidr {row.cidr} overlaps with {others[0].cidr} of network {others[0].id}.")
+    return row
+
+
+@db.retry
+def _create(values: dict[str, Any], reserved: set[str],
+            guard: Callable[[Session], None] | None) -> Network:
+    row = Network(**values)
+    with db.writer() as session:
+        if db.again() and (made := session.get(Network, row.id)) is not None:
+            return made
+        if guard is not None:
+            guard(session)
+        session.add(row)
+        _make_addresses(session, row, reserved)
     return row
 
 
@@ -62,13 +70,22 @@ def _make_addresses(session: Session, row: Network, reserved: set[str]) -> None:
         session.execute(insert(FixedIp), _address_rows(row, reserved))
 
 
-@db.retry
 def add_subnet(network_id: str, values: dict[str, Any], reserved: Iterable[str] = (),
                floating: Iterable[str] = ()) -> Network:
     """Give a network that has none its IPv4 subnet; ``floating`` are an external one's addresses.
 
     Conflict when it has one, AlreadyExists when it overlaps with another.
     """
+    row = _add_subnet(network_id, values, set(reserved), list(floating))
+    if _others(row):
+        remove_subnet(network_id)
+        raise exception.AlreadyExists(f"The cidr {row.cidr} overlaps with another network's.")
+    return row
+
+
+@db.retry
+def _add_subnet(network_id: str, values: dict[str, Any], reserved: set[str],
+                floating: Sequence[str]) -> Network:
     try:
         with db.writer() as session:
             done = db.affected(session, update(Network).where(
@@ -77,16 +94,15 @@ def add_subnet(network_id: str, values: dict[str, Any], reserved: Iterable[str] 
             if row is None:
                 raise exception.NetworkNotFound(network_id=network_id)
             if not done:
+                if db.again() and row.subnet_id == values.get("subnet_id"):
+                    return row
                 raise exception.Conflict(f"Network {network_id} has an IPv4 subnet already.")
-            _make_addresses(session, row, set(reserved))
+            _make_addresses(session, row, reserved)
             session.add_all(FloatingIp(network_id=network_id, address=address)
                             for address in floating)
     except IntegrityError as error:
         raise exception.AlreadyExists(
             f"An address of {values['cidr']} is in another pool already.") from error
-    if _others(row):
-        remove_subnet(network_id)
-        raise exception.AlreadyExists(f"The cidr {row.cidr} overlaps with another network's.")
     return row
 
 
@@ -163,6 +179,7 @@ def _refuse_overlap(session: Session, row: Network) -> None:
             f"The cidr {row.cidr} overlaps with {other.cidr} of network {other.id}.")
 
 
+@db.retry
 def _others(row: Network) -> list[Network]:
     """Return what overlaps after all: made in the same moment, where writers do not queue.
 

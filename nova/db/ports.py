@@ -147,6 +147,8 @@ def _create(values: dict[str, Any], address: str | None, address_v6: str | None,
             group_ids: Sequence[str], guard: Callable[[Session], None] | None) -> Port:
     row = Port(**values)
     with db.writer() as session:
+        if db.again() and (made := session.get(Port, row.id)) is not None:
+            return made
         if guard is not None:
             guard(session)
         session.add(row)

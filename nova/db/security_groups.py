@@ -82,6 +82,8 @@ def ensure_default(project_id: str) -> str:
 @db.retry
 def _insert(view: GroupView, guard: Callable[[Session], None] | None = None) -> None:
     with db.writer() as session:
+        if db.again() and session.get(SecurityGroup, view.group.id) is not None:
+            return
         if guard is not None:
             guard(session)
         session.add(view.group)
@@ -99,10 +101,7 @@ def create(project_id: str, name: str, description: str = "",
         SecurityGroupRule(id=new_id(), group_id=group.id, project_id=project_id,
                           direction="egress", ethertype=ethertype, description="")
         for ethertype in ("IPv4", "IPv6")))
-    try:
-        _insert(view, guard)
-    except IntegrityError:      # written, and only the answer got lost
-        return get(group.id)
+    _insert(view, guard)
     return view
 
 
@@ -180,7 +179,10 @@ def change(group_id: str, values: dict[str, Any]) -> None:
 
 @db.retry
 def delete_group(group_id: str) -> None:
-    """Remove a group with its rules; InUse while a port is in it."""
+    """Remove a group with its rules; InUse while a port is in it.
+
+    A project's default group is then as it was at first: computed anew, not written down.
+    """
     try:
         with db.writer() as session:
             if session.scalar(select(exists().where(PortSecurityGroup.group_id == group_id))):
@@ -197,16 +199,24 @@ _RULE_KEYS = ("direction", "ethertype", "protocol", "port_min", "port_max", "rem
               "remote_group_id")
 
 
-@db.retry
 def add_rules(group_id: str, values: Sequence[dict[str, Any]],
               guard: Callable[[Session], None] | None = None) -> list[SecurityGroupRule]:
     """Add rules to a group, all or none.
 
     AlreadyExists for one the group has, SecurityGroupNotFound for a group that is gone.
     """
-    rows = [SecurityGroupRule(id=new_id(), group_id=group_id, **value) for value in values]
+    return _add_rules(group_id, [{"id": new_id(), **value} for value in values], guard)
+
+
+@db.retry
+def _add_rules(group_id: str, values: Sequence[dict[str, Any]],
+               guard: Callable[[Session], None] | None) -> list[SecurityGroupRule]:
+    rows = [SecurityGroupRule(group_id=group_id, **value) for value in values]
     try:
         with db.writer() as session:
+            if db.again() and (made := [
+                    rule for row in rows if (rule := session.get(SecurityGroupRule, row.id))]):
+                return made
             if guard is not None:
                 guard(session)
             # Its row is locked: adding to one group is one at a time on every database.

@@ -81,6 +81,7 @@ _GONE_MYSQL = {1040, 1053, 2002, 2003, 2006, 2013, 2055}
 _GONE_POSTGRESQL = ("57P", "08", "53300")   # shutdown and start-up, connection, too many
 
 _in_writer: contextvars.ContextVar[bool] = contextvars.ContextVar("in_writer", default=False)
+_again: contextvars.ContextVar[bool] = contextvars.ContextVar("again", default=False)
 
 
 class Database:
@@ -172,8 +173,9 @@ def retry(function: Callable[P, T]) -> Callable[P, T]:
     """
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        deadlocks, give_up_at, pause = 0, None, 0.02
+        deadlocks, give_up_at, pause, again = 0, None, 0.02, False
         while True:
+            token = _again.set(again)
             try:
                 return function(*args, **kwargs)
             except (exc.DBAPIError, exc.TimeoutError) as error:
@@ -192,9 +194,21 @@ def retry(function: Callable[P, T]) -> Callable[P, T]:
                 else:
                     raise
                 LOG.debug("%s: again after %s", function.__qualname__, type(error).__name__)
+            finally:
+                _again.reset(token)
+            again = True
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, 1.0)
     return wrapper
+
+
+def again() -> bool:
+    """Tell whether :func:`retry` runs the calling function another time.
+
+    Then what it is to make may be there: made by a try whose commit was done and whose answer got
+    lost.  A create looks for it before it counts, let alone adds, anything.
+    """
+    return _again.get()
 
 
 def is_deadlock(error: BaseException) -> bool:
