@@ -85,11 +85,9 @@ def _network(text: str | None, version: int) -> str | None:
         # A prefix and no mask: what is meant has to be beyond doubt.
         if slash and not re.fullmatch(r"[0-9]{1,3}", prefix, re.ASCII) or "%" in text:
             raise ValueError
-        network = ip_network(text)
+        network = ip_network(text, strict=False)
     except ValueError:
-        raise exception.BadRequest(
-            f"remote_ip_prefix: {text[:64]!r} is no network, or has bits behind its prefix.") \
-            from None
+        raise exception.BadRequest(f"remote_ip_prefix: {text[:64]!r} is no network.") from None
     if network.version != version or getattr(network[0], "ipv4_mapped", None) is not None:
         raise exception.BadRequest(f"remote_ip_prefix: {text[:64]!r} is not of the ethertype.")
     return str(network)

@@ -104,7 +104,7 @@ class SecurityGroups(Resource):
            policy="compute:security_groups:change")
     def delete(self, req: Request, group_id: str) -> None:
         view = _find(req, group_id)
-        if view.group.default_of:
+        if view.group.default_of and not req.context.is_admin:
             raise exception.BadRequest("The default security group cannot be deleted.")
         affected = security_groups.affected([group_id], members=False, referring=True)
         try:

@@ -107,7 +107,7 @@ class SecurityGroups(Resource):
            policy="network:security_groups:delete")
     def delete(self, req: Request, group_id: str) -> None:
         view = group_of(req, group_id)
-        if view.group.default_of:
+        if view.group.default_of and not req.context.is_admin:
             raise exception.Conflict("The default security group cannot be deleted.")
         affected = security_groups.affected([group_id], members=False, referring=True)
         security_groups.delete_group(group_id)

@@ -239,6 +239,33 @@ def test_default_group_is_changed_before_anything_wrote_it(api):
     assert len(other["security_group_rules"]) == 3
 
 
+def test_admin_deletes_a_default_group_and_the_next_look_has_it_again(api, flat):
+    path = "/security-groups"
+    [default] = api.get(path)["security_groups"]
+    api.post("/security-group-rules", {"security_group_rule": {
+        "security_group_id": default["id"], "direction": "ingress", "protocol": "icmp"}})
+    port = api.post("/ports", {"port": {"network_id": flat.id}})["port"]
+    api.delete(f"{path}/{default['id']}", token=ADMIN, status=409)      # a port is in it
+    api.delete(f"/ports/{port['id']}")
+    api.delete(f"{path}/{default['id']}", status=409)       # not an administrator
+    api.delete(f"{path}/{default['id']}", token=ADMIN)
+    [again] = api.get(path)["security_groups"]
+    assert (again["id"], len(again["security_group_rules"])) == (default["id"], 4)
+    port = api.post("/ports", {"port": {"network_id": flat.id}})["port"]
+    assert port["security_groups"] == [default["id"]]
+
+
+def test_network_of_a_rule_is_normalised(api):
+    [group] = api.get("/security-groups")["security_groups"]
+    for given, version, kept in (("10.2.3.124/24", "IPv4", "10.2.3.0/24"),
+                                 ("2001:db8::5/64", "IPv6", "2001:db8::/64"),
+                                 ("192.0.2.7", "IPv4", "192.0.2.7/32")):
+        rule = api.post("/security-group-rules", {"security_group_rule": {
+            "security_group_id": group["id"], "direction": "ingress", "ethertype": version,
+            "remote_ip_prefix": given}})["security_group_rule"]
+        assert rule["remote_ip_prefix"] == rule["normalized_cidr"] == kept
+
+
 def test_rules_about_groups_follow_their_members(api, flat, make_instance):
     web = api.post("/security-groups", {"security_group": {"name": "web"}})["security_group"]
     base = api.post("/security-groups", {"security_group": {"name": "db"}})["security_group"]

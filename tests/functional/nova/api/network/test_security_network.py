@@ -152,7 +152,7 @@ BAD_RULES = [
     {"protocol": "256"}, {"protocol": "-1"}, {"protocol": "tcp -j ACCEPT"},
     {"protocol": "tcp\nCOMMIT"}, {"protocol": "0x6"}, {"protocol": "\u0664"},
     {"protocol": 256}, {"protocol": "udplite", "port_range_min": 1, "port_range_max": 2},
-    {"remote_ip_prefix": "10.0.0.0/33"}, {"remote_ip_prefix": "10.0.0.5/24"},
+    {"remote_ip_prefix": "10.0.0.0/33"}, {"remote_ip_prefix": "10.0.0.5/24/24"},
     {"remote_ip_prefix": ""}, {"remote_ip_prefix": "0.0.0.0/0 -j ACCEPT"},
     {"remote_ip_prefix": "10.0.0.0/255.255.255.0"}, {"remote_ip_prefix": "::ffff:10.0.0.0/120"},
     {"remote_ip_prefix": "::ffff:10.0.0.0/120", "ethertype": "IPv6"},
