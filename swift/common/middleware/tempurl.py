@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Signed addresses: temp_url_sig and temp_url_expires let whoever has them do one thing.
+
+The signature is an HMAC over method, end and path (or ``prefix:`` and a path's beginning) with a
+key of the account or the container. It gives access within that account or container only, also
+to what the object refers to.
+"""
+
+import base64
+import binascii
+import calendar
+import hmac
+import ipaddress
+import time
+from urllib.parse import quote, urlencode
+
+from swift.common.conf import config_list
+from swift.common.exceptions import ConfigError
+from swift.common.request import (
+    PathError,
+    Request,
+    answer,
+    http_date,
+    split_path,
+    wsgi_text,
+)
+from swift.proxy.cached_info import get_account_info, get_container_info
+from swift.proxy.controllers.info import register
+
+DIGESTS = {40: 'sha1', 64: 'sha256', 128: 'sha512'}          # by length in hexadecimal
+ISO = '%Y-%m-%dT%H:%M:%SZ'
+OURS = ('temp_url_sig', 'temp_url_expires', 'temp_url_prefix', 'temp_url_ip_range', 'filename',
+        'inline')
+# What a write may carry; the rest of X-* is dropped, and refused when it would make the object
+# stand for another one.
+WRITTEN = ('HTTP_X_OBJECT_META_', 'HTTP_X_DELETE_A', 'HTTP_X_REMOVE_DELETE_A', 'HTTP_X_FORWARDED_',
+           'HTTP_X_TRANS_ID_EXTRA', 'HTTP_X_DETECT_CONTENT_TYPE', 'HTTP_X_ROBOTS_TAG')
+REFERRING = ('HTTP_X_OBJECT_MANIFEST', 'HTTP_X_SYMLINK_', 'HTTP_X_COPY_FROM',
+             'HTTP_X_STATIC_LARGE_OBJECT')
+READ = ('HTTP_X_NEWEST', 'HTTP_X_FORWARDED_', 'HTTP_X_CLUSTER_CLIENT_IP', 'HTTP_X_TRANS_ID_EXTRA')
+ACTIONS = ('multipart-manifest', 'extract-archive', 'bulk-delete', 'version-id', 'symlink')
+
+
+def parse_expires(text):
+    """Seconds since 1970 of temp_url_expires, a number or ISO 8601 in UTC; ValueError else."""
+    if text.isascii() and text.isdigit() and len(text) < 16:
+        return int(text)
+    return calendar.timegm(time.strptime(text, ISO))
+
+
+def parse_signature(text):
+    """``(digest name, hexadecimal)`` of temp_url_sig; ValueError when it cannot be one."""
+    name, colon, rest = text.partition(':')
+    if colon:
+        if name not in DIGESTS.values() or not rest.isascii():
+            raise ValueError('unknown digest')
+        raw = base64.b64decode(rest.replace('-', '+').replace('_', '/') + '=' * (-len(rest) % 4),
+                               validate=True)
+        value = raw.hex()
+        if DIGESTS.get(len(value)) != name:
+            raise ValueError('the signature is of another length than the digest')
+        return name, value
+    found = DIGESTS.get(len(text))
+    if found is None or not text.isascii():
+        raise ValueError('no digest is of this length')
+    return found, text
+
+
+def disposition(obj, params, stored):
+    """The Content-Disposition of a download, bytes as text."""
+    filename = params.get('filename')
+    if 'inline' in params:
+        if not filename:
+            return stored if stored and stored.lower().startswith('inline') else 'inline'
+        kind = 'inline'
+    elif filename or not stored:
+        kind = 'attachment'
+    else:
+        return stored
+    name = filename or obj.rstrip('/').rpartition('/')[2]
+    plain = ''.join(c for c in name if c not in '"\\\r\n' and c.isprintable())
+    return wsgi_text(f'{kind}; filename="{plain}"; '
+                     f"filename*=UTF-8''{quote(name, safe='', errors='surrogateescape')}")
+
+
+class TempURL:
+    """Filter; options methods, allowed_digests."""
+
+    def __init__(self, app, conf):
+        self.app = app
+        self.methods = config_list(conf.get('methods', 'GET HEAD PUT POST DELETE')
+                                   .replace(' ', ','))
+        self.digests = config_list(conf.get('allowed_digests', 'sha1 sha256 sha512')
+                                   .replace(' ', ','))
+        unknown = set(self.digests) - set(DIGESTS.values())
+        if unknown or not self.digests:
+            raise ConfigError(f'allowed_digests: {sorted(unknown)} are not known')
+        register('tempurl', methods=self.methods, allowed_digests=sorted(self.digests),
+                 incoming_remove_headers=['x-*'],
+                 incoming_allow_headers=sorted({n[5:].replace('_', '-').lower() + '*'
+                                                for n in WRITTEN + READ}),
+                 outgoing_remove_headers=['x-object-meta-*'],
+                 outgoing_allow_headers=['x-object-meta-public-*'])
+
+    def __call__(self, env, start_response):
+        query = env.get('QUERY_STRING')
+        if not query or 'temp_url_' not in query or env['REQUEST_METHOD'] == 'OPTIONS':
+            return self.app(env, start_response)
+        params = Request(env).params
+        if 'temp_url_sig' not in params and 'temp_url_expires' not in params:
+            return self.app(env, start_response)
+        scope = self._check(env, params)
+        if scope is None:
+            return answer(401, 'Temp URL invalid',
+                          [('Www-Authenticate', 'Swift realm="unknown"')])(env, start_response)
+        refused = self._clean(env, params)
+        if refused is not None:
+            return refused(env, start_response)
+        self._grant(env, params, scope)
+        if env['REQUEST_METHOD'] not in ('GET', 'HEAD'):
+            return self.app(env, start_response)
+        return self._read(env, start_response, params)
+
+    # -- may it be? ----------------------------------------------------------
+    def _check(self, env, params):
+        """``(account, container or None)`` that the signature opens, None when it is not valid."""
+        method = env['REQUEST_METHOD']
+        try:
+            version, account, container, obj = split_path(env)
+            expires = parse_expires(params.get('temp_url_expires', ''))
+            digest, given = parse_signature(params.get('temp_url_sig', ''))
+        except (PathError, ValueError, binascii.Error, OverflowError):
+            return None
+        if not obj or method not in self.methods or digest not in self.digests or \
+                expires <= time.time():
+            return None
+        path = f'/{version}/{account}/{container}/{obj}'
+        prefix = params.get('temp_url_prefix')
+        if prefix is not None:
+            if not obj.startswith(prefix):
+                return None
+            path = f'prefix:/{version}/{account}/{container}/{prefix}'
+        ip_range = params.get('temp_url_ip_range')
+        if ip_range is not None and not self._in_range(env, ip_range):
+            return None
+        methods = ('HEAD', 'GET', 'PUT', 'POST') if method == 'HEAD' else (method,)
+        lead = '' if ip_range is None else f'ip={ip_range}\n'
+        texts = [f'{lead}{m}\n{expires}\n{path}'.encode('utf-8', 'surrogateescape')
+                 for m in methods if m in self.methods]
+        return self._match(env, account, container, texts, digest, given.lower().encode())
+
+    def _match(self, env, account, container, texts, digest, given):
+        """The scope of the first key that made the signature. Each is tried, whatever fits."""
+        scope = None
+        for info, where in ((get_account_info(env, self.app), (account, None)),
+                            (get_container_info(env, self.app), (account, container))):
+            meta = info['meta'] if info['status'] // 100 == 2 else {}
+            for name in ('temp-url-key', 'temp-url-key-2'):
+                key = meta.get(name)
+                if not key:
+                    continue
+                for text in texts:
+                    right = hmac.new(key.encode('latin-1'), text, digest).hexdigest().encode()
+                    if hmac.compare_digest(right, given) and scope is None:
+                        scope = where
+        return scope
+
+    @staticmethod
+    def _in_range(env, text):
+        try:
+            return ipaddress.ip_address(env.get('REMOTE_ADDR', '')) in \
+                ipaddress.ip_network(text)
+        except ValueError:
+            return False
+
+    # -- what it may carry ---------------------------------------------------
+    @staticmethod
+    def _clean(env, params):
+        """Drop what the signer did not sign for; a 400 for what would change its meaning."""
+        reading = env['REQUEST_METHOD'] in ('GET', 'HEAD')
+        for key in [k for k in env if k.startswith('HTTP_X_')]:
+            if not reading and key.startswith(REFERRING):
+                return answer(400, f"The header {key[5:].replace('_', '-').title()!r} is not "
+                              'allowed in this tempurl')
+            if not key.startswith(READ if reading else WRITTEN) and \
+                    not key.startswith('HTTP_X_BACKEND_'):
+                del env[key]
+        if not reading:
+            for name in ACTIONS:
+                if name in params:
+                    return answer(400, f'The parameter {name!r} is not allowed in this tempurl')
+        return None
+
+    @staticmethod
+    def _grant(env, params, scope):
+        account, container = scope
+
+        def authorize(req):
+            try:
+                _, of_account, of_container, obj = split_path(req.environ)
+            except PathError:
+                return answer(401)
+            if of_account != account or of_container is None or \
+                    container is not None and of_container != container or \
+                    req.method not in ('GET', 'HEAD') and obj is None:
+                return answer(401)
+            return None
+
+        env['swift.authorize'] = authorize
+        env['swift.authorize_override'] = True
+        env['REMOTE_USER'] = '.wsgi.tempurl'
+        env['QUERY_STRING'] = urlencode([(n, params[n]) for n in OURS if n in params],
+                                        errors='surrogateescape')
+
+    def _read(self, env, start_response, params):
+        obj = split_path(env)[3]
+
+        def start(status, headers, exc_info=None):
+            kept = [h for h in headers if not (
+                h[0].lower().startswith('x-object-meta-')
+                and not h[0].lower().startswith('x-object-meta-public-'))]
+            if status[0] == '2':
+                stored = next((v for n, v in kept if n.lower() == 'content-disposition'), None)
+                kept = [h for h in kept if h[0].lower() not in ('content-disposition', 'expires')]
+                kept += [('Content-Disposition', disposition(obj, params, stored)),
+                         ('Expires', http_date(parse_expires(params['temp_url_expires'])))]
+            return start_response(status, kept)
+
+        return self.app(env, start)
+
+
+def filter_factory(global_conf, **local_conf):
+    """PasteDeploy's entry point."""
+    conf = {**global_conf, **local_conf}
+    return lambda app: TempURL(app, conf)
