@@ -74,7 +74,8 @@ class Constraints:
         for key, value in req.environ.items():
             if key[:5] != 'HTTP_':
                 continue
-            if len(value) > self.max_header_size:
+            # keystonemiddleware puts None where a token has no such thing
+            if value and len(value) > self.max_header_size:
                 return answer(400, 'Header value too long: '
                               + key[5:].replace('_', '-').title()[:self.max_meta_name_length])
             if not key.startswith(prefix):

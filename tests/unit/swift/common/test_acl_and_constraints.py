@@ -120,3 +120,10 @@ def test_local_cache():
     shared.set('a', 1, 60)
     now[0] += 1.1
     assert shared.get('a') is None
+
+
+def test_bug_headers_of_auth_token_that_are_none():
+    """keystonemiddleware sets HTTP_X_USER_DOMAIN_NAME and the like to None: every PUT was a 500."""
+    request = Request({'REQUEST_METHOD': 'PUT', 'HTTP_X_IS_ADMIN_PROJECT': None,
+                       'HTTP_X_CONTAINER_META_COLOUR': 'blue'})
+    assert Constraints().check_metadata(request, 'container') is None
