@@ -238,6 +238,16 @@ def test_one_way_out():
                 assert node.func.id not in ("eval", "exec", "compile"), f"{name}:{node.lineno}"
 
 
+def forget_auth_plugin():
+    """keystoneauth leaves its plug-in's options required for every later use of the process."""
+    from keystoneauth1 import loading
+    from oslo_config import cfg
+
+    cfg.CONF.reset()
+    cfg.CONF.unregister_opts(loading.get_auth_plugin_conf_options("password"),
+                             group="keystone_authtoken")
+
+
 def test_forged_identity_headers_get_nowhere(make_conf, tmp_path, request):
     """K13: behind auth_token, nobody is who they say; the pipeline of production, no Keystone."""
     from oslo_config import cfg
@@ -250,7 +260,7 @@ def test_forged_identity_headers_get_nowhere(make_conf, tmp_path, request):
                         "www_authenticate_uri = http://127.0.0.1:1/v3\n"
                         "auth_url = http://127.0.0.1:1/v3\nauth_type = password\n")
     cfg.CONF(["--config-file", str(settings)], project="glance")  # where auth_token looks
-    request.addfinalizer(cfg.CONF.reset)
+    request.addfinalizer(forget_auth_plugin)
     pipeline = app.load(conf, "glance-api", None)
     forged = {"X-Identity-Status": "Confirmed", "X-User-Id": "root", "X-Project-Id": "ops",
               "X-Roles": "admin", "X-Service-Roles": "service", "X-Is-Admin-Project": "True",
