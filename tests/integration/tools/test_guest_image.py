@@ -60,7 +60,14 @@ class Machine:
              "-display", "none", "-no-reboot", "-serial", "stdio", "-monitor", "none",
              *arguments],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+        self._reader.join(10)
+        self.process.stdout.close()
 
     def _read(self) -> None:
         while chunk := self.process.stdout.read1(4096):
@@ -90,8 +97,7 @@ def machine(request, guest_image, metadata, free_port):
     guest = Machine(arguments)
     guest.ssh_port = ssh_port
     yield guest
-    guest.process.kill()
-    guest.process.wait(10)
+    guest.stop()
 
 
 def ssh(machine: Machine, *arguments: str) -> subprocess.CompletedProcess:
