@@ -27,6 +27,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # Microseconds, so that "ORDER BY created_at" is the order of arrival on MariaDB too.
 Moment = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+# Names that differ in case alone are two, on MariaDB too.
+ExactName = String(255).with_variant(
+    mysql.VARCHAR(255, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
 LongText = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 
 
@@ -200,8 +203,8 @@ class Flavor(Timestamps, Base):
     __tablename__ = "flavors"
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    flavorid: Mapped[str] = mapped_column(String(255), unique=True)
-    name: Mapped[str] = mapped_column(String(255), unique=True)
+    flavorid: Mapped[str] = mapped_column(ExactName, unique=True)
+    name: Mapped[str] = mapped_column(ExactName, unique=True)
     description: Mapped[str | None] = mapped_column(Text)
     vcpus: Mapped[int] = mapped_column(Integer)
     memory_mb: Mapped[int] = mapped_column(Integer)
@@ -232,7 +235,7 @@ class KeyPair(Timestamps, Base):
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     user_id: Mapped[str] = mapped_column(String(255))
-    name: Mapped[str] = mapped_column(String(255))
+    name: Mapped[str] = mapped_column(ExactName)
     type: Mapped[str] = mapped_column(String(16), default="ssh")
     fingerprint: Mapped[str] = mapped_column(String(255))
     public_key: Mapped[str] = mapped_column(Text)

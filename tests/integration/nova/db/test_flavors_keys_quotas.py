@@ -61,6 +61,18 @@ def test_one_of_many_makes_a_flavor(any_db):
     assert {type(one) for one in errors} == {exception.AlreadyExists}
 
 
+def test_bug_names_that_differ_in_case_were_one(any_db):
+    make("a")
+    make("A")
+    assert (flavors.get("a").name, flavors.get("A").name) == ("na", "nA")
+    for name in ("key", "Key"):
+        keypairs.create("u", name, "aa", f"ssh-rsa {name}")
+    assert keypairs.get("u", "Key").public_key == "ssh-rsa Key"
+    with pytest.raises(exception.KeyPairNotFound):
+        keypairs.remove("u", "KEY")
+    assert len(keypairs.get_all("u")) == 2
+
+
 def test_access_and_extra_specs_are_not_lost(any_db):
     make("p", is_public=False)
     in_parallel(lambda number: flavors.change_extra_specs("p", {f"k{number}": "v"}))
