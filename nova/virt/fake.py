@@ -73,6 +73,19 @@ def _raise(name: str, action: str) -> None:
                 instance_id="ordered", host="fake", resource="memory_mb", requested=1, free=0)
 
 
+def _boot_log(guest: dict[str, Any]) -> str:
+    """Return what a boot leaves on a guest's console; each line says that nothing really ran."""
+    taps = ", ".join(vif["tap"] for vif in guest["vifs"]) or "none"
+    steps = (
+        "no machine is here: these lines are all there is of it", "firmware: found what was asked",
+        f"processors: {guest['vcpus']}", f"memory: {guest['memory_mb']} MiB",
+        f"disk: {guest['root_gb']} GiB", f"images: {', '.join(guest['images']) or 'none'}",
+        "kernel: started", "root file system: mounted", f"network interfaces: {taps}",
+        "metadata: not asked for", "services: started")
+    lines = [f"fake: [{number:4}.000] {step}" for number, step in enumerate(steps)]
+    return "\n".join([*lines, f"fake guest {guest['name']} booted\n"])
+
+
 class FakeDriver(ComputeDriver):
     """The contract kept by files.  Every change of a guest is one rename: there or not there."""
 
@@ -172,7 +185,7 @@ class FakeDriver(ComputeDriver):
         guest["vifs"] = [vif.to_wire() for vif in vifs]
         guest["power_state"] = PowerState.RUNNING
         guest["process_id"] = uuid.uuid4().int % 10**9
-        guest["console"] += f"fake guest {guest['name']} booted\n"
+        guest["console"] += _boot_log(guest)
         self._write(guest)
 
     def destroy(self, instance_id: str, vifs: Sequence[VIF] = ()) -> None:

@@ -277,6 +277,8 @@ def test_console_and_uptime(cloud):
     manager = cloud.add_host()
     one = boot(cloud)
     assert "booted" in manager.get_console_output(cloud.context(), one, lines=1)
+    ten = manager.get_console_output(cloud.context(), one, lines=10).splitlines()
+    assert len(ten) == 10 and all(line.startswith("fake") for line in ten)
     assert "load average" in manager.host_uptime(cloud.context())
 
 
