@@ -123,6 +123,19 @@ def suppressed(function, *arguments):
         pass
 
 
+def test_bug_idle_daemon_did_not_hear_sigterm(tmp_path, free_port):
+    """A handler alone does not wake a hub that waits for sockets, nor may it block in there."""
+    with Cloud(tmp_path, free_port) as cloud:
+        cloud.start("all")
+        cloud.wait_ready()
+        time.sleep(2)       # nobody asks anything
+        started = time.monotonic()
+        assert cloud.stop("all-host1") == 0
+        assert time.monotonic() - started < 5
+        said = cloud.log("all-host1")
+        assert "mainloop" not in said and "Traceback" not in said
+
+
 def test_sigterm_lets_running_work_end(tmp_path, free_port):
     with Cloud(tmp_path, free_port, spawn_seconds=1.5) as cloud:
         cloud.start("all")

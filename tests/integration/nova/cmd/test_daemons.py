@@ -53,6 +53,17 @@ def test_servers_are_made_and_removed_by_daemons_of_their_own(cloud_of, database
         assert "Traceback" not in cloud.log(name)
 
 
+def test_idle_daemons_end_promptly_on_sigterm(cloud_of):
+    cloud = cloud_of("sqlite")
+    time.sleep(2)
+    for name in [name for name in cloud.processes if name != "glance"]:
+        started = time.monotonic()
+        assert cloud.stop(name) == 0, name
+        assert time.monotonic() - started < 5, name
+        said = cloud.log(name)
+        assert "mainloop" not in said and "Traceback" not in said, name
+
+
 @pytest.mark.kill
 def test_workers_killed_in_the_middle_of_builds(cloud_of):
     """P3: scheduler, network and compute worker die by kill -9; every server is ACTIVE in the end.
