@@ -65,6 +65,12 @@ use = egg:swift#copy
 [filter:tempurl]
 use = egg:swift#tempurl
 
+[filter:container-quotas]
+use = egg:swift#container_quotas
+
+[filter:account-quotas]
+use = egg:swift#account_quotas
+
 [filter:slo]
 use = egg:swift#slo
 
@@ -167,7 +173,7 @@ def proxy_configuration(cloud: Cloud, user: str) -> str:
         # two systems of accounts must not share a name: AUTH_ is Keystone's where there is one
         reseller="TEMPAUTH" if with_keystone else "AUTH",
         pipeline="catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempurl "
-                 f"{auth} copy slo dlo proxy-server")
+                 f"{auth} copy container-quotas account-quotas slo dlo proxy-server")
     if with_keystone:
         text += KEYSTONE.format(identity=cloud.url("identity"), password=cloud.secret("swift"))
     return text
