@@ -2,7 +2,7 @@
 """nova-manage audit: everything has its row, every row has its thing.
 
 Run on the host itself.  A check is a function that takes the host's name and whether to repair,
-and yields :class:`nova.audit.Finding`; they are listed in setup.cfg under ``nova.audit``.
+and yields :class:`nova.audit.Finding`; :data:`nova.audit.CHECKS` lists them.
 """
 
 import argparse
