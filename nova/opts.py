@@ -26,6 +26,7 @@ WHERE = [
     ("DEFAULT", "nova.api.openstack.compute.app", "OPTS"),
     ("api", "nova.wsgi", "OPTS"),
     ("database", "nova.db.session", "OPTS"),
+    ("ec2", "nova.api.ec2.auth", "OPTS"),
     ("fake", "nova.virt.fake", "OPTIONS"),
     ("glance", "nova.image.transport", "OPTIONS"),
     ("libvirt", "nova.virt.libvirt.driver", "OPTIONS"),

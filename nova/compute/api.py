@@ -8,17 +8,18 @@ A lost cast is no harm: the row says what is wanted and reconcilers read rows.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from oslo_log import log
+from sqlalchemy.orm import Session
 
 from nova import exception, quota, rpc
 from nova.compute.boot import BootRequest, check_boot, owner_of
 from nova.compute.methods import METHODS as COMPUTE_METHODS
 from nova.compute.states import Desired, TaskState, VmState
 from nova.context import RequestContext
-from nova.db import instances
+from nova.db import ec2_ids, instances
 from nova.db.models import Instance, InstanceAction, new_id
 from nova.image import api as image_api
 from nova.network import api as network_api
@@ -41,6 +42,18 @@ def scope_of(context: RequestContext) -> str | None:
     return None if context.is_admin else context.project_id
 
 
+def _guard(owner: str, delta: Mapping[str, int],
+           reservation_id: str | None) -> Callable[[Session], None]:
+    """Return the check of the quota, and that a chosen reservation is there for the first time."""
+    check = quota.guard(owner, delta)
+
+    def both(session: Session) -> None:
+        check(session)      # locks the project: two of the same follow each other
+        if reservation_id and ec2_ids.reserved(session, owner, reservation_id[:17]):
+            raise exception.AlreadyExists(kind="Reservation", name=reservation_id)
+    return both
+
+
 class API:
     """Servers, as their owners deal with them."""
 
@@ -59,15 +72,20 @@ class API:
 
     # ------------------------------------------------------------ making
 
-    def create(self, context: RequestContext, request: BootRequest) -> list[Instance]:
+    def create(self, context: RequestContext, request: BootRequest,
+               reservation_id: str | None = None) -> list[Instance]:
         """Make between ``min_count`` and ``max_count`` servers, as many as the quota allows.
+
+        A ``reservation_id`` of the caller's choosing is used once: AlreadyExists while a server
+        of the project has one that starts with the same 17 characters.
 
         BadRequest names the field that refers to something that is not there or does not fit,
         OverQuota the resource.  The servers are BUILDING and on their way to the scheduler.
         """
         owner = owner_of(context)
         plan = check_boot(context, request, self.images, self.network)
-        reservation_id = f"r-{new_id().replace('-', '')[:8]}"
+        unique = reservation_id
+        reservation_id = reservation_id or f"r-{new_id().replace('-', '')[:8]}"
         count = request.max_count
         while True:
             rows = [self._row(context, plan.columns, request, reservation_id, position, count)
@@ -77,7 +95,7 @@ class API:
             try:
                 made = instances.create(
                     rows, actions=[self._action(context, row.id, "create") for row in rows],
-                    guard=quota.guard(owner, delta))
+                    guard=_guard(owner, delta, unique))
                 break
             except exception.OverQuota:
                 fits = quota.headroom(owner, {

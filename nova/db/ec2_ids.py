@@ -11,8 +11,9 @@ from collections.abc import Collection
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
-from nova.db.models import Ec2Id
+from nova.db.models import Ec2Id, Instance
 from nova.db.session import reader, retry, writer
 
 DIGITS = 17
@@ -73,3 +74,17 @@ def uuids_of(kind: str, ec2_ids: Collection[str]) -> dict[str, str]:
                     Ec2Id.kind == kind, Ec2Id.ec2_id.in_(wanted[start:start + _AT_ONCE]))):
                 found[row.ec2_id] = row.uuid
     return found
+
+
+def reserved(session: Session, project_id: str, start: str) -> list[Instance]:
+    """Return, in the caller's transaction, a project's instances of reservations that start so."""
+    return list(session.scalars(select(Instance).where(
+        Instance.project_id == project_id,
+        Instance.reservation_id.startswith(start, autoescape=True)).order_by(Instance.created_at)))
+
+
+@retry
+def reservation(project_id: str, start: str) -> list[Instance]:
+    """Return a project's instances of reservations whose id starts so, oldest first."""
+    with reader() as session:
+        return reserved(session, project_id, start)

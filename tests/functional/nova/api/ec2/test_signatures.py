@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may come in: signatures of both versions judged by Keystone's own code, and what is never
+let through."""
+
+import datetime
+from types import SimpleNamespace
+from urllib.parse import urlencode
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
+from compute_api import StubImages, StubRpc, StubWorker
+from ec2_client import ENDPOINT, Keystone, ask, client
+from keystoneclient.contrib.ec2.utils import Ec2Signer
+from oslo_config import cfg
+
+from nova import policy
+from nova.api.ec2.app import make_app
+from nova.api.ec2.auth import KeystoneJudge
+from nova.compute.api import API
+from nova.network.api import API as NETWORK_API
+
+NOW = datetime.datetime.now(datetime.UTC)
+FORM = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
+REGIONS = {"Action": "DescribeRegions", "Version": "2016-11-15"}
+
+
+@pytest.fixture
+def door(nova_db):
+    cfg.CONF([], project="nova", default_config_files=[], default_config_dirs=[])
+    policy.reset()
+    keystone = Keystone({"AK": ("right", "alpha"), "NOPROJECT": ("right", None)})
+    clock = SimpleNamespace(ahead=datetime.timedelta())
+    app = make_app(API(images=StubImages(), network=NETWORK_API(StubRpc()),
+                       scheduler=StubWorker(), compute=StubWorker()),
+                   KeystoneJudge(keystone), strict=True,
+                   now=lambda: datetime.datetime.now(datetime.UTC) + clock.ahead)
+    return SimpleNamespace(app=app, keystone=keystone, clock=clock)
+
+
+def code_of(door, access="AK", secret="right", **more):
+    with pytest.raises(ClientError) as caught:
+        client(door.app, access, secret, **more).describe_regions()
+    return caught.value.response["Error"]["Code"]
+
+
+def signed(body, url=ENDPOINT + "/services/Cloud", method="POST", service="ec2"):
+    """Return the headers of a request signed as version 4."""
+    request = AWSRequest(method, url, data=body, headers=dict(FORM))
+    SigV4Auth(Credentials("AK", "right"), service, "nova").add_auth(request)
+    return dict(request.headers)
+
+
+def error(answer):
+    return answer[0], answer[2].decode().partition("<Code>")[2].partition("</Code>")[0]
+
+
+def version2(secret="right", method="GET", **more):
+    """Return the query of a request signed as version 2."""
+    params = {**REGIONS, "AWSAccessKeyId": "AK", "SignatureVersion": "2",
+              "SignatureMethod": "HmacSHA256", "Timestamp": NOW.strftime("%Y-%m-%dT%H:%M:%SZ"),
+              **more}
+    params = {key: value for key, value in params.items() if value is not None}
+    params["Signature"] = Ec2Signer(secret).generate({
+        "host": "ec2.example:8773", "verb": method, "path": "/services/Cloud",
+        "params": dict(params)})
+    return params
+
+
+def get(door, params):
+    return ask(door.app, "GET", f"{ENDPOINT}/services/Cloud?{urlencode(params)}")
+
+
+def test_right_signatures_come_in(door):
+    assert client(door.app, "AK", "right").describe_regions()["Regions"]
+    assert get(door, version2())[0] == 200
+    more = {"Timestamp": None, "Expires": (NOW + datetime.timedelta(minutes=5)).isoformat()}
+    assert get(door, version2(**more))[0] == 200
+
+
+def test_security_wrong_secret_and_unknown_key_look_the_same(door):
+    """L19: one answer for both, and for a key without a project."""
+    assert {code_of(door, secret="wrong"), code_of(door, access="nobody"),
+            code_of(door, access="NOPROJECT")} == {"AuthFailure"}
+    assert error(get(door, version2(secret="wrong"))) == (401, "AuthFailure")
+
+
+@pytest.mark.parametrize("minutes", [16, -16])
+def test_security_old_and_future_requests_are_refused(door, minutes):
+    """E5: more than 15 minutes off, in either direction and version, Keystone is not asked."""
+    door.clock.ahead = datetime.timedelta(minutes=minutes)
+    assert code_of(door) == "RequestExpired"
+    assert error(get(door, version2()))[1] == "RequestExpired"
+    assert door.keystone.asked == 0
+
+
+def test_security_dates_are_needed_and_agree(door):
+    """E5, E13: no date, an unsigned one, one that is not the credential's, an Expires for ever."""
+    body = urlencode(REGIONS).encode()
+    headers = signed(body)
+    url = ENDPOINT + "/services/Cloud"
+    assert ask(door.app, "POST", url, headers, body)[0] == 200
+    for bad in ({**headers, "X-Amz-Date": ""}, {**headers, "X-Amz-Date": "20200101T000000Z"},
+                {**headers, "Authorization": headers["Authorization"].replace(
+                    ";x-amz-date", "")}):
+        assert error(ask(door.app, "POST", url, bad, body))[1] == "IncompleteSignature"
+    assert error(get(door, version2(Timestamp=None)))[1] == "IncompleteSignature"
+    assert error(get(door, version2(Expires="2030-01-01T00:00:00Z")))[1] == "IncompleteSignature"
+    far = version2(Timestamp=None, Expires="2090-01-01T00:00:00Z")
+    assert error(get(door, far))[1] == "RequestExpired"
+
+
+def test_security_what_was_changed_after_signing_is_refused(door):
+    """E15, E17: body, path, host, query, doubled parameters, older kinds of signatures."""
+    body, url = urlencode(REGIONS).encode(), ENDPOINT + "/services/Cloud"
+    headers = signed(body)
+    other = body.replace(b"Regions", b"Instances")
+    assert error(ask(door.app, "POST", url, headers, other)) == (401, "AuthFailure")
+    assert error(ask(door.app, "POST", ENDPOINT + "/", headers, body))[0] == 401
+    assert error(ask(door.app, "POST", "http://other:8773/services/Cloud", headers, body))[0] == 401
+    assert error(ask(door.app, "POST", url + "?Action=X", headers, body)) \
+        == (400, "MalformedQueryString")
+    assert error(ask(door.app, "POST", url, headers, body + b"&Action=X")) \
+        == (400, "MalformedQueryString")
+    assert error(ask(door.app, "POST", url, signed(body, service="s3"), body))[1] \
+        == "IncompleteSignature"
+    query = version2()
+    for change in ({"Action": "DescribeInstances"}, {"More": "1"}):
+        assert error(get(door, {**query, **change}))[0] == 401
+    for change in ({"SignatureVersion": "1"}, {"SignatureMethod": "HmacSHA1"}):
+        assert error(get(door, version2(**change)))[1] == "IncompleteSignature"
+    assert error(get(door, REGIONS)) == (403, "MissingAuthenticationToken")
+
+
+def test_security_keystones_word_is_kept_for_one_request_alone(door):
+    """E2, E8: the same request is not asked about twice within the cache's time; any other is."""
+    body, url = urlencode(REGIONS).encode(), ENDPOINT + "/services/Cloud"
+    headers = signed(body)
+    for _ in range(3):
+        status, _headers, answer = ask(door.app, "POST", url, headers, body)
+        assert status == 200 and b"token" not in answer
+    assert door.keystone.asked == 1
+    ask(door.app, "POST", url, headers, body.replace(b"Regions", b"Instances"))
+    assert door.keystone.asked == 2
+    cfg.CONF.set_override("cache_seconds", 0, "ec2")
+    try:
+        door.keystone.keys.clear()
+        fresh = urlencode({**REGIONS, "AllRegions": "true"}).encode()
+        assert error(ask(door.app, "POST", url, signed(fresh), fresh))[0] == 401
+    finally:
+        cfg.CONF.clear_override("cache_seconds", "ec2")
+
+
+def test_a_keystone_that_fails_is_no_refusal(door):
+    for status in (403, 500):
+        door.keystone.status = status
+        assert code_of(door) == "Unavailable"
+
+
+def test_nothing_secret_is_left_for_the_log(door):
+    seen = {}
+    from ec2_client import environ_of
+    environ = environ_of("GET", f"{ENDPOINT}/services/Cloud?{urlencode(version2())}", {}, b"")
+    door.app(environ, lambda *args: seen.update(status=args[0]))
+    assert environ["QUERY_STRING"] == "Action=DescribeRegions" and seen["status"] == "200 OK"
