@@ -34,6 +34,7 @@ from sqlalchemy import (
     CursorResult,
     Delete,
     Engine,
+    PoolResetState,
     Update,
     create_engine,
     event,
@@ -81,6 +82,8 @@ _GONE_MYSQL = {1040, 1053, 2002, 2003, 2006, 2013, 2055}
 _GONE_POSTGRESQL = ("57P", "08", "53300")   # shutdown and start-up, connection, too many
 
 _in_writer: contextvars.ContextVar[bool] = contextvars.ContextVar("in_writer", default=False)
+SERVER_STATUS_IN_TRANS = 1       # of the MySQL protocol
+
 _again: contextvars.ContextVar[bool] = contextvars.ContextVar("again", default=False)
 
 
@@ -266,7 +269,9 @@ def _make_engine(url: URL) -> Engine:
             "connect_timeout": conf.connect_timeout, "read_timeout": conf.read_timeout,
             "write_timeout": conf.read_timeout,
             "init_command": f"SET SESSION innodb_lock_wait_timeout={conf.lock_timeout}"}
-        return create_engine(url, pool_recycle=3600, **options)
+        made = create_engine(url, pool_recycle=3600, pool_reset_on_return=None, **options)
+        event.listen(made, "reset", _mysql_reset)
+        return made
     if backend == "postgresql":
         if "eventlet" in sys.modules:       # small tools do without it
             from nova import concurrency
@@ -291,6 +296,17 @@ def _sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute("PRAGMA cache_size = -2000")
     cursor.close()
+
+
+def _mysql_reset(connection: Any, _record: Any, state: PoolResetState) -> None:
+    """Roll back what is open when a connection comes back to the pool.
+
+    Nearly always nothing is, and this driver would ask the server all the same: of seven round
+    trips for a read and a transition two were that.
+    """
+    # The last answer of the server says whether it is in a transaction.
+    if not state.terminate_only and connection.server_status & SERVER_STATUS_IN_TRANS:
+        connection.rollback()
 
 
 def _sqlite_begin(connection: Connection) -> None:

@@ -81,6 +81,17 @@ def test_connections_killed_under_load_lose_nothing(server_db):
     assert sorted(row.host for row in services.get_all()) == sorted(done)
 
 
+def test_connection_comes_back_to_the_pool_without_its_transaction(server_db):
+    """Whatever its borrower did not end is rolled back, also where that is not always asked for."""
+    row = services.register("h", "b", "t")
+    borrowed = db.engine().raw_connection()
+    with contextlib.closing(borrowed.cursor()) as cursor:
+        cursor.execute("UPDATE services SET availability_zone = 'lost'")
+    borrowed.close()
+    assert services.beat(row.id)        # nobody holds its lock any more
+    assert services.get(row.id).availability_zone == "nova"
+
+
 def test_deadlocks_are_tried_again(server_db):
     """Two transactions that lock two rows in opposite order both end well."""
     ids = [services.register(host, "b", "t").id for host in ("a", "b")]
