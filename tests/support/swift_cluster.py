@@ -27,7 +27,7 @@ USERS = {'test:tester': 'testing .admin', 'test:tester2': 'testing2 .admin',
          'test:tester3': 'testing3', 'test2:tester2': 'testing2 .admin',
          'test5:tester5': 'testing5 service', 'test:tester6': 'testing6 .reseller_admin',
          'admin:admin': 'admin .admin .reseller_admin'}
-PIPELINE = ('catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempurl '
+PIPELINE = ('catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk tempurl '
             'tempauth copy container-quotas account-quotas slo dlo proxy-server')
 
 

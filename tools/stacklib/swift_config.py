@@ -62,6 +62,9 @@ use = egg:swift#listing_formats
 [filter:copy]
 use = egg:swift#copy
 
+[filter:bulk]
+use = egg:swift#bulk
+
 [filter:tempurl]
 use = egg:swift#tempurl
 
@@ -172,8 +175,8 @@ def proxy_configuration(cloud: Cloud, user: str) -> str:
         tester2=cloud.secret("tempauth_tester2"), tester3=cloud.secret("tempauth_tester3"),
         # two systems of accounts must not share a name: AUTH_ is Keystone's where there is one
         reseller="TEMPAUTH" if with_keystone else "AUTH",
-        pipeline="catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempurl "
-                 f"{auth} copy container-quotas account-quotas slo dlo proxy-server")
+        pipeline="catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk "
+                 f"tempurl {auth} copy container-quotas account-quotas slo dlo proxy-server")
     if with_keystone:
         text += KEYSTONE.format(identity=cloud.url("identity"), password=cloud.secret("swift"))
     return text

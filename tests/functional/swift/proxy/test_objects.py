@@ -232,8 +232,7 @@ def test_second_policy(user, container):
 
 @pytest.mark.parametrize(('path', 'headers', 'says'), [
     ('/o', {'X-Symlink-Target': 'c/o'}, b'symlink'),
-    ('', {'X-Versions-Location': 'v'}, b'versioned'),
-    ('?extract-archive=tar', {}, b'bulk')])
+    ('', {'X-Versions-Location': 'v'}, b'versioned')])
 def test_what_is_not_supported_says_so(user, container, path, headers, says):
     status, _, text = user('PUT', '/' + container + path, headers, b'')
     assert status == 501 and says in text
