@@ -48,4 +48,5 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     found["glance"] += [
         *loading.get_auth_common_conf_options(), *loading.get_session_conf_options(),
         *loading.get_auth_plugin_conf_options("v3password")]
+    found["ec2"] += loading.get_session_conf_options()
     return list(found.items())

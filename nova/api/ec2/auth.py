@@ -41,6 +41,7 @@ OPTS = [
 ]
 CONF = cfg.CONF
 CONF.register_opts(OPTS, "ec2")
+loading.register_session_conf_options(CONF, "ec2")
 
 ACCOUNT = "keystone_authtoken"      # section of the service's own account
 MAX_SKEW = datetime.timedelta(minutes=15)
@@ -213,10 +214,11 @@ class KeystoneJudge:
     def _connected(self) -> Any:
         with self._lock:
             if self._session is None:
-                loading.register_session_conf_options(CONF, ACCOUNT)
+                # The account is keystonemiddleware's too, which has its own idea of that
+                # section's other options: how the connection is made stands in [ec2].
                 loading.register_auth_conf_options(CONF, ACCOUNT)
                 self._session = loading.load_session_from_conf_options(
-                    CONF, ACCOUNT, auth=loading.load_auth_from_conf_options(CONF, ACCOUNT),
+                    CONF, "ec2", auth=loading.load_auth_from_conf_options(CONF, ACCOUNT),
                     timeout=CONF.ec2.keystone_timeout)
             return self._session
 

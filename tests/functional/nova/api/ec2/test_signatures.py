@@ -165,3 +165,18 @@ def test_nothing_secret_is_left_for_the_log(door):
     environ = environ_of("GET", f"{ENDPOINT}/services/Cloud?{urlencode(version2())}", {}, b"")
     door.app(environ, lambda *args: seen.update(status=args[0]))
     assert environ["QUERY_STRING"] == "Action=DescribeRegions" and seen["status"] == "200 OK"
+
+
+def test_bug_the_account_is_shared_with_keystonemiddleware(door):
+    """Both read [keystone_authtoken]; the second one found options defined twice."""
+    from keystonemiddleware import auth_token
+    cfg.CONF.import_opt("delay_auth_decision", "keystonemiddleware.auth_token",
+                        group="keystone_authtoken")
+    assert auth_token.AuthProtocol
+    from keystoneauth1 import loading
+    loading.register_auth_conf_options(cfg.CONF, "keystone_authtoken")
+    cfg.CONF.set_override("auth_type", "none", "keystone_authtoken")
+    try:
+        assert KeystoneJudge()._connected() is not None
+    finally:
+        cfg.CONF.clear_override("auth_type", "keystone_authtoken")
