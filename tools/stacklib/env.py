@@ -43,9 +43,11 @@ def aws(cloud: Cloud, user: str) -> str:
     if not cloud.has("keystone"):
         raise StackError("AWS keys need Keystone, which this stack does not have")
     access, secret = Identity(cloud).ec2_keys(user, user)
-    return ("# keys of Keystone; the EC2 and S3 APIs themselves are not served yet\n"
-            + _exports({"AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret,
-                        "AWS_DEFAULT_REGION": REGION}))
+    values = {"AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret,
+              "AWS_DEFAULT_REGION": REGION}
+    if cloud.has("nova"):
+        values["AWS_ENDPOINT_URL_EC2"] = cloud.url("ec2", "/services/Cloud")
+    return _exports(values)
 
 
 def render(cloud: Cloud, kind: str, user: str) -> str:

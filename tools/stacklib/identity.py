@@ -52,7 +52,8 @@ enforce_scope = true
 # service user: type, name and URL path in the catalog, port name
 CATALOG: dict[str, list[tuple[str, str, str, str]]] = {
     "glance": [("image", "glance", "", "image")],
-    "nova": [("compute", "nova", "/v2.1", "compute"), ("network", "neutron", "", "network")],
+    "nova": [("compute", "nova", "/v2.1", "compute"), ("network", "neutron", "", "network"),
+             ("ec2", "ec2", "/services/Cloud", "ec2")],
     "swift": [("object-store", "swift", "/v1/AUTH_%(tenant_id)s", "object-store")],
 }
 

@@ -22,11 +22,11 @@ SERVICES = ("keystone", "swift", "glance", "nova")
 NEEDS = {"glance": ("keystone",), "nova": ("keystone", "glance")}
 # the ports everybody expects; --port-base N adds N to each
 PORTS = {"identity": 5000, "image": 9292, "compute": 8774, "metadata": 8775, "network": 9696,
-         "object-store": 8080,
+         "ec2": 8773, "object-store": 8080,
          "object": 6200, "container": 6201, "account": 6202}
 OWNER = {"identity": "keystone", "image": "glance", "compute": "nova", "metadata": "nova",
-         "network": "nova", "object-store": "swift", "object": "swift", "container": "swift",
-         "account": "swift"}
+         "network": "nova", "ec2": "nova", "object-store": "swift", "object": "swift",
+         "container": "swift", "account": "swift"}
 REGION = "RegionOne"
 
 

@@ -30,16 +30,23 @@ graceful_shutdown_timeout = {drain}
 [api]
 auth_strategy = keystone
 paste_config = {paste}
+enabled_apis = compute,network,metadata,ec2
 compute_listen = {address}
 compute_port = {compute_port}
 network_listen = {address}
 network_port = {network_port}
+ec2_listen = {address}
+ec2_port = {ec2_port}
 # guests come by the addresses of their gateways
 metadata_listen = 0.0.0.0
 metadata_port = {metadata_port}
 
 [database]
 connection = sqlite:///{state}/nova.sqlite
+
+[ec2]
+region_name = {region}
+tokens_url = {identity}/v3/ec2tokens
 
 [libvirt]
 virt_type = {virt_type}
@@ -107,7 +114,8 @@ def prepare(cloud: Cloud) -> None:
         compute=cloud.compute, network="linux" if real else "fake", drain=STOP_WAIT // 2,
         paste=CHECKOUT / "etc/nova/api-paste.ini", address=ADDRESS,
         compute_port=cloud.port("compute"), network_port=cloud.port("network"),
-        metadata_port=cloud.port("metadata"), virt_type=cloud.facts.get("virt_type", "auto"),
+        metadata_port=cloud.port("metadata"), ec2_port=cloud.port("ec2"),
+        virt_type=cloud.facts.get("virt_type", "auto"),
         image=cloud.url("image"), identity=cloud.url("identity"), password=cloud.secret("nova"))
     write_atomically(path(cloud), text + authtoken(cloud, "nova"), 0o600)
     manage.nova_manage(str(path(cloud)), [["db", "sync"]])
@@ -156,7 +164,8 @@ def daemons(cloud: Cloud) -> list[Daemon]:
     def answers() -> bool:
         # the metadata service knows nobody but guests, and says so
         return all(http_status(ADDRESS, cloud.port(name), "/") in statuses for name, statuses in
-                   (("compute", (200, 300)), ("network", (200, 300)), ("metadata", (200, 404))))
+                   (("compute", (200, 300)), ("network", (200, 300)), ("metadata", (200, 404)),
+                    ("ec2", (403,))))
 
     return [Daemon("nova-all", "nova", [str(PRODUCT_VENV / "bin/python"), "-m", "nova.cmd.all",
                                         "--config-file", str(path(cloud))], answers=answers)]
