@@ -122,7 +122,9 @@ def test_account_delete_needs_an_admin_and_no_query(cluster):
     admin = cluster.login('admin:admin')
     admin.base = '/v1/AUTH_doomed'
     assert admin('PUT')[0] == 201
-    assert admin('DELETE', '?bulk-delete')[0] == 400
+    assert admin('DELETE', '?bulk-delete')[0] == 411         # the filter's: no list
+    assert admin('DELETE', '?bulk-deleted')[0] == 400
+    assert admin('HEAD')[0] == 204
     assert admin('DELETE')[0] == 204
     assert admin('GET')[0] == 410
     owner = cluster.login()
