@@ -58,7 +58,7 @@ def describe_subnets(call: Call) -> dict[str, Any]:
         "cidr-block": lambda one: one["CidrBlock"], "cidr": lambda one: one["CidrBlock"],
         "state": lambda one: one["State"], "owner-id": lambda one: one["OwnerId"],
         "tags": lambda one: {tag["Key"]: tag["Value"] for tag in one["Tags"]}})
-    rows = _own(call)
+    rows = [row for row in _own(call) if row.cidr]      # a network may have no subnet yet
     vpcs = ec2_ids.ids_of("vpc", [row.id for row in rows])
     ids = ec2_ids.ids_of("subnet", [row.subnet_id for row in rows])
     taken = networks.availability([row.id for row in rows])
