@@ -92,9 +92,12 @@ def test_security_a_put_is_no_reference(cluster, user, path, headers):
 
 @pytest.mark.parametrize('more', [{'multipart-manifest': 'put'}, {'extract-archive': 'tar'},
                                   {'bulk-delete': ''}, {'version-id': 'x'}])
-def test_security_a_put_is_only_a_put(cluster, path, more):
+def test_security_a_put_is_only_a_put(cluster, user, path, more):
     """S9: parameters are not signed, so they must not count."""
-    assert cluster.request('PUT', sign('PUT', path, **more), body=b'[]')[0] == 400
+    status, _headers, body = cluster.request('PUT', sign('PUT', path, **more), body=b'[]')
+    # The bulk filter stands before this one and says in a report that nothing came of it.
+    assert status == 400 or 'extract-archive' in more and b'Response Status: 40' in body
+    assert user('GET', path[len(user.base):])[2] == b'body'
 
 
 def test_security_unknown_headers_are_dropped(cluster, user, path):

@@ -94,7 +94,8 @@ def test_names(user):
 
 
 def test_account(cluster):
-    user = cluster.login('test2:tester2')
+    user = cluster.login('admin:admin')
+    user.base = '/v1/AUTH_listed'       # no other test's
     status, headers, body = user('GET')
     assert (status, body) == (204, b'') and headers['x-account-container-count'] == '0'
     assert json.loads(user('GET', '?format=json')[2]) == []
@@ -107,7 +108,7 @@ def test_account(cluster):
     assert headers['x-account-meta-colour'] == 'red'
     assert headers['x-account-container-count'] == '3'
     root = ElementTree.fromstring(user('GET', '?format=xml')[2])
-    assert root.get('name') == 'AUTH_test2' and len(root) == 3
+    assert root.get('name') == 'AUTH_listed' and len(root) == 3
 
 
 def test_empty_account_looks_like_one(cluster):

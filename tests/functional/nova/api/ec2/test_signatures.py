@@ -22,9 +22,12 @@ from nova.api.ec2.auth import KeystoneJudge
 from nova.compute.api import API
 from nova.network.api import API as NETWORK_API
 
-NOW = datetime.datetime.now(datetime.UTC)
 FORM = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
 REGIONS = {"Action": "DescribeRegions", "Version": "2016-11-15"}
+
+
+def now():
+    return datetime.datetime.now(datetime.UTC)
 
 
 @pytest.fixture
@@ -60,7 +63,7 @@ def error(answer):
 def version2(secret="right", method="GET", **more):
     """Return the query of a request signed as version 2."""
     params = {**REGIONS, "AWSAccessKeyId": "AK", "SignatureVersion": "2",
-              "SignatureMethod": "HmacSHA256", "Timestamp": NOW.strftime("%Y-%m-%dT%H:%M:%SZ"),
+              "SignatureMethod": "HmacSHA256", "Timestamp": now().strftime("%Y-%m-%dT%H:%M:%SZ"),
               **more}
     params = {key: value for key, value in params.items() if value is not None}
     params["Signature"] = Ec2Signer(secret).generate({
@@ -76,7 +79,7 @@ def get(door, params):
 def test_right_signatures_come_in(door):
     assert client(door.app, "AK", "right").describe_regions()["Regions"]
     assert get(door, version2())[0] == 200
-    more = {"Timestamp": None, "Expires": (NOW + datetime.timedelta(minutes=5)).isoformat()}
+    more = {"Timestamp": None, "Expires": (now() + datetime.timedelta(minutes=5)).isoformat()}
     assert get(door, version2(**more))[0] == 200
 
 
