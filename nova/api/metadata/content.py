@@ -62,7 +62,7 @@ class Content:
         tree: Tree = {
             "ami-id": ec2_ids.id_of("ami", row.image_id) if row.image_id else "",
             "ami-launch-index": str(row.launch_index),
-            "ami-manifest-path": "FIXME",
+            "ami-manifest-path": "(unknown)",
             "block-device-mapping": {"ami": "vda", "root": "/dev/vda"},
             "hostname": row.hostname,
             "instance-action": "none",
