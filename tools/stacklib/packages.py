@@ -29,10 +29,12 @@ APT_TIMEOUT = 900  # seconds for one apt-get command
 PIP_TIMEOUT = 900
 
 BUILD = ["python3-venv", "python3-dev", "gcc", "pkg-config"]
+# what libvirt-python is compiled against: every rung of the tests has that binding
+LIBVIRT_BUILD = ["libvirt-dev"]
 # what tools/make-guest-image is made from
 GUEST_IMAGE = ["busybox-static", "dropbear-bin", "syslinux", "syslinux-common", "mtools",
                "e2fsprogs", "cpio", "qemu-utils"]
-COMPUTE = ["libvirt-daemon-system", "libvirt-clients", "libvirt-dev", "qemu-system-x86",
+COMPUTE = ["libvirt-daemon-system", "libvirt-clients", *LIBVIRT_BUILD, "qemu-system-x86",
            "qemu-utils", "qemu-block-extra", "dnsmasq-base", "iptables", "ebtables", "iproute2",
            "iputils-arping", "conntrack", "openssh-client", "genisoimage"]
 KEYSTONE = ["keystone", "waitress", "python-memcached"]
