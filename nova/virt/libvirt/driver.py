@@ -133,9 +133,15 @@ class LibvirtDriver(ComputeDriver):
         return {one: self._with_process(info) for one, info in found.items()}
 
     def get_info(self, instance_id: str) -> GuestInfo:
-        found = self.libvirt.guest(instance_id)
-        if found is not None:
-            return self._with_process(found)
+        return self._with_process(self._known(instance_id, self.libvirt.guest(instance_id)))
+
+    def _settled_info(self, instance_id: str) -> GuestInfo:
+        """As get_info(), after a start that an earlier process of ours began."""
+        return self._known(instance_id, self.libvirt.settled_guest(instance_id))
+
+    def _known(self, instance_id: str, guest: GuestInfo | None) -> GuestInfo:
+        if guest is not None:
+            return guest
         record = self._files(instance_id).record()
         if record is None:
             raise InstanceNotFound(instance_id=instance_id)
@@ -157,7 +163,7 @@ class LibvirtDriver(ComputeDriver):
     # -- making and removing -----------------------------------------------------------------
 
     def spawn(self, spec: InstanceSpec, images: BootImages, source: ImageSource) -> None:
-        running = self.libvirt.guest(spec.id)
+        running = self.libvirt.settled_guest(spec.id)
         if running is not None and running.running:
             return
         files = self._files(spec.id)
@@ -204,7 +210,7 @@ class LibvirtDriver(ComputeDriver):
 
     def power_off(self, instance_id: str, timeout: float = 0,
                   keep_waiting: Callable[[], bool] | None = None) -> None:
-        if not self.get_info(instance_id).running:
+        if not self._settled_info(instance_id).running:
             return
         if timeout > 0 and not self._ask_to_go(instance_id, timeout, keep_waiting):
             return
@@ -232,7 +238,7 @@ class LibvirtDriver(ComputeDriver):
         return True
 
     def power_on(self, spec: InstanceSpec) -> None:
-        if self.get_info(spec.id).running:
+        if self._settled_info(spec.id).running:
             return
         self._start(spec, self._need_record(spec.id))
 

@@ -7,6 +7,7 @@ meanwhile, and are found again by their UUID.
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -24,6 +25,8 @@ T = TypeVar("T")
 OPEN_TIMEOUT = 20        # seconds to get a connection
 LOOK_TIMEOUT = 30        # to ask something
 CHANGE_TIMEOUT = 120     # to define, start, destroy
+START_TIMEOUT = 120      # for a start that another connection has under way to come to its end
+POLL_SECONDS = 0.1       # between two looks at such a start
 
 _POWER_STATES = {
     libvirt.VIR_DOMAIN_NOSTATE: PowerState.NOSTATE,
@@ -151,6 +154,21 @@ class Libvirt:
         """Return what is known of a guest of ours; None when there is none."""
         return self._on_domain("look at a guest", instance_id, _info, None)
 
+    def settled_guest(self, instance_id: str) -> GuestInfo | None:
+        """As guest(), after a start that is under way came to its end.
+
+        libvirtd goes on with a start whose caller was killed; until then the guest is paused,
+        and nothing says yet whether it will run.  HypervisorError after START_TIMEOUT.
+        """
+        until = time.monotonic() + START_TIMEOUT
+        while self._on_domain("look at a guest", instance_id, _is_starting, False):
+            if time.monotonic() >= until:
+                raise HypervisorError(
+                    action="start a guest",
+                    reason=f"another start of it is not over after {START_TIMEOUT} seconds")
+            time.sleep(POLL_SECONDS)
+        return self.guest(instance_id)
+
     def taps(self, instance_id: str) -> list[str]:
         """Return the host's devices a guest is plugged into."""
         return self._on_domain("look at a guest", instance_id,
@@ -209,6 +227,11 @@ def _alive(connection: libvirt.virConnect) -> bool:
         return bool(connection.isAlive())
     except libvirt.libvirtError:
         return False
+
+
+def _is_starting(domain: libvirt.virDomain) -> bool:
+    return tuple(domain.state()) == (libvirt.VIR_DOMAIN_PAUSED,
+                                     libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
 
 
 def _info(domain: libvirt.virDomain) -> GuestInfo | None:
