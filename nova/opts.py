@@ -31,6 +31,7 @@ WHERE = [
     ("glance", "nova.image.transport", "OPTIONS"),
     ("libvirt", "nova.virt.libvirt.driver", "OPTIONS"),
     ("metadata", "nova.api.metadata.app", "OPTS"),
+    ("monitoring", "nova.monitoring", "OPTS"),
     ("network_api", "nova.api.openstack.network.subnets", "OPTS"),
     ("quota", "nova.quota", "OPTS"),
     ("rpc", "nova.rpc.broker", "RPC_OPTS"),

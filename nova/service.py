@@ -28,7 +28,7 @@ from typing import Any, Protocol
 
 from oslo_config import cfg
 
-from nova import config, policy, rpc
+from nova import config, monitoring, policy, rpc
 from nova.context import admin_context
 from nova.db import services as service_rows
 from nova.exception import NovaError
@@ -37,6 +37,8 @@ from nova.rpc.table import MethodTable
 LOG = logging.getLogger(__name__)
 
 CONF = cfg.CONF
+
+BEATS_MISSED = 3        # a worker that missed so many heartbeats says that it is not well
 
 
 class Service(Protocol):
@@ -102,6 +104,7 @@ class Worker:
         self.server: rpc.Server | None = None
         self._row_id: str | None = None
         self._tasks: list[Periodic] = []
+        self._last_beat: float | None = None
 
     def start(self) -> None:
         """Prepare the manager, register, listen, and begin the periodic tasks."""
@@ -133,7 +136,20 @@ class Worker:
             return False
         if not service_rows.beat(self._row_id):
             self._register()        # somebody removed the row of a living worker
+        self._last_beat = time.monotonic()
         return True
+
+    def unwell(self) -> str | None:
+        """Return None when the last heartbeat is not long ago, else what is wrong.
+
+        A heartbeat is a message that came back through the broker and a row that was written.
+        """
+        if self._last_beat is None:
+            return "no heartbeat yet"
+        age = time.monotonic() - self._last_beat
+        if age > BEATS_MISSED * CONF.report_interval:
+            return f"no heartbeat for {age:.0f} seconds"
+        return None
 
     def stop(self, grace: float) -> None:
         """Take no more messages, let running ones end, then the manager."""
@@ -223,7 +239,9 @@ def daemon(prog: str, make: Callable[[], Sequence[Service]],
     """Run a daemon from its command line; return its exit status."""
     config.initialize(sys.argv[1:] if argv is None else argv, prog)
     try:
-        services = make()
+        services = list(make())
+        if CONF.monitoring.port:
+            services.insert(0, monitoring.MonitoringService(services))
     except Exception as error:      # said once, on the log, in place of a bare traceback
         LOG.exception("%s cannot start", prog)
         print(f"{prog}: {type(error).__name__}: {error}", file=sys.stderr)

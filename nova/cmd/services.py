@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-from nova import config, db, rpc
+from nova import config, db, monitoring, rpc
 from nova.db import schema
 from nova.service import Service, Worker
 from nova.wsgi import WsgiService
@@ -30,6 +30,7 @@ def scheduler() -> Worker:
     """Return the worker that picks hosts."""
     from nova.scheduler.manager import SchedulerManager
     from nova.scheduler.methods import METHODS
+    monitoring.count_instances()
     return Worker("nova-scheduler", METHODS, SchedulerManager(CONF.host))
 
 

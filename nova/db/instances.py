@@ -447,6 +447,16 @@ def usage_by_host() -> dict[str, Usage]:
 
 
 @retry
+def count_states() -> dict[tuple[str, str], int]:
+    """Return how many instances there are by vm_state and task_state ("" for none)."""
+    with reader() as session:
+        rows = session.execute(select(
+            Instance.vm_state, Instance.task_state, func.count()).group_by(
+                Instance.vm_state, Instance.task_state)).all()
+    return {(vm_state, task_state or ""): number for vm_state, task_state, number in rows}
+
+
+@retry
 def ids_on_host(host: str) -> list[str]:
     """Return the ids of all instances whose host this is."""
     with reader() as session:

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The asking side: calls with a deadline, casts, and the process's one reply queue."""
 
+import contextlib
 import logging
 import os
 import socket
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
+from nova import metrics
 from nova.context import RequestContext
 from nova.exception import NovaError, RpcTimeout, RpcUnavailable
 from nova.rpc import message
@@ -39,7 +42,8 @@ class Client:
         request = message.Request(
             method, args, context.to_wire(), uuid.uuid4().hex, timeout=seconds)
         LOG.debug("Calling %s.%s, message %s", address.name, method, request.unique_id)
-        return _replies().call(address, request, seconds)
+        with self._counted(method, "call"):
+            return _replies().call(address, request, seconds)
 
     def cast(self, context: RequestContext, method: str, *, host: str | None = None,
              **args: Any) -> None:
@@ -60,10 +64,22 @@ class Client:
         request = message.Request(method, args, context.to_wire(), uuid.uuid4().hex)
         LOG.debug("Casting %s to %s %s, message %s", method, address.kind, address.name,
                   request.unique_id)
+        with self._counted(method, "cast" if persistent else "fanout"):
+            try:
+                broker().publish(address, request.encode(), persistent=persistent)
+            except BrokerUnavailable as error:
+                raise RpcUnavailable(reason=str(error)) from error
+
+    @contextlib.contextmanager
+    def _counted(self, method: str, kind: str) -> Iterator[None]:
+        outcome = "ok"
         try:
-            broker().publish(address, request.encode(), persistent=persistent)
-        except BrokerUnavailable as error:
-            raise RpcUnavailable(reason=str(error)) from error
+            yield
+        except NovaError as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            metrics.RPC_SENT.labels(self.table.topic, method, kind, outcome).inc()
 
 
 class _Waiter:

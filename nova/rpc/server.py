@@ -8,6 +8,7 @@ import uuid
 from collections import OrderedDict
 from typing import Any
 
+from nova import metrics
 from nova.context import RequestContext
 from nova.exception import NovaError
 from nova.rpc import message
@@ -64,6 +65,7 @@ class Server:
         self._subscription: Subscription | None = None
         self.broker = broker()
         self.last_heard: float | None = None        # time.monotonic() of the last message
+        metrics.QUEUE_AGES.watch(table.topic, self)
 
     def start(self) -> "Server":
         """Begin to listen, now or as soon as the broker can be reached."""
@@ -214,19 +216,18 @@ class Server:
         context = RequestContext.from_wire(request.context)
         context.update_store()      # the request id of every line logged from here on
         started = time.monotonic()
-        reply = None
+        reply, outcome = None, "ok"
         try:
             result = getattr(self.endpoint, request.method)(context, **request.args)
             if request.reply_to:
                 reply = message.encode_result(request.unique_id, result)
         except Exception as error:      # whatever a handler raises is the caller's answer
-            reply = message.encode_error(request.unique_id, error)
+            reply, outcome = message.encode_error(request.unique_id, error), type(error).__name__
             if isinstance(error, NovaError):
                 LOG.warning("%s.%s: %s", self.table.topic, request.method, error)
             else:
                 LOG.exception("%s.%s failed", self.table.topic, request.method)
-        LOG.debug("%s.%s took %.3f s", self.table.topic, request.method,
-                  time.monotonic() - started)
+        self._note(request, outcome, time.monotonic() - started)
         try:
             if request.reply_to and reply is not None:
                 self._reply(request, reply)
@@ -237,6 +238,12 @@ class Server:
                 deliveries, job.deliveries = job.deliveries, []
             for delivery in deliveries:
                 delivery.ack()
+
+    def _note(self, request: message.Request, outcome: str, seconds: float) -> None:
+        """Write the one line of a message, under its sender's request id, and count it."""
+        metrics.RPC_HANDLED.labels(self.table.topic, request.method, outcome).observe(seconds)
+        LOG.info("%s rpc %s.%s %s %.4fs message=%s", request.context.get("request_id"),
+                 self.table.topic, request.method, outcome, seconds, request.unique_id)
 
     def _reply(self, request: message.Request, reply: bytes) -> None:
         assert request.reply_to is not None

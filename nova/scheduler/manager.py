@@ -13,7 +13,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from nova import config, rpc
+from nova import config, metrics, rpc
 from nova.compute.methods import METHODS as COMPUTE_METHODS
 from nova.compute.request import BuildRequest, with_refusal
 from nova.compute.states import TaskState, VmState
@@ -124,6 +124,7 @@ class SchedulerManager:
                 LOG.info("Instance %s: claim on %s failed: %s", row.id, host.host, error)
                 continue
             host.consume(request)
+            metrics.SCHEDULED.inc()
             LOG.info("Instance %s goes to %s", row.id, host.host)
             self._tell(context, host.host, row.id)
             return
@@ -141,6 +142,9 @@ class SchedulerManager:
 
     def _fail(self, context: RequestContext, row: Instance, error: NoValidHost) -> None:
         """Put the instance into ERROR; what hosts said before is part of the reason."""
+        metrics.NO_HOST.inc()
+        for name, hosts in (error.details.get("refusals") or {}).items():
+            metrics.REFUSED.labels(name).inc(hosts)
         refusals = BuildRequest.of(row.build_request).refusals
         text = str(error)
         if refusals:

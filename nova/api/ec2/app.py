@@ -74,6 +74,7 @@ class Application:
         name, version = request.params.get("Action"), request.params.get("Version")
         if name:
             environ["QUERY_STRING"] = f"Action={ascii(name[:64])[1:-1]}"
+            environ["nova.route"] = name if name in TABLE else ""   # counted by it
         signed = auth.read_signature(request, self._now())
         context = auth.context_of(self._judge.identify(signed), request_id)
         environ["nova.context"] = context

@@ -10,6 +10,8 @@ from typing import Any
 
 from oslo_log import log
 
+from nova import metrics
+
 LOG = log.getLogger(__name__)
 
 _GLOBAL_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
@@ -24,6 +26,7 @@ class RequestLog:
 
     def __init__(self, app: Callable, service: str = "compute") -> None:
         self._app = app
+        self._service = service
         self._header = f"x-{service}-request-id"
 
     @classmethod
@@ -56,7 +59,11 @@ class RequestLog:
                                                 ("Content-Length", str(len(body)))])
             return [body.encode()]
         finally:
-            self._line(environ, request_id, seen, time.monotonic() - started)
+            seconds = time.monotonic() - started
+            metrics.API_REQUESTS.labels(
+                self._service, metrics.known_method(environ.get("REQUEST_METHOD", "")),
+                environ.get("nova.route", ""), seen[0]).observe(seconds)
+            self._line(environ, request_id, seen, seconds)
 
     @staticmethod
     def _line(environ: dict[str, Any], request_id: str, seen: list[Any], seconds: float) -> None:

@@ -175,7 +175,8 @@ class Resource:
 class _Path:
     """The handlers of one path pattern, by method and by action."""
 
-    def __init__(self) -> None:
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
         self.methods: dict[str, tuple[Mark, Callable]] = {}
         self.actions: dict[str, tuple[Mark, Callable]] = {}
 
@@ -227,7 +228,7 @@ class Application:
         for resource in resources:
             for mark, handler in resource.handlers():
                 if mark.path not in by_path:
-                    by_path[mark.path] = _Path()
+                    by_path[mark.path] = _Path(mark.path)
                     self._paths.append(by_path[mark.path])
                     mapper.connect(None, mark.path, target=str(len(self._paths) - 1))
                     self._collections.add(mark.path.split("/")[1])
@@ -293,7 +294,9 @@ class Application:
                 raise faults.Unauthorized()
             raise exception.NotFound()
         match = {name: value for name, value in found.items() if name != "target"}
-        return self._paths[int(found["target"])], match
+        path_found = self._paths[int(found["target"])]
+        req.environ["nova.route"] = path_found.pattern      # counted by it: see nova.metrics
+        return path_found, match
 
     def _below_prefix(self, req: Request, path: str) -> str:
         """Return the path without version and project; NotFound for somebody else's project."""
