@@ -19,8 +19,8 @@ from nova.compute.boot import BootRequest, check_boot, owner_of
 from nova.compute.methods import METHODS as COMPUTE_METHODS
 from nova.compute.states import Desired, TaskState, VmState
 from nova.context import RequestContext
-from nova.db import ec2_ids, instances
-from nova.db.models import Instance, InstanceAction, new_id
+from nova.db import actions, ec2_ids, instances
+from nova.db.models import Instance, InstanceAction, InstanceActionEvent, new_id, utcnow
 from nova.image import api as image_api
 from nova.network import api as network_api
 from nova.scheduler.methods import METHODS as SCHEDULER_METHODS
@@ -121,10 +121,12 @@ class API:
 
     @staticmethod
     def _action(context: RequestContext, instance_id: str, name: str,
-                project_id: str | None = None) -> InstanceAction:
+                project_id: str | None = None, done: bool = False) -> InstanceAction:
+        now = utcnow()
         return InstanceAction(
             instance_id=instance_id, project_id=project_id or context.project_id,
-            user_id=context.user_id, request_id=context.request_id, action=name)
+            user_id=context.user_id, request_id=context.request_id, action=name,
+            started_at=now, finished_at=now if done else None)
 
     # ------------------------------------------------------------ changing
 
@@ -145,7 +147,6 @@ class API:
             self._tell(context, instance, "terminate_instance")
         elif self._free_addresses(context, instance):
             instances.delete_row(instance.id, from_host=None)
-            instances.finish_actions(instance.id, context.request_id)
 
     def _free_addresses(self, context: RequestContext, instance: Instance) -> bool:
         """Free what a server without a host may have left; False: a reconciler has to."""
@@ -204,16 +205,17 @@ class API:
 
     def set_locked(self, context: RequestContext, instance_id: str, locked: bool) -> None:
         """Keep a server from being changed by anybody but an administrator, or end that."""
+        instance = self.get(context, instance_id)
         instances.update_columns(
-            self.get(context, instance_id).id, locked=locked,
-            log=self._action(context, instance_id, "lock" if locked else "unlock"))
+            instance.id, locked=locked, log=self._action(
+                context, instance.id, "lock" if locked else "unlock", instance.project_id, True))
 
     def reset_state(self, context: RequestContext, instance_id: str, state: str) -> None:
         """Write down that a server is active or failed, and that nobody is working on it."""
         instance = self.get(context, instance_id)
         instances.transition(
             instance.id, verb="reset_state", task_state=None, vm_state=VmState(state),
-            log=self._action(context, instance.id, "reset_state", instance.project_id))
+            log=self._action(context, instance.id, "reset_state", instance.project_id, True))
 
     def update(self, context: RequestContext, instance_id: str, columns: Mapping[str, Any],
                disk_config: str | None = None) -> Instance:
@@ -281,17 +283,45 @@ class API:
         """Put all of a server's ports into a group."""
         instance = self._unlocked(context, instance_id)
         self.network.add_security_group(context, instance.id, name)
+        self._note(context, instance, "addSecurityGroup")
 
     def remove_security_group(self, context: RequestContext, instance_id: str,
                               name: str) -> None:
         """Take all of a server's ports out of a group."""
         instance = self._unlocked(context, instance_id)
         self.network.remove_security_group(context, instance.id, name)
+        self._note(context, instance, "removeSecurityGroup")
+
+    # ------------------------------------------------------------ floating addresses of a server
+
+    def add_floating_ip(self, context: RequestContext, instance_id: str, address: str,
+                        fixed_address: str | None = None) -> None:
+        """Lead a floating address to a server; BadRequest while it has no address of its own."""
+        instance = self.get(context, instance_id)
+        if instance.host is None:
+            raise exception.BadRequest(f"Instance {instance_id} has no address yet.")
+        self.network.associate_floating_ip(context, address, instance.id, fixed_address)
+        self._note(context, instance, "addFloatingIp")
+
+    def remove_floating_ip(self, context: RequestContext, instance_id: str,
+                           address: str) -> None:
+        """Lead a floating address nowhere; Conflict when it is not the server's."""
+        instance = self.get(context, instance_id)
+        self.network.disassociate_floating_ip(context, address, instance.id)
+        self._note(context, instance, "removeFloatingIp")
+
+    def _note(self, context: RequestContext, instance: Instance, name: str) -> None:
+        actions.add(self._action(context, instance.id, name, instance.project_id, True))
 
 
 def actions_of(context: RequestContext, instance_id: str) -> Sequence[InstanceAction]:
     """Return the log of a server, newest first, also of one that is gone; InstanceNotFound."""
-    found = instances.actions_of(instance_id, scope_of(context))
+    found = actions.of_instance(instance_id, scope_of(context))
     if not found:
         instances.get(instance_id, scope_of(context))
     return found
+
+
+def events_of(action: InstanceAction) -> Sequence[InstanceActionEvent]:
+    """Return the steps of one line of the log, in order."""
+    return actions.events_of(action.id)

@@ -94,7 +94,6 @@ class Builder:
             row.id, from_vm=VmState.BUILDING, from_task=TaskState.SPAWNING,
             from_host=worker.host, vm_state=VmState.ACTIVE, task_state=None,
             power_state=PowerState.RUNNING, launched_at=utcnow(), progress=100)
-        instances.finish_actions(row.id, context.request_id)
         LOG.info("Instance %s is active", row.id)
 
     def _spawn(self, context: RequestContext, row: Instance, vifs: list[VIF]) -> None:
@@ -176,7 +175,7 @@ class Builder:
         try:
             instances.transition(
                 row.id, **_BUILDING, from_host=self.worker.host, host=None,
-                task_state=TaskState.SCHEDULING,
+                task_state=TaskState.SCHEDULING, error=f"{self.worker.host} refused: {error}",
                 build_request=with_refusal(row.build_request, self.worker.host, str(error)))
             self.worker.scheduler.cast(context, "schedule_instances", instance_ids=[row.id])
         except (InvalidState, InstanceNotFound) as lost:
@@ -194,10 +193,10 @@ class Builder:
             instances.transition(
                 row.id, **_BUILDING, from_host=self.worker.host, vm_state=VmState.ERROR,
                 task_state=None, power_state=PowerState.NOSTATE,
-                host=None if released else self.worker.host)
+                host=None if released else self.worker.host, error=text,
+                detail=f"{type(error).__name__}: {error}")
         except (InvalidState, InstanceNotFound) as lost:
             LOG.info("Instance %s is not put into ERROR: %s", row.id, lost)
-        instances.finish_actions(row.id, context.request_id, text)
 
 
 class _WatchedSource:

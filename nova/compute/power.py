@@ -87,7 +87,7 @@ class Power:
         try:
             instances.transition(
                 row.id, from_task=row.task_state, from_host=self.worker.host,
-                vm_state=vm_state, task_state=None, power_state=power_state)
+                vm_state=vm_state, task_state=None, power_state=power_state, error=message,
+                detail=str(failure) if failure else None)
         except (InvalidState, InstanceNotFound) as lost:
             LOG.info("Task %s of %s was overtaken: %s", row.task_state, row.id, lost)
-        instances.finish_actions(row.id, context.request_id, message)

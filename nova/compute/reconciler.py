@@ -23,7 +23,7 @@ from nova.compute.power import GUEST_MISSING, state_of
 from nova.compute.states import Desired, PowerState, TaskState, VmState
 from nova.compute.worker import CONF, Worker, recovery_context
 from nova.context import RequestContext, admin_context
-from nova.db import instances
+from nova.db import actions, instances
 from nova.db.models import Instance, InstanceAction, utcnow
 from nova.exception import InstanceNotFound, InvalidState, NovaError
 from nova.virt.driver import GuestInfo
@@ -170,4 +170,4 @@ class Reconciler:
 
 def known_deleted(instance_id: str) -> bool:
     """Tell whether the log says of an instance without a row that its deletion was asked for."""
-    return any(one.action == "delete" for one in instances.actions_of(instance_id))
+    return any(one.action == "delete" for one in actions.of_instance(instance_id))

@@ -38,5 +38,4 @@ class Removal:
             LOG.info("Instance %s is not removed: %s", row.id, error)
             return
         self.worker.unwanted.discard(row.id)
-        instances.finish_actions(row.id, context.request_id)
         LOG.info("Instance %s is removed", row.id)

@@ -10,7 +10,7 @@ from oslo_config import cfg
 
 from nova import exception
 from nova.context import RequestContext, admin_context
-from nova.db import instances
+from nova.db import actions
 from nova.db.models import Instance
 from nova.image.model import Image
 from nova.network.model import VIF
@@ -86,7 +86,7 @@ def recovery_context(row: Instance) -> RequestContext:
 
     What is logged and which action is finished is then as if the message had come.
     """
-    for action in instances.actions_of(row.id):
+    for action in actions.of_instance(row.id):
         if action.finished_at is None:
             return RequestContext(
                 user_id=action.user_id, project_id=action.project_id, is_admin=True,

@@ -1,42 +1,126 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines of the log of actions whose end nobody wrote down: their worker died right before."""
+"""The log of what was asked of instances and, step by step, what became of it.
+
+An action is a line, each task it brings an instance into is an event of it.  Both are written in
+the transaction that moves the instance, so the log never says anything but what the row says:
+functions that take a session are called by :mod:`nova.db.instances` alone.
+"""
 
 import datetime
+from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import delete, func, insert, literal, select, update
+from sqlalchemy.orm import Session
 
-from nova.db.models import Instance, InstanceAction, InstanceFault, utcnow
-from nova.db.session import reader, retry, writer
+from nova.compute.states import TASKS, TaskState
+from nova.db.models import Instance, InstanceAction, InstanceActionEvent, Moment, utcnow
+from nova.db.session import affected, reader, retry, writer
 
-WINDOW = datetime.timedelta(days=1)     # what is older stays as it is: no scan of the whole log
+SUCCESS, ERROR = "Success", "Error"
+
+
+def event_name(task: str) -> str:
+    """Return what a task is called in the log: who does it and what, in snake case."""
+    return f"{TASKS[TaskState(task)].owner}_{task}".replace("-", "_")
+
+
+def moved(session: Session, instance: Instance, log: InstanceAction | None,
+          error: str | None = None, detail: str | None = None) -> None:
+    """Note that an instance is in another task, or in none, from now on.
+
+    The step it was in ends, with ``error`` (the operator reads ``detail``) or well.  So does, when
+    nothing is being done any more, the action; when ``log`` is what is asked for now, that has
+    overtaken what was.
+    """
+    if log is not None:
+        error = error or f"Overtaken by {log.action}."
+        end(session, instance.id, error)
+        session.merge(log)
+        session.flush()
+    else:
+        _end_steps(session, instance.id, detail or error)
+        if instance.task_state is None:
+            _end_actions(session, instance.id, error)
+    if instance.task_state is not None:
+        _begin_step(session, instance)
+
+
+def end(session: Session, instance_id: str, error: str | None = None) -> None:
+    """Note that nothing is being done to an instance any more."""
+    _end_steps(session, instance_id, error)
+    _end_actions(session, instance_id, error)
+
+
+def _end_steps(session: Session, instance_id: str, error: str | None) -> None:
+    affected(session, update(InstanceActionEvent).where(
+        InstanceActionEvent.instance_id == instance_id,
+        InstanceActionEvent.finished_at.is_(None),
+    ).values(finished_at=utcnow(), result=ERROR if error else SUCCESS, message=error))
+
+
+def _end_actions(session: Session, instance_id: str, error: str | None) -> None:
+    affected(session, update(InstanceAction).where(
+        InstanceAction.instance_id == instance_id, InstanceAction.finished_at.is_(None),
+    ).values(finished_at=utcnow(), message=error))
+
+
+def _begin_step(session: Session, instance: Instance) -> None:
+    """Add the step an instance is in to its newest action that goes on; to none if none does."""
+    values: dict[str, Any] = {
+        "instance_id": literal(instance.id), "event": literal(event_name(str(instance.task_state))),
+        "host": literal(instance.host), "started_at": literal(utcnow(), Moment)}
+    session.execute(insert(InstanceActionEvent).from_select(
+        ["action_id", *values],
+        select(func.max(InstanceAction.id), *values.values())
+        .where(InstanceAction.instance_id == instance.id, InstanceAction.finished_at.is_(None))
+        .having(func.max(InstanceAction.id).is_not(None))))
 
 
 @retry
-def finish_forgotten(older_than: float) -> int:
-    """Finish actions begun ``older_than`` seconds ago on instances nothing is being done to.
+def add(action: InstanceAction) -> None:
+    """Write one line of the log; its ``finished_at`` may be set already."""
+    with writer() as session:
+        session.merge(action)
 
-    What is in ERROR now ended with its last fault, the others ended well.  Returns how many.
-    """
+
+@retry
+def refused(instance_id: str, event: str, message: str, host: str | None = None) -> None:
+    """Add a step that took no time and failed to what is being done to an instance."""
     now = utcnow()
-    query = select(InstanceAction.id, Instance.id, Instance.vm_state).outerjoin(
-        Instance, Instance.id == InstanceAction.instance_id).where(
-        InstanceAction.finished_at.is_(None),
-        InstanceAction.started_at > now - WINDOW - datetime.timedelta(seconds=older_than),
-        InstanceAction.started_at <= now - datetime.timedelta(seconds=older_than),
-        or_(Instance.id.is_(None), Instance.task_state.is_(None))).limit(500)
+    with writer() as session:
+        action_id = session.scalar(select(func.max(InstanceAction.id)).where(
+            InstanceAction.instance_id == instance_id, InstanceAction.finished_at.is_(None)))
+        if action_id is not None:
+            session.add(InstanceActionEvent(
+                action_id=action_id, instance_id=instance_id, event=event, host=host,
+                started_at=now, finished_at=now, result=ERROR, message=message))
+
+
+@retry
+def of_instance(instance_id: str, project_id: str | None = None) -> list[InstanceAction]:
+    """Return what was asked of an instance, newest first, also of one that is gone."""
+    query = select(InstanceAction).where(InstanceAction.instance_id == instance_id)
+    if project_id is not None:
+        query = query.where(InstanceAction.project_id == project_id)
     with reader() as session:
-        found = session.execute(query).all()
-        messages = {}
-        for action_id, instance_id, vm_state in found:
-            messages[action_id] = None if vm_state != "error" else session.scalar(
-                select(InstanceFault.message).where(InstanceFault.instance_id == instance_id)
-                .order_by(InstanceFault.id.desc()).limit(1))
-    if messages:
-        with writer() as session:
-            for action_id, message in messages.items():
-                session.execute(
-                    update(InstanceAction).where(
-                        InstanceAction.id == action_id, InstanceAction.finished_at.is_(None),
-                    ).values(finished_at=now, message=message),
-                    execution_options={"synchronize_session": False})
-    return len(messages)
+        return list(session.scalars(query.order_by(InstanceAction.id.desc())))
+
+
+@retry
+def events_of(action_id: int) -> Sequence[InstanceActionEvent]:
+    """Return the steps of an action, in order."""
+    with reader() as session:
+        return list(session.scalars(
+            select(InstanceActionEvent).where(InstanceActionEvent.action_id == action_id)
+            .order_by(InstanceActionEvent.id)))
+
+
+@retry
+def purge(before: datetime.datetime) -> int:
+    """Forget actions begun before a moment whose instance is gone; return how many."""
+    with writer() as session:
+        return affected(
+            session, delete(InstanceAction).where(
+                InstanceAction.started_at < before,
+                ~select(Instance.id).where(Instance.id == InstanceAction.instance_id).exists()))

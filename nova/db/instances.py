@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session, defer
 
 from nova.compute.states import TASKS, TaskState, VmState
+from nova.db import actions as log_of_actions
 from nova.db.models import (
     ComputeNode,
     Instance,
@@ -96,6 +97,9 @@ def create(instances: Sequence[Instance], *, actions: Iterable[InstanceAction] =
             made = [session.merge(instance) for instance in instances]
             for action in actions:
                 session.merge(action)
+            session.flush()
+            for instance in made:
+                log_of_actions.moved(session, instance, None)
         return made
 
     return add()
@@ -237,19 +241,22 @@ def _one_of(column: Any, values: Collection[Any]) -> ColumnElement[bool]:
 
 def transition(instance_id: str, *, from_vm: Any = ANY, from_task: Any = ANY,
                from_host: Any = ANY, verb: str | None = None,
-               log: InstanceAction | None = None, **values: Any) -> Instance:
+               log: InstanceAction | None = None, error: str | None = None,
+               detail: str | None = None, **values: Any) -> Instance:
     """Move an instance in one conditional UPDATE; return it as it is then.
 
     It must be in (one of) ``from_vm``, ``from_task`` and ``from_host`` - a value or a collection,
     None being a value - or InvalidState says where it is instead; InstanceNotFound when it is
-    gone.  A new ``task_state`` sets its deadline.  ``log`` is written in the same transaction.
+    gone.  A new ``task_state`` sets its deadline.  In the same transaction ``log``, what is asked
+    for, is written and, with the task, the step of the log that ends: well, or with ``error``,
+    which is fit for the owner, and ``detail``, which is the operator's.
     """
     conditions = [
         _equals(column, expected) for column, expected in (
             (Instance.vm_state, from_vm), (Instance.task_state, from_task),
             (Instance.host, from_host)) if expected is not ANY]
     return _move(instance_id, conditions, verb or str(values.get("task_state") or "update"),
-                 log, values)
+                 log, values, (error, detail))
 
 
 def begin_task(instance_id: str, task: TaskState, *, from_host: Any = ANY,
@@ -283,21 +290,25 @@ def _deadline(task: str | None) -> datetime.datetime | None:
 
 
 def _move(instance_id: str, conditions: list[ColumnElement[bool]], verb: str,
-          log: InstanceAction | None, values: dict[str, Any]) -> Instance:
+          log: InstanceAction | None, values: dict[str, Any],
+          outcome: tuple[str | None, str | None] = (None, None)) -> Instance:
     values = {**values, "transition_id": new_id()}
     if "task_state" in values:
         values["task_deadline"] = _deadline(values["task_state"])
-    return _move_once(instance_id, conditions, verb, log, values)
+    return _move_once(instance_id, conditions, verb, log, values, outcome)
 
 
 @retry
 def _move_once(instance_id: str, conditions: list[ColumnElement[bool]], verb: str,
-               log: InstanceAction | None, values: dict[str, Any]) -> Instance:
+               log: InstanceAction | None, values: dict[str, Any],
+               outcome: tuple[str | None, str | None]) -> Instance:
     with writer() as session:
         moved = affected(
             session, update(Instance).where(Instance.id == instance_id, *conditions).values(values))
         instance = _get(session, instance_id)
-        if moved and log is not None:
+        if moved and "task_state" in values:
+            log_of_actions.moved(session, instance, log, *outcome)
+        elif moved and log is not None:
             session.merge(log)
         if not moved and instance.transition_id != values["transition_id"]:
             raise _invalid(instance, verb)
@@ -341,6 +352,7 @@ def delete_row(instance_id: str, *, from_task: Any = TaskState.DELETING,
         gone = affected(
             session, delete(Instance).where(Instance.id == instance_id, *conditions))
         if gone:
+            log_of_actions.end(session, instance_id)
             return True
         still = session.get(Instance, instance_id)
         if still is not None:
@@ -387,6 +399,7 @@ def _claim(instance_id: str, host: str, conditions: list[ColumnElement[bool]],
         session.refresh(instance)
         if not moved:
             raise _invalid(instance, "claim")
+        log_of_actions.moved(session, instance, None)
         return instance
 
 
@@ -474,7 +487,7 @@ def overdue(tasks: Collection[TaskState], *, host: Any = ANY, limit: int = 100) 
         return list(session.scalars(query.order_by(Instance.task_deadline).limit(limit)))
 
 
-# ---------------------------------------------------------------- faults and the log of actions
+# ---------------------------------------------------------------- faults
 
 @retry
 def add_fault(instance_id: str, code: int, message: str, *, details: str | None = None,
@@ -495,41 +508,3 @@ def latest_faults(instance_ids: Collection[str]) -> dict[str, InstanceFault]:
     with reader() as session:
         rows = session.scalars(select(InstanceFault).where(InstanceFault.id.in_(newest)))
         return {row.instance_id: row for row in rows}
-
-
-@retry
-def add_action(action: InstanceAction) -> None:
-    """Write one line of the log; its ``finished_at`` may be set already."""
-    with writer() as session:
-        session.merge(action)
-
-
-@retry
-def finish_actions(instance_id: str, request_id: str | None, message: str | None = None) -> None:
-    """Note how what a request asked of an instance ended: ``message`` None is well."""
-    with writer() as session:
-        affected(
-            session, update(InstanceAction).where(
-                InstanceAction.instance_id == instance_id,
-                InstanceAction.request_id == request_id, InstanceAction.finished_at.is_(None),
-            ).values(finished_at=utcnow(), message=message))
-
-
-@retry
-def actions_of(instance_id: str, project_id: str | None = None) -> list[InstanceAction]:
-    """Return what was asked of an instance, newest first, also of one that is gone."""
-    query = select(InstanceAction).where(InstanceAction.instance_id == instance_id)
-    if project_id is not None:
-        query = query.where(InstanceAction.project_id == project_id)
-    with reader() as session:
-        return list(session.scalars(query.order_by(InstanceAction.id.desc())))
-
-
-@retry
-def purge_actions(before: datetime.datetime) -> int:
-    """Forget actions begun before a moment whose instance is gone; return how many."""
-    with writer() as session:
-        return affected(
-            session, delete(InstanceAction).where(
-                InstanceAction.started_at < before,
-                ~select(Instance.id).where(Instance.id == InstanceAction.instance_id).exists()))

@@ -197,6 +197,28 @@ class InstanceAction(Base):
     message: Mapped[str | None] = mapped_column(Text)
 
 
+class InstanceActionEvent(Base):
+    """One step of an action: a task the instance was in, written by the transitions themselves.
+
+    ``result`` NULL: it goes on.  ``message`` is the operator's: which host refused, and why.
+    """
+
+    __tablename__ = "instance_action_events"
+    __table_args__ = _table_args(
+        Index("instance_action_events_open", "instance_id", "finished_at"))
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    action_id: Mapped[int] = mapped_column(
+        ForeignKey("instance_actions.id", ondelete="CASCADE"), index=True)
+    instance_id: Mapped[str] = mapped_column(String(36))
+    event: Mapped[str] = mapped_column(String(64))
+    host: Mapped[str | None] = mapped_column(String(255))
+    started_at: Mapped[datetime.datetime] = mapped_column(Moment, default=utcnow)
+    finished_at: Mapped[datetime.datetime | None] = mapped_column(Moment)
+    result: Mapped[str | None] = mapped_column(String(16))
+    message: Mapped[str | None] = mapped_column(Text)
+
+
 class Flavor(Timestamps, Base):
     """A size an instance can have.  ``flavorid`` is the id of the APIs."""
 

@@ -48,7 +48,6 @@ OPTIONS = [
 CONF = config.CONF
 CONF.register_opts(OPTIONS, "scheduler")
 
-FORGOTTEN_AFTER = 300.0   # seconds: an action without a task that has not ended will not
 MAX_BATCH = 200      # instances placed with one snapshot
 
 
@@ -80,8 +79,7 @@ class SchedulerManager:
 
     def periodic_tasks(self) -> list[tuple[str, float, Callable[[], Any]]]:
         """Return (name, seconds, function) of what is to be done again and again."""
-        return [("housekeeping", CONF.scheduler.housekeeping_interval, self.housekeeping),
-                ("forgotten-actions", FORGOTTEN_AFTER, self.finish_forgotten_actions)]
+        return [("housekeeping", CONF.scheduler.housekeeping_interval, self.housekeeping)]
 
     # -- placing -----------------------------------------------------------------------------
 
@@ -122,6 +120,7 @@ class SchedulerManager:
             except (ClaimFailed, HostNotFound) as error:
                 # Somebody was faster than our snapshot.
                 LOG.info("Instance %s: claim on %s failed: %s", row.id, host.host, error)
+                actions.refused(row.id, "scheduler_claim", str(error), host.host)
                 continue
             host.consume(request)
             metrics.SCHEDULED.inc()
@@ -157,10 +156,10 @@ class SchedulerManager:
         try:
             instances.transition(
                 row.id, from_vm=VmState.BUILDING, from_task=TaskState.SCHEDULING,
-                vm_state=VmState.ERROR, task_state=None)
+                vm_state=VmState.ERROR, task_state=None, error=text,
+                detail="\n".join([text, *filter(None, operator)]))
         except (InvalidState, InstanceNotFound) as lost:
             LOG.info("Instance %s is not put into ERROR: %s", row.id, lost)
-        instances.finish_actions(row.id, context.request_id, text)
 
     # -- what nobody else would do -----------------------------------------------------------
 
@@ -173,11 +172,6 @@ class SchedulerManager:
         self._schedule_overdue()
         self._take_from_hosts_down()
         self._remove_hostless()
-
-    def finish_forgotten_actions(self, older_than: float = FORGOTTEN_AFTER) -> None:
-        """End the log lines of workers that died between a deed and its line."""
-        if ended := actions.finish_forgotten(older_than):
-            LOG.info("%s actions whose worker died are ended", ended)
 
     def _schedule_overdue(self) -> None:
         for row in instances.overdue([TaskState.SCHEDULING]):
@@ -205,6 +199,7 @@ class SchedulerManager:
                 instances.transition(
                     row.id, from_vm=VmState.BUILDING, from_task=row.task_state,
                     from_host=row.host, host=None, task_state=TaskState.SCHEDULING,
+                    error=f"{row.host} is down",
                     build_request=with_refusal(row.build_request, row.host, "host is down"))
             except NovaError as error:
                 LOG.info("Instance %s stays where it is: %s", row.id, error)

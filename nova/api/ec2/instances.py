@@ -11,6 +11,7 @@ from nova.api.ec2 import listing
 from nova.api.ec2.actions import Call, action
 from nova.api.ec2.errors import invalid, unsupported
 from nova.api.ec2.instances_view import FILTERS, RUNNING, TERMINATED, Views, state, state_of
+from nova.db import actions
 from nova.db import instances as rows_of
 from nova.db.models import Instance, utcnow
 
@@ -38,7 +39,7 @@ def own(call: Call, ids: Sequence[str]) -> tuple[dict[str, Instance], list[str]]
 def _terminated(uuid: str, project_id: str) -> bool:
     """Tell from the log of actions whether a project's instance was deleted lately."""
     return any(one.action == "delete" and one.started_at > utcnow() - REMEMBERED
-               for one in rows_of.actions_of(uuid, project_id))
+               for one in actions.of_instance(uuid, project_id))
 
 
 def one_of(call: Call, ec2_id: str) -> Instance:

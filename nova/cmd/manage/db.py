@@ -4,7 +4,7 @@
 import argparse
 import datetime
 
-from nova.db import instances
+from nova.db import actions
 from nova.db.models import utcnow
 
 DESCRIPTION = "The database's schema and its old rows"
@@ -33,4 +33,4 @@ def _version(args: argparse.Namespace) -> None:
 def _purge(args: argparse.Namespace) -> None:
     if args.days < 0:
         raise ValueError("--days: cannot be negative")
-    print(instances.purge_actions(utcnow() - datetime.timedelta(days=args.days)))
+    print(actions.purge(utcnow() - datetime.timedelta(days=args.days)))

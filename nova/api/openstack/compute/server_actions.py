@@ -86,17 +86,13 @@ class ServerActions(Resource):
 
     @action(PATH, "addFloatingIp", body=schema.FLOATING_IP, policy="compute:servers:floating_ips")
     def add_floating(self, req: Request, server_id: str, body: dict[str, Any]) -> None:
-        server = self._compute.get(req.context, server_id)
-        if server.host is None:
-            raise exception.BadRequest(f"Instance {server_id} has no address yet.")
         try:
-            self._compute.network.associate_floating_ip(
-                req.context, body["address"], server.id, body.get("fixed_address"))
+            self._compute.add_floating_ip(
+                req.context, server_id, body["address"], body.get("fixed_address"))
         except exception.Conflict as error:
             raise exception.BadRequest(f"addFloatingIp.address: {error}") from None
 
     @action(PATH, "removeFloatingIp", body=schema.FLOATING_IP_GONE,
             policy="compute:servers:floating_ips")
     def remove_floating(self, req: Request, server_id: str, body: dict[str, Any]) -> None:
-        server = self._compute.get(req.context, server_id)
-        self._compute.network.disassociate_floating_ip(req.context, body["address"], server.id)
+        self._compute.remove_floating_ip(req.context, server_id, body["address"])

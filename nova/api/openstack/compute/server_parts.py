@@ -8,8 +8,8 @@ from nova.api.openstack.compute.links import micros
 from nova.api.openstack.compute.security_groups import group_views
 from nova.api.openstack.validation import Schema
 from nova.api.openstack.wsgi import Request, Resource, route
-from nova.compute.api import API, actions_of
-from nova.db.models import InstanceAction
+from nova.compute.api import API, actions_of, events_of
+from nova.db.models import InstanceAction, InstanceActionEvent
 
 _ANY_BODY = Schema({"type": "object"})
 
@@ -46,7 +46,8 @@ class InstanceActions(Resource):
         return {"action": row.action, "instance_uuid": row.instance_id,
                 "request_id": row.request_id, "user_id": row.user_id,
                 "project_id": row.project_id, "start_time": micros(row.started_at),
-                "message": "Error" if row.message else None}
+                "updated_at": micros(row.finished_at or row.started_at),
+                "message": row.message}
 
     @route("GET", "/servers/{server_id}/os-instance-actions",
            policy="compute:instance_actions:list")
@@ -59,20 +60,20 @@ class InstanceActions(Resource):
     def show(self, req: Request, server_id: str, request_id: str) -> dict[str, Any]:
         for row in actions_of(req.context, server_id):
             if row.request_id == request_id:
-                return {"instanceAction": {**self._view(row), **self._events(req, row)}}
+                return {"instanceAction": {
+                    **self._view(row),
+                    "events": [self._event(one, bool(req.context.is_admin))
+                               for one in events_of(row)]}}
         raise exception.NotFound(f"Action for request_id {request_id[:64]} on instance "
                                  f"{server_id} not found")
 
     @staticmethod
-    def _events(req: Request, row: InstanceAction) -> dict[str, Any]:
-        """Return the one event an action consists of here, with its reason in full to an admin."""
-        if not req.context.is_admin:
-            return {}
-        result = None if row.finished_at is None else "Error" if row.message else "Success"
-        return {"events": [{
-            "event": row.action, "start_time": micros(row.started_at),
-            "finish_time": micros(row.finished_at), "result": result,
-            "traceback": row.message}]}
+    def _event(row: InstanceActionEvent, for_operator: bool) -> dict[str, Any]:
+        """Return one step; where it was done, and why it was refused there, is the operator's."""
+        return {"event": row.event, "start_time": micros(row.started_at),
+                "finish_time": micros(row.finished_at), "result": row.result,
+                "traceback": row.message if for_operator else None,
+                **({"host": row.host} if for_operator else {})}
 
 
 class Interfaces(Resource):

@@ -7,7 +7,9 @@ import json
 import pytest
 from compute_api import IMAGE_ID
 
+from nova.compute.states import TaskState
 from nova.db import instances, quotas
+from nova.db.models import InstanceAction
 
 
 def test_create_writes_a_row_then_tells_the_scheduler(cloud):
@@ -243,7 +245,8 @@ def test_actions_move_the_state_and_tell_the_host(cloud, active):
     assert [a["action"] for a in actions] == ["reboot", "reboot", "start", "stop", "create"]
     one = cloud.admin.get(
         f"/servers/{server_id}/os-instance-actions/{actions[0]['request_id']}")["instanceAction"]
-    assert one["events"][0]["event"] == "reboot"
+    [event] = one["events"]
+    assert (event["event"], event["result"]) == ("compute_rebooting_hard", None)
 
 
 def test_console_output_comes_from_the_host(cloud, active):
@@ -346,3 +349,26 @@ def test_an_administrator_resets_a_state(cloud, active):
 def test_addresses_are_shown_in_their_short_form(cloud):
     server_id = cloud.alpha.boot(accessIPv6="0000:0000:0000:0000:0000:babe:220.12.22.2")
     assert cloud.alpha.get(f"/servers/{server_id}")["server"]["accessIPv6"] == "::babe:dc0c:1602"
+
+
+def test_the_log_of_a_server_is_its_owners_with_reasons_only_for_operators(cloud, active):
+    server_id = cloud.alpha.boot()
+    path = f"/servers/{server_id}/os-instance-actions"
+    active(server_id)
+    cloud.alpha.ok("POST", f"/servers/{server_id}/action", {"lock": None}, status=202)
+    instances.begin_task(server_id, TaskState.REBOOTING, log=InstanceAction(
+        instance_id=server_id, project_id="alpha", action="reboot", request_id="req-r"))
+    instances.transition(server_id, task_state=None, error="It failed.", detail="by host1")
+    log = cloud.alpha.get(path)["instanceActions"]
+    assert [(one["action"], one["message"]) for one in log] == [
+        ("reboot", "It failed."), ("lock", None), ("create", None)]
+    assert all(one["start_time"] <= one["updated_at"] for one in log)
+    for client, reason in ((cloud.alpha, None), (cloud.admin, "by host1")):
+        [event] = client.get(f"{path}/req-r")["instanceAction"]["events"]
+        assert (event["event"], event["result"], event["traceback"]) == (
+            "compute_rebooting", "Error", reason)
+        assert event["start_time"] <= event["finish_time"]
+        assert event.get("host") == (reason and "host1")
+    cloud.beta.fails(404, "GET", path)
+    cloud.beta.fails(404, "GET", f"{path}/req-r")
+    cloud.alpha.fails(404, "GET", f"{path}/req-none")

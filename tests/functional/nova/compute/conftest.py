@@ -15,7 +15,7 @@ from nova.compute import methods as compute_methods
 from nova.compute.manager import ComputeManager
 from nova.compute.states import TASKS, Desired, TaskState, VmState
 from nova.context import RequestContext
-from nova.db import instances, services
+from nova.db import actions, instances, services
 from nova.db.models import Instance, InstanceAction
 from nova.image.model import Image
 from nova.network.model import VIF, tap_name
@@ -214,7 +214,7 @@ class Cloud:
         return found and found.message
 
     def unfinished(self, instance_id):
-        return [one.action for one in instances.actions_of(instance_id) if not one.finished_at]
+        return [one.action for one in actions.of_instance(instance_id) if not one.finished_at]
 
     def guests(self):
         return set(itertools.chain.from_iterable(

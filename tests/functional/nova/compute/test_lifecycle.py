@@ -10,7 +10,7 @@ from oslo_config import cfg
 
 from nova import exception
 from nova.compute.states import Desired, PowerState, TaskState, VmState
-from nova.db import compute_nodes, instances
+from nova.db import actions, compute_nodes, instances
 from nova.db.models import Instance
 from nova.virt.fake import Knobs
 
@@ -246,7 +246,7 @@ def test_power_failure_settles_on_what_the_hypervisor_says(cloud):
     cloud.stop(one)
     cloud.deliver()
     assert cloud.states(one) == (VmState.ACTIVE, None)
-    [stop] = [a for a in instances.actions_of(one) if a.action == "stop"]
+    [stop] = [a for a in actions.of_instance(one) if a.action == "stop"]
     assert stop.message == "The hypervisor failed to power a guest off."
 
 
@@ -375,3 +375,27 @@ def test_row_with_nonsense_does_not_stop_the_others(cloud):
     cloud.recover()
     assert cloud.states(one) == (VmState.ACTIVE, None)
     assert cloud.states(broken.id) == (VmState.ERROR, None)
+
+
+def test_the_log_says_step_by_step_which_host_refused_and_why(cloud):
+    cloud.add_host("host1")
+    cloud.add_host("host2")
+    for host in ("host1", "host2"):
+        cloud.driver(host).knobs.spawn_error = "HypervisorError"
+    [one] = cloud.create()
+    cloud.deliver()
+    [create] = actions.of_instance(one)
+    found = [(event.event, event.host, event.result) for event in actions.events_of(create.id)]
+    first, second = found[1][1], found[4][1]
+    assert {first, second} == {"host1", "host2"}
+    assert found == [
+        ("scheduler_scheduling", None, "Success"), ("compute_networking", first, "Success"),
+        ("compute_spawning", first, "Error"), ("scheduler_scheduling", None, "Success"),
+        ("compute_networking", second, "Success"), ("compute_spawning", second, "Error"),
+        ("scheduler_scheduling", None, "Error")]
+    told = [event.message for event in actions.events_of(create.id) if event.message]
+    assert told[0].startswith(f"{first} refused: The hypervisor failed to spawn a guest")
+    assert told[1].startswith(f"{second} refused")
+    # The owner is told how many, the operator which and why.
+    assert create.message.startswith("No valid host was found.")
+    assert "host1" not in create.message and "host1 refused" in told[2]

@@ -5,7 +5,7 @@ import pytest
 
 from nova import exception
 from nova.compute.states import Desired, TaskState, VmState
-from nova.db import instances
+from nova.db import actions, instances
 from nova.db.models import Instance, new_id
 from nova.scheduler import snapshot
 
@@ -30,7 +30,7 @@ def test_unexpected_error_tells_the_user_its_class_alone(cloud):
     fault = instances.latest_faults([one])[one]
     assert fault.message == "An unexpected error occurred (RuntimeError)."
     assert "password=secret" in fault.details
-    [action] = instances.actions_of(one)
+    [action] = actions.of_instance(one)
     assert "secret" not in action.message
 
 

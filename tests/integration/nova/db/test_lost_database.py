@@ -187,7 +187,7 @@ def test_bug_transition_took_its_own_lost_commit_for_somebody_elses(any_db, lost
     """A second try after a commit whose answer got lost found the row moved, and gave it up."""
     from nova import quota
     from nova.compute.states import TaskState, VmState
-    from nova.db import compute_nodes, instances, quotas
+    from nova.db import actions, compute_nodes, instances, quotas
     from nova.db.models import Instance, InstanceAction, new_id
 
     quotas.set_limits("p", {"instances": 1})
@@ -212,7 +212,7 @@ def test_bug_transition_took_its_own_lost_commit_for_somebody_elses(any_db, lost
     lost_answer()
     log = InstanceAction(instance_id=row.id, project_id="p", action="delete")
     assert instances.begin_task(row.id, TaskState.DELETING, log=log).task_state == "deleting"
-    assert [action.action for action in instances.actions_of(row.id)] == ["delete", "create"]
+    assert [action.action for action in actions.of_instance(row.id)] == ["delete", "create"]
     lost_answer()
     assert not instances.delete_row(row.id)     # gone, which is all that was wanted
     assert instances.get_all() == []

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nova import db
 from nova.compute.states import TASKS, TaskState, VmState
-from nova.db import compute_nodes, instances
+from nova.db import actions, compute_nodes, instances
 from nova.db.models import Instance, InstanceAction, new_id, utcnow
 from nova.exception import (
     BadRequest,
@@ -178,23 +178,52 @@ def test_actions_are_written_with_the_transition_or_not_at_all():
     instances.begin_task(row.id, TaskState.REBOOTING, log=action("reboot"))
     with pytest.raises(InvalidState):
         instances.begin_task(row.id, TaskState.POWERING_OFF, log=action("stop"))
-    [only] = instances.actions_of(row.id)
+    [only] = actions.of_instance(row.id)
     assert (only.action, only.finished_at) == ("reboot", None)
-    instances.finish_actions(row.id, "req-1", "it did not")
-    [only] = instances.actions_of(row.id, "p")
+    instances.transition(row.id, task_state=None, error="it did not")
+    [only] = actions.of_instance(row.id, "p")
     assert only.finished_at is not None and only.message == "it did not"
-    assert instances.actions_of(row.id, "q") == []
+    assert actions.of_instance(row.id, "q") == []
+
+
+def steps(action):
+    return [(one.event, one.result, one.message) for one in actions.events_of(action.id)]
+
+
+def test_steps_of_an_action_are_what_its_transitions_were():
+    def action(name):
+        return InstanceAction(instance_id=row.id, project_id="p", action=name)
+
+    row = an_instance(vm_state=VmState.BUILDING, task_state=TaskState.SCHEDULING)
+    instances.create([row], actions=[action("create")])
+    compute_nodes.report("h", hypervisor_hostname="h", hypervisor_type="fake", vcpus=64,
+                         memory_mb=65536, local_gb=1000)
+    actions.refused(row.id, "scheduler_claim", "too small", "tiny")
+    instances.claim(row.id, "h")
+    instances.transition(row.id, task_state=TaskState.SCHEDULING, error="h refused: no")
+    instances.begin_task(row.id, TaskState.DELETING, log=action("delete"))
+    assert instances.delete_row(row.id)
+    delete, create = actions.of_instance(row.id)
+    assert steps(create) == [
+        ("scheduler_scheduling", "Success", None), ("scheduler_claim", "Error", "too small"),
+        ("compute_networking", "Error", "h refused: no"),
+        ("scheduler_scheduling", "Error", "Overtaken by delete.")]
+    assert create.message == "Overtaken by delete." and create.finished_at is not None
+    assert steps(delete) == [("compute_deleting", "Success", None)]
+    assert delete.message is None and delete.finished_at is not None
+    assert actions.purge(utcnow() + datetime.timedelta(days=1)) == 2
+    assert actions.events_of(delete.id) == []
 
 
 def test_actions_outlive_the_instance_until_they_are_purged():
     [gone, there] = instances.create([an_instance(), an_instance()])
     for row in (gone, there):
-        instances.add_action(InstanceAction(instance_id=row.id, project_id="p", action="create"))
+        actions.add(InstanceAction(instance_id=row.id, project_id="p", action="create"))
     instances.delete_row(gone.id, from_task=None)
-    assert len(instances.actions_of(gone.id)) == 1
-    assert instances.purge_actions(utcnow() - datetime.timedelta(days=1)) == 0
-    assert instances.purge_actions(utcnow() + datetime.timedelta(days=1)) == 1
-    assert len(instances.actions_of(there.id)) == 1
+    assert len(actions.of_instance(gone.id)) == 1
+    assert actions.purge(utcnow() - datetime.timedelta(days=1)) == 0
+    assert actions.purge(utcnow() + datetime.timedelta(days=1)) == 1
+    assert len(actions.of_instance(there.id)) == 1
 
 
 def test_modify_and_update_columns_leave_the_states_alone():
