@@ -100,6 +100,38 @@ class HostNotFound(NotFound):
     template = "Compute host {host} could not be found."
 
 
+class VolumeNotFound(NotFound):
+    template = "Volume {volume_id} could not be found."
+
+
+class SnapshotNotFound(NotFound):
+    template = "Snapshot {snapshot_id} could not be found."
+
+
+class VolumeTypeNotFound(NotFound):
+    template = "Volume type {type_id} could not be found."
+
+
+class VolumeAttachmentNotFound(NotFound):
+    template = "Volume attachment {attachment_id} could not be found."
+
+
+class VolumeHostNotFound(NotFound):
+    template = "Volume host {host} could not be found."
+
+
+class InvalidVolume(BadRequest):
+    """A transition of a volume lost; the Volume API says 400 for it, not 409."""
+
+    template = "Invalid volume: cannot {action} volume {volume_id} while it is {status}."
+
+
+class InvalidSnapshot(BadRequest):
+    """As InvalidVolume, for a snapshot."""
+
+    template = "Invalid snapshot: cannot {action} snapshot {snapshot_id} while it is {status}."
+
+
 class Conflict(NovaError):
     """Somebody was first, or the thing is in the wrong state for this."""
 
@@ -121,6 +153,12 @@ class AlreadyExists(Conflict):
 
 class InUse(Conflict):
     template = "{kind} {name} is still in use."
+
+
+class NoRoomForVolume(Conflict):
+    """The host a volume is on cannot hold more of it."""
+
+    template = "There is no room for {requested} GiB more where volume {volume_id} is."
 
 
 class NoMoreAddresses(Conflict):
@@ -157,6 +195,12 @@ class HypervisorError(NovaError):
     """The virt driver's back end said no; the message is the operator's to read."""
 
     template = "The hypervisor failed to {action}: {reason}"
+
+
+class VolumeBackendError(NovaError):
+    """A volume driver's back end said no; the message is the operator's to read."""
+
+    template = "The volume driver failed to {action}: {reason}"
 
 
 class RemoteError(NovaError):

@@ -25,6 +25,7 @@ from nova.db.models import (
     SecurityGroupRule,
 )
 from nova.db.session import affected, reader, retry
+from nova.db.volume_models import Volume, VolumeSnapshot
 from nova.exception import OverQuota
 
 UNLIMITED = -1
@@ -44,6 +45,9 @@ OPTS = [
     _limit("floating_ips", 50, "Floating IP addresses a project may have"),
     _limit("networks", 100, "Networks a project may have"),
     _limit("ports", 500, "Ports a project may have"),
+    _limit("volumes", 10, "Volumes a project may have"),
+    _limit("snapshots", 10, "Snapshots of volumes a project may have"),
+    _limit("gigabytes", 1000, "GiB a project's volumes and snapshots may have in all"),
     _limit("security_groups", 10, "Security groups a project may have"),
     _limit("security_group_rules", 100, "Security-group rules a project may have"),
 ]
@@ -59,6 +63,14 @@ _COUNTED: dict[str, Callable[[str], Select[Any]]] = {
     "ram": lambda p: select(func.coalesce(func.sum(Instance.memory_mb), 0)).where(
         Instance.project_id == p),
     "floating_ips": lambda p: select(func.count(FloatingIp.id)).where(FloatingIp.project_id == p),
+    "volumes": lambda p: select(func.count(Volume.id)).where(Volume.project_id == p),
+    "snapshots": lambda p: select(func.count(VolumeSnapshot.id)).where(
+        VolumeSnapshot.project_id == p),
+    "gigabytes": lambda p: select(
+        select(func.coalesce(func.sum(Volume.claimed_gb), 0)).where(
+            Volume.project_id == p).scalar_subquery()
+        + select(func.coalesce(func.sum(VolumeSnapshot.size_gb), 0)).where(
+            VolumeSnapshot.project_id == p).scalar_subquery()),
     "networks": lambda p: select(func.count(Network.id)).where(Network.project_id == p),
     "ports": lambda p: select(func.count(Port.id)).where(Port.project_id == p),
     "security_groups": lambda p: select(func.count(SecurityGroup.id)).where(

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, defer
 
 from nova.compute.states import TASKS, TaskState, VmState
 from nova.db import actions as log_of_actions
+from nova.db import paging
 from nova.db.models import (
     ComputeNode,
     Instance,
@@ -23,6 +24,7 @@ from nova.db.models import (
     new_id,
     utcnow,
 )
+from nova.db.paging import equals, one_of
 from nova.db.session import affected, again, reader, retry, writer
 from nova.exception import (
     BadRequest,
@@ -145,66 +147,17 @@ def get_all(filters: Mapping[str, Any] | None = None, *, marker: str | None = No
     always settles ties.  ``marker`` is the id of the last instance of the page before.
     BadRequest names what is wrong with them.
     """
-    keys = _sort_keys(sort)
+    keys = paging.sort_keys(_SORT_COLUMNS, sort)
     query = select(Instance)
     if not with_user_data:
         query = query.options(defer(Instance.user_data, raiseload=True))
     for condition in _conditions(filters or {}):
         query = query.where(condition)
     with reader() as session:
-        if marker is not None:
-            columns = [column for column, _ in keys]
-            owner = (filters or {}).get("project_id")
-            mine = [] if owner is None else _conditions({"project_id": owner})
-            last = session.execute(
-                select(*columns).where(Instance.id == marker, *mine)).one_or_none()
-            if last is None:
-                raise BadRequest(f"marker [{marker}] not found")
-            query = query.where(_after(keys, last))
-        for column, descending in keys:
-            if _nullable(column):       # PostgreSQL has NULLs at the other end
-                present = column.is_not(None)
-                query = query.order_by(present.desc() if descending else present.asc())
-            query = query.order_by(column.desc() if descending else column.asc())
-        if limit is not None:
-            query = query.limit(limit)
+        owner = (filters or {}).get("project_id")
+        mine = [] if owner is None else _conditions({"project_id": owner})
+        query = paging.page(session, query, keys, marker=marker, limit=limit, mine=mine)
         return list(session.scalars(query))
-
-
-def _sort_keys(sort: Sequence[tuple[str, str]]) -> list[tuple[Any, bool]]:
-    keys: list[tuple[Any, bool]] = []
-    for name, direction in sort:
-        if name not in _SORT_COLUMNS:
-            raise BadRequest(f"sort_key: cannot sort by {name!r}")
-        if direction not in ("asc", "desc"):
-            raise BadRequest(f"sort_dir: {direction!r} is neither asc nor desc")
-        keys.append((_SORT_COLUMNS[name], direction == "desc"))
-    if not any(column is Instance.id for column, _ in keys):
-        keys.append((Instance.id, keys[-1][1] if keys else True))
-    return keys
-
-
-def _after(keys: list[tuple[Any, bool]], last: Sequence[Any]) -> ColumnElement[bool]:
-    """Say "beyond ``last``" for keys that may be NULL; NULL sorts first going up, as on SQLite."""
-    choices = []
-    for position, (column, descending) in enumerate(keys):
-        value = last[position]
-        same = [c == v if v is not None else c.is_(None)
-                for (c, _), v in zip(keys[:position], last[:position], strict=True)]
-        if value is None:
-            # Going down, NULLs are last: nothing is beyond them.
-            beyond = None if descending else column.is_not(None)
-        elif descending:
-            beyond = or_(column < value, column.is_(None)) if _nullable(column) else column < value
-        else:
-            beyond = column > value
-        if beyond is not None:
-            choices.append(and_(*same, beyond))
-    return or_(*choices)
-
-
-def _nullable(column: Any) -> bool:
-    return bool(column.property.columns[0].nullable)
 
 
 def _conditions(filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
@@ -215,7 +168,7 @@ def _conditions(filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
             if value is None:
                 found.append(column.is_(None))
             elif isinstance(value, (list, tuple, set, frozenset)):
-                found.append(_one_of(column, value))
+                found.append(one_of(column, value))
             else:
                 found.append(column == value)
         elif name == "ids":
@@ -229,12 +182,6 @@ def _conditions(filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
         else:
             raise BadRequest(f"{name}: not a filter for servers")
     return found
-
-
-def _one_of(column: Any, values: Collection[Any]) -> ColumnElement[bool]:
-    known = [value for value in values if value is not None]
-    condition = column.in_(known)
-    return or_(condition, column.is_(None)) if None in values else condition
 
 
 # ---------------------------------------------------------------- changing
@@ -252,7 +199,7 @@ def transition(instance_id: str, *, from_vm: Any = ANY, from_task: Any = ANY,
     which is fit for the owner, and ``detail``, which is the operator's.
     """
     conditions = [
-        _equals(column, expected) for column, expected in (
+        equals(column, expected) for column, expected in (
             (Instance.vm_state, from_vm), (Instance.task_state, from_task),
             (Instance.host, from_host)) if expected is not ANY]
     return _move(instance_id, conditions, verb or str(values.get("task_state") or "update"),
@@ -266,21 +213,13 @@ def begin_task(instance_id: str, task: TaskState, *, from_host: Any = ANY,
     by_task: dict[TaskState | None, list[VmState]] = {}
     for vm, old in TASKS[task].starts_from:
         by_task.setdefault(old, []).append(vm)
-    starts = [and_(_equals(Instance.task_state, old), Instance.vm_state.in_(vms))
+    starts = [and_(equals(Instance.task_state, old), Instance.vm_state.in_(vms))
               for old, vms in by_task.items()]
     conditions = [or_(*starts)]
     if from_host is not ANY:
-        conditions.append(_equals(Instance.host, from_host))
+        conditions.append(equals(Instance.host, from_host))
     return _move(instance_id, conditions, verb or task.value, log,
                  {**values, "task_state": task})
-
-
-def _equals(column: Any, expected: Any) -> ColumnElement[bool]:
-    if expected is None:
-        return column.is_(None)
-    if isinstance(expected, (list, tuple, set, frozenset)):
-        return _one_of(column, expected)
-    return column == expected
 
 
 def _deadline(task: str | None) -> datetime.datetime | None:
@@ -346,7 +285,7 @@ def delete_row(instance_id: str, *, from_task: Any = TaskState.DELETING,
 
     InvalidState when it is not (any more) in the task or on the host expected.
     """
-    conditions = [_equals(column, expected) for column, expected in (
+    conditions = [equals(column, expected) for column, expected in (
         (Instance.task_state, from_task), (Instance.host, from_host)) if expected is not ANY]
     with writer() as session:
         gone = affected(
@@ -374,7 +313,7 @@ def claim(instance_id: str, host: str, *, from_vm: Any = VmState.BUILDING,
     """
     return _claim(
         instance_id, host,
-        [_equals(Instance.vm_state, from_vm), _equals(Instance.task_state, from_task)],
+        [equals(Instance.vm_state, from_vm), equals(Instance.task_state, from_task)],
         {**values, "host": host, "task_state": task_state,
          "task_deadline": _deadline(task_state), "transition_id": new_id()})
 
@@ -482,7 +421,7 @@ def overdue(tasks: Collection[TaskState], *, host: Any = ANY, limit: int = 100) 
     query = select(Instance).where(
         Instance.task_state.in_(list(tasks)), Instance.task_deadline < utcnow())
     if host is not ANY:
-        query = query.where(_equals(Instance.host, host))
+        query = query.where(equals(Instance.host, host))
     with reader() as session:
         return list(session.scalars(query.order_by(Instance.task_deadline).limit(limit)))
 

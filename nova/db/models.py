@@ -49,7 +49,7 @@ class Base(DeclarativeBase):
     __table_args__: Any = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4"}
 
 
-def _table_args(*constraints: Any) -> tuple[Any, ...]:
+def table_args(*constraints: Any) -> tuple[Any, ...]:
     return (*constraints, Base.__table_args__)
 
 
@@ -64,7 +64,7 @@ class Service(Timestamps, Base):
     """One daemon on one host.  ``last_seen_up`` moves when it hears its own ping."""
 
     __tablename__ = "services"
-    __table_args__ = _table_args(UniqueConstraint("host", "binary"))
+    __table_args__ = table_args(UniqueConstraint("host", "binary"))
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
     host: Mapped[str] = mapped_column(String(255))
@@ -118,7 +118,7 @@ class Instance(Timestamps, Base):
     """
 
     __tablename__ = "instances"
-    __table_args__ = _table_args(
+    __table_args__ = table_args(
         Index("instances_project_created", "project_id", "created_at", "id"),
         Index("instances_created", "created_at", "id"),
         Index("instances_task_deadline", "task_state", "task_deadline"))
@@ -204,7 +204,7 @@ class InstanceActionEvent(Base):
     """
 
     __tablename__ = "instance_action_events"
-    __table_args__ = _table_args(
+    __table_args__ = table_args(
         Index("instance_action_events_open", "instance_id", "finished_at"))
 
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
@@ -253,7 +253,7 @@ class KeyPair(Timestamps, Base):
     """A user's public key; the private half is never kept."""
 
     __tablename__ = "key_pairs"
-    __table_args__ = _table_args(UniqueConstraint("user_id", "name"))
+    __table_args__ = table_args(UniqueConstraint("user_id", "name"))
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     user_id: Mapped[str] = mapped_column(String(255))
@@ -320,7 +320,7 @@ class Port(Timestamps, Base):
     """A virtual interface: one MAC on one network, plugged into ``device_id`` when that is set."""
 
     __tablename__ = "ports"
-    __table_args__ = _table_args(Index("ports_project_created", "project_id", "created_at", "id"))
+    __table_args__ = table_args(Index("ports_project_created", "project_id", "created_at", "id"))
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
     network_id: Mapped[str] = mapped_column(ForeignKey("networks.id"), index=True)
@@ -344,7 +344,7 @@ class FixedIp(Base):
     """
 
     __tablename__ = "fixed_ips"
-    __table_args__ = _table_args(
+    __table_args__ = table_args(
         UniqueConstraint("network_id", "address"),
         Index("fixed_ips_free", "network_id", "port_id", "reserved", "leased"))
 
@@ -376,7 +376,7 @@ class SecurityGroup(Timestamps, Base):
     """A named set of rules of one project."""
 
     __tablename__ = "security_groups"
-    __table_args__ = _table_args(Index("security_groups_project", "project_id", "name"))
+    __table_args__ = table_args(Index("security_groups_project", "project_id", "name"))
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
     project_id: Mapped[str] = mapped_column(String(255))
@@ -421,7 +421,7 @@ class Ec2Id(Base):
     """The short id that the EC2 API shows for a UUID; ``kind`` is what stands before its dash."""
 
     __tablename__ = "ec2_ids"
-    __table_args__ = _table_args(UniqueConstraint("kind", "uuid"))
+    __table_args__ = table_args(UniqueConstraint("kind", "uuid"))
 
     ec2_id: Mapped[str] = mapped_column(String(40), primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))

@@ -32,6 +32,8 @@ from nova.exception import (
 from nova.network import api as network_api
 from nova.scheduler import drivers, snapshot
 from nova.scheduler.host_state import HostState, PlacementRequest
+from nova.scheduler.volumes import VolumeScheduler
+from nova.volume.methods import METHODS as VOLUME_METHODS
 
 LOG = logging.getLogger(__name__)
 
@@ -57,11 +59,12 @@ class SchedulerManager:
     RECOVERY_DELAY = 5.0     # seconds
 
     def __init__(self, host: str, *, driver: drivers.SchedulerDriver | None = None,
-                 compute: Any = None, network: Any = None) -> None:
+                 compute: Any = None, network: Any = None, volume: Any = None) -> None:
         self.host = host
         self.driver = driver or drivers.load(CONF.scheduler.driver)
         self.compute = compute or rpc.Client(COMPUTE_METHODS)
         self.network = network or network_api.API(rpc)
+        self.volumes = VolumeScheduler(volume or rpc.Client(VOLUME_METHODS))
 
     def start(self) -> None:
         """Begin to take up, in the background, what was waiting when we went down."""
@@ -74,6 +77,7 @@ class SchedulerManager:
             for row in instances.get_all({"task_state": TaskState.SCHEDULING},
                                          sort=(("created_at", "asc"),)):
                 self.schedule_instances(_context_of(row), [row.id])
+            self.volumes.recover()
         except NovaError as error:
             LOG.warning("Recovery is left to housekeeping: %s", error)
 
@@ -94,6 +98,10 @@ class SchedulerManager:
                        if row.task_state == TaskState.SCHEDULING
                        and row.vm_state == VmState.BUILDING]
             self._place(context, sorted(waiting, key=lambda row: (row.created_at, row.id)))
+
+    def schedule_volumes(self, context: RequestContext, volume_ids: list[str]) -> None:
+        """Find and claim a volume host for each of the volumes that still wants one."""
+        self.volumes.schedule(context, volume_ids)
 
     def _place(self, context: RequestContext, rows: Sequence[Instance]) -> None:
         if not rows:
@@ -167,11 +175,12 @@ class SchedulerManager:
         """Take up instances that have no worker to take them up.
 
         Those past the deadline of scheduling (their message got lost), those building on a host
-        that is down, and those being deleted that no host has.
+        that is down, those being deleted that no host has, and volumes in the same situations.
         """
         self._schedule_overdue()
         self._take_from_hosts_down()
         self._remove_hostless()
+        self.volumes.housekeeping()
 
     def _schedule_overdue(self) -> None:
         for row in instances.overdue([TaskState.SCHEDULING]):

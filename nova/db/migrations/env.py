@@ -3,7 +3,7 @@
 
 from alembic import context
 
-from nova.db.models import Base
+from nova.db.volume_models import Base
 
 context.configure(
     connection=context.config.attributes["connection"], target_metadata=Base.metadata,

@@ -30,13 +30,14 @@ def load(name: str) -> SchedulerDriver:
     return importutils.import_class(DRIVERS.get(name, name))()
 
 
-def no_valid_host(shown: int, refusals: Sequence[FilterRefusal]) -> NoValidHost:
+def no_valid_host(shown: int, refusals: Sequence[FilterRefusal],
+                  kind: str = "compute") -> NoValidHost:
     """Make the error that says which filter refused how many hosts.
 
     Its sentence is for the user and names no host; ``details["operator"]`` does.
     """
     if not shown:
-        return NoValidHost(reason="There are no compute hosts.", refusals={}, operator="")
+        return NoValidHost(reason=f"There are no {kind} hosts.", refusals={}, operator="")
     counts = ", ".join(f"{one.filter} {one.refused}" for one in refusals)
     return NoValidHost(
         reason=f"Of {shown} hosts these filters refused: {counts}.",

@@ -9,10 +9,18 @@ A filter sees a host and a request, nothing else.
 import abc
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from oslo_utils import importutils
 
 from nova.scheduler.host_state import HostState, PlacementRequest
+
+
+class _Named(Protocol):
+    host: str
+
+
+H = TypeVar("H", bound=_Named)
 
 
 class Filter(abc.ABC):
@@ -63,9 +71,12 @@ def load(names: Iterable[str]) -> list[Filter]:
     return [importutils.import_class(FILTERS.get(name, name))() for name in names]
 
 
-def run(hosts: Iterable[HostState], request: PlacementRequest,
-        filters: Sequence[Filter]) -> tuple[list[HostState], list[FilterRefusal]]:
-    """Return the hosts that pass every filter and, per filter that refused any, how many."""
+def run(hosts: Iterable[H], request: Any,
+        filters: Sequence[Any]) -> tuple[list[H], list[FilterRefusal]]:
+    """Return the hosts that pass every filter and, per filter that refused any, how many.
+
+    Hosts, request and filters are compute's or those of :mod:`nova.scheduler.volume_hosts`.
+    """
     left = list(hosts)
     refusals = []
     for one in filters:

@@ -5,7 +5,7 @@ import pytest
 
 from nova import db
 from nova.db import session as db_session
-from nova.db.models import Base
+from nova.db.volume_models import Base
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from sqlalchemy import Column, MetaData, Table, inspect
 
 from nova import db
 from nova.db import instances, migrations, schema
-from nova.db.models import Base, utcnow
+from nova.db.models import utcnow
+from nova.db.volume_models import Base
 
 
 def test_migrated_schema_is_what_the_models_say(empty_db):
