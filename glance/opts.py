@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 
 from oslo_config import cfg
 
-from glance import config, store
+from glance import config, outbound, store
 from glance.api import app
 from glance.image import limits, reconciler, service
 from glance.registry import client
 from glance.registry.client import rest
 from glance.registry.db import session
-from glance.store import filesystem, swift
+from glance.store import filesystem, s3, swift
 
 Options = list[tuple[str | None, Sequence[cfg.Opt]]]
 
@@ -24,7 +24,8 @@ def _list(*sources: Iterable[cfg.Opt]) -> list[cfg.Opt]:
 
 
 def list_api_opts() -> Options:
-    """Options of glance-api; ``[file]`` and ``[deep]`` stand for stores of these names."""
+    """Options of glance-api; ``[file]``, ``[deep]`` and ``[bucket]`` stand for stores
+    of these names."""
     return [
         (None, _list([config.PORT_API], config.SERVER_OPTIONS, service.OPTIONS, limits.OPTIONS,
                      reconciler.OPTIONS, app.OPTIONS, store.OPTIONS, client.OPTIONS)),
@@ -33,6 +34,8 @@ def list_api_opts() -> Options:
         (store.GROUP, store.GROUP_OPTIONS),
         ("file", filesystem.OPTIONS),
         ("deep", swift.OPTIONS),
+        ("bucket", s3.OPTIONS),
+        (outbound.GROUP, outbound.OPTIONS),
         (rest.GROUP, _list(rest.OPTIONS, rest.auth_options())),
     ]
 

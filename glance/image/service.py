@@ -180,7 +180,7 @@ class ImageService:
         """
         image = self.get(context, image_id)
         self._check_mutable(context, image, "upload_image")
-        store = self.stores[store_name or self.stores.default]
+        store = self.stores.writable(store_name)
         check_uploadable(image)
         self.limits.check_size(size or 0)
         self.limits.check_upload(self.registry, context, image["owner"], size or 0)

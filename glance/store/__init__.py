@@ -20,8 +20,8 @@ from glance.store.base import Store
 
 OPTIONS = [
     cfg.DictOpt("enabled_backends", default={"file": "filesystem"},
-                help="The stores in use as name:type pairs; types are filesystem, swift, or a "
-                     "plug-in of the entry point group glance.stores."),
+                help="The stores in use as name:type pairs; types are filesystem, swift, s3, "
+                     "http (read only), or a plug-in of the entry point group glance.stores."),
 ]
 GROUP = "glance_store"
 GROUP_OPTIONS = [
@@ -32,6 +32,8 @@ GROUP_OPTIONS = [
 BUILT_IN = {
     "filesystem": "glance.store.filesystem:FilesystemStore",
     "file": "glance.store.filesystem:FilesystemStore",
+    "http": "glance.store.http:HttpStore",
+    "s3": "glance.store.s3:S3Store",
     "swift": "glance.store.swift:SwiftStore",
 }
 NAMESPACE = "glance.stores"
@@ -59,6 +61,9 @@ class Stores:
         if default not in stores:
             raise exceptions.ConfigurationError(
                 "[glance_store] default_backend: must be one of " + ", ".join(sorted(stores)))
+        if stores[default].read_only:
+            raise exceptions.ConfigurationError(
+                f"[glance_store] default_backend: {default} cannot be written to")
         return cls(stores, default)
 
     def __getitem__(self, name: str) -> Store:
@@ -67,6 +72,17 @@ class Stores:
             return self._stores[name]
         except KeyError:
             raise exceptions.NotFound(f"store: there is no store {name[:64]!r}") from None
+
+    def writable(self, name: str | None) -> Store:
+        """The store called `name`, or the default one; `Invalid` if data cannot be put there."""
+        store = self[name or self.default]
+        if store.read_only:
+            raise exceptions.Invalid(f"store: {store.name} cannot be written to")
+        return store
+
+    def for_scheme(self, scheme: str) -> Store | None:
+        """The first store that understands addresses of this scheme."""
+        return next((store for store in self if scheme in store.schemes), None)
 
     def get(self, name: str) -> Store | None:
         """The store called `name`, None when it is not enabled (any more)."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contract of a store: where the bytes of images are kept.
 
-Every store passes the same suite, `tests/functional/glance/test_store_contract.py`.
+Every store passes the same suites: `tests/functional/glance/store/test_reading_contract.py`, and
+those that can be written to `test_writing_contract.py` beside it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import abc
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 # What an image id, and so the name of a file or an object, may look like.
 SAFE_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -33,9 +35,17 @@ class Store(abc.ABC):
 
     #: URL schemes this store understands
     schemes: tuple[str, ...] = ()
+    #: what kind of store this is, in the words of ``enabled_backends``
+    kind = ""
+    #: a store that cannot be written to holds data of other people: nothing of it is removed
+    read_only = False
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    def details(self) -> dict[str, Any]:
+        """What an administrator may know of how this store is set up; never credentials."""
+        return {}
 
     @abc.abstractmethod
     def check(self) -> None:

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images as files: ``DATADIR/<id>``, written under ``DATADIR/.partial/`` until they are whole."""
+"""Images as files: ``DATADIR/<id>``, written under ``DATADIR/.partial/`` until they are whole.
+
+With several directories an image goes into the first one that has room: higher priorities first,
+more free space first among equals.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,11 @@ import errno
 import logging
 import os
 import pathlib
+import shutil
 import urllib.parse
 import uuid
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from oslo_config import cfg
 
@@ -21,6 +27,9 @@ LOG = logging.getLogger(__name__)
 OPTIONS = [
     cfg.StrOpt("filesystem_store_datadir", default="/var/lib/glance/images",
                help="Directory that holds the image files; made if missing."),
+    cfg.MultiStrOpt("filesystem_store_datadirs", default=[],
+                    help="Several directories instead, each as DIRECTORY or DIRECTORY:PRIORITY; "
+                         "may be repeated.  Higher priorities (0 by default) are filled first."),
     cfg.StrOpt("filesystem_store_file_perm", default="600", regex="^0?[0-7]{3}$",
                help="Permission bits of image files, in octal."),
 ]
@@ -29,38 +38,75 @@ PARTIAL = ".partial"
 
 
 class FilesystemStore(Store):
-    """Files in one directory of a local (or cluster) file system."""
+    """Files in directories of a local (or cluster) file system.
+
+    :param datadirs: directories, each with its priority.
+    """
 
     schemes = ("file", "filesystem")
+    kind = "filesystem"
 
-    def __init__(self, name: str, datadir: str | os.PathLike[str],
+    def __init__(self, name: str, *datadirs: str | os.PathLike[str] | tuple[str, int],
                  file_mode: int = 0o600) -> None:
         super().__init__(name)
-        self.datadir = pathlib.Path(datadir).absolute()
-        self.partial = self.datadir / PARTIAL
+        pairs = [given if isinstance(given, tuple) else (os.fspath(given), 0)
+                 for given in datadirs]
+        self._directories = [(pathlib.Path(path).absolute(), priority)
+                             for path, priority in pairs]
         self.file_mode = file_mode
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts, name: str) -> FilesystemStore:
         """The store that section ``[name]`` describes."""
         conf.register_opts(OPTIONS, name)
-        return cls(name, conf[name].filesystem_store_datadir,
-                   int(conf[name].filesystem_store_file_perm, 8))
+        group = conf[name]
+        wanted = group.filesystem_store_datadirs or [group.filesystem_store_datadir]
+        return cls(name, *[_with_priority(text, name) for text in wanted],
+                   file_mode=int(group.filesystem_store_file_perm, 8))
+
+    def details(self) -> dict[str, Any]:
+        return {"chunk_size": CHUNK, "directories": len(self._directories)}
 
     def check(self) -> None:
-        try:
-            self.partial.mkdir(mode=0o750, parents=True, exist_ok=True)
-        except OSError as error:
-            raise exceptions.ConfigurationError(
-                f"[{self.name}] filesystem_store_datadir: {error}") from None
-        if not os.access(self.partial, os.W_OK | os.X_OK):
-            raise exceptions.Unavailable(f"store {self.name} cannot be written to")
+        for path, _ in self._directories:
+            try:
+                (path / PARTIAL).mkdir(mode=0o750, parents=True, exist_ok=True)
+            except OSError as error:
+                raise exceptions.ConfigurationError(
+                    f"[{self.name}] filesystem_store_datadir: {error}") from None
+            if not os.access(path / PARTIAL, os.W_OK | os.X_OK):
+                raise exceptions.Unavailable(f"store {self.name} cannot be written to")
+
+    def _choose(self, size: int | None) -> pathlib.Path:
+        """The directory a new image goes to."""
+        if len(self._directories) == 1:
+            return self._directories[0][0]
+        ranked = []
+        for path, priority in self._directories:
+            try:
+                free = shutil.disk_usage(path).free
+            except OSError as error:
+                LOG.error("store %s: a directory cannot be used: %s", self.name, error)
+                continue
+            if free > (size or 0):
+                ranked.append((priority, free, path))
+        if not ranked:
+            raise exceptions.StorageFull(f"store {self.name} has no room for this image")
+        return max(ranked)[2]
+
+    def _find(self, image_id: str) -> pathlib.Path:
+        """The file of an image, in whichever directory it lies; in the first if in none."""
+        for path, _ in self._directories:
+            if os.path.lexists(path / image_id):
+                return path / image_id
+        return self._directories[0][0] / image_id
 
     def add(self, image_id: str, chunks: Iterable[bytes], size: int | None) -> Stored:
-        final = self.datadir / checked_id(image_id)
-        if final.exists():
+        if os.path.lexists(self._find(checked_id(image_id))):
             raise exceptions.Duplicate(f"image {image_id} has data in store {self.name} already")
-        partial = self.partial / f"{image_id}.{uuid.uuid4().hex}"
+        directory = self._choose(size)
+        final = directory / image_id
+        partial = directory / PARTIAL / f"{image_id}.{uuid.uuid4().hex}"
         try:
             written = self._write(partial, chunks, size)
             if size is not None and written != size:
@@ -123,37 +169,39 @@ class FilesystemStore(Store):
             path.unlink()
         except OSError as error:
             raise self._translate(error, path.name) from None
-        concurrency.blocking(_sync_directory, self.datadir)
+        concurrency.blocking(_sync_directory, path.parent)
 
     def discard(self, image_id: str) -> None:
         checked_id(image_id)
-        for leftover in (*self.partial.glob(f"{image_id}.*"), self.datadir / image_id):
-            try:
-                leftover.unlink()
-                LOG.info("store %s: removed unfinished data of image %s", self.name, image_id)
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                raise self._translate(error, image_id) from None
-        concurrency.blocking(_sync_directory, self.datadir)
+        for directory, _ in self._directories:
+            for leftover in (*(directory / PARTIAL).glob(f"{image_id}.*"), directory / image_id):
+                try:
+                    leftover.unlink()
+                    LOG.info("store %s: removed unfinished data of image %s", self.name, image_id)
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    raise self._translate(error, image_id) from None
+            concurrency.blocking(_sync_directory, directory)
 
     def list_ids(self) -> Iterator[str]:
         seen = set()
-        for directory in (self.datadir, self.partial):
-            for entry in os.scandir(directory):
-                image_id = entry.name.partition(".")[0]
-                if SAFE_ID.fullmatch(image_id) and image_id not in seen:
-                    seen.add(image_id)
-                    yield image_id
+        for top, _ in self._directories:
+            for directory in (top, top / PARTIAL):
+                for entry in os.scandir(directory):
+                    image_id = entry.name.partition(".")[0]
+                    if SAFE_ID.fullmatch(image_id) and image_id not in seen:
+                        seen.add(image_id)
+                        yield image_id
 
     def _path(self, url: str) -> pathlib.Path:
-        """The file behind one of our own URLs: always an id directly under the data directory,
+        """The file behind one of our own URLs: always an id directly under a data directory,
         whatever directory the URL speaks of, so no URL can reach another file."""
         parsed = urllib.parse.urlsplit(url)
         name = parsed.path.rpartition("/")[2]
         if parsed.scheme not in self.schemes or not SAFE_ID.fullmatch(name):
             raise exceptions.NotFound(f"no image data in store {self.name}")
-        return self.datadir / name
+        return self._find(name)
 
     def _translate(self, error: OSError, image_id: str) -> exceptions.GlanceError:
         """What a client may know of a file system error; the rest goes to the log."""
@@ -167,6 +215,17 @@ class FilesystemStore(Store):
                 f"image {image_id} has data in store {self.name} already")
         LOG.error("store %s: %s", self.name, error)
         return exceptions.Unavailable(f"store {self.name} cannot be used now")
+
+
+def _with_priority(text: str, name: str) -> tuple[str, int]:
+    """``DIRECTORY[:PRIORITY]``."""
+    path, colon, priority = text.rpartition(":")
+    if not colon:
+        return text, 0
+    if not path or not priority.isascii() or not priority.isdigit():
+        raise exceptions.ConfigurationError(
+            f"[{name}] filesystem_store_datadirs: {text!r} is not DIRECTORY or DIRECTORY:PRIORITY")
+    return path, int(priority)
 
 
 def _reserve(descriptor: int, size: int) -> None:

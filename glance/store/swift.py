@@ -2,13 +2,16 @@
 """Images as objects of an object storage service, one container for all of them.
 
 The account and its key are in the configuration and nowhere else: stored addresses read
-``swift+config://STORE/CONTAINER/ID``.  An image is one object, so it can have at most the 5 GiB an
-object may have (``swift_store_large_object_size``); larger ones are refused with 413.
+``swift+config://STORE/CONTAINER/ID``.  An image of more than ``swift_store_large_object_size``, or
+of unknown size, lies in segments ``ID-00001`` and on, named with size and hash by a manifest at
+``ID`` (a static large object): it appears when the manifest is written, and no listing that lags
+behind can make it shorter.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +20,7 @@ from typing import Any, Protocol
 import requests
 from oslo_config import cfg
 
-from glance import exceptions
+from glance import concurrency, exceptions
 from glance.store.base import SAFE_ID, Store, Stored, checked_id
 
 LOG = logging.getLogger(__name__)
@@ -44,7 +47,10 @@ OPTIONS = [
     cfg.BoolOpt("swift_store_create_container_on_put", default=False,
                 help="Make the container if it is missing."),
     cfg.IntOpt("swift_store_large_object_size", default=5120, min=1, max=5120,
-               help="Largest image in MiB."),
+               help="Images of more MiB than this are stored in segments."),
+    cfg.IntOpt("swift_store_large_object_chunk_size", default=200, min=1, max=5120,
+               help="Size of a segment in MiB; larger for images that would need more than "
+                    "1000 of them."),
     cfg.IntOpt("swift_store_connect_timeout", default=10, min=1,
                help="Seconds to wait for a connection."),
     cfg.IntOpt("swift_store_timeout", default=60, min=1,
@@ -54,6 +60,9 @@ OPTIONS = [
 ]
 CHUNK = 1 << 20
 MIB = 1 << 20
+#: what a manifest may name, and an object may hold, by the defaults of the object storage
+MAX_SEGMENTS = 1000
+MAX_OBJECT = 5120 * MIB
 
 
 class Login(Protocol):
@@ -120,10 +129,11 @@ class SwiftStore(Store):
     """One container of one account."""
 
     schemes = ("swift+config",)
+    kind = "swift"
 
     def __init__(self, name: str, login: Login, *, container: str = "glance",
                  create_container: bool = False, endpoint: str | None = None,
-                 verify: bool | str = True, max_size: int = 5120 * MIB,
+                 verify: bool | str = True, large: int = MAX_OBJECT, segment: int = 200 * MIB,
                  connect_timeout: float = 10.0, timeout: float = 60.0,
                  put_timeout: float = 300.0) -> None:
         super().__init__(name)
@@ -131,7 +141,8 @@ class SwiftStore(Store):
         self._endpoint = endpoint
         self._container = container
         self._create_container = create_container
-        self._max_size = max_size
+        self._large = large
+        self._segment = segment
         self._timeout = (connect_timeout, timeout)
         self._put_timeout = (connect_timeout, put_timeout)
         self._session = requests.Session()
@@ -156,7 +167,8 @@ class SwiftStore(Store):
         return cls(name, login, container=group.swift_store_container,
                    create_container=group.swift_store_create_container_on_put,
                    endpoint=group.swift_store_endpoint, verify=group.swift_store_cacert or True,
-                   max_size=group.swift_store_large_object_size * MIB,
+                   large=group.swift_store_large_object_size * MIB,
+                   segment=group.swift_store_large_object_chunk_size * MIB,
                    connect_timeout=group.swift_store_connect_timeout,
                    timeout=group.swift_store_timeout, put_timeout=group.swift_store_put_timeout)
 
@@ -169,22 +181,22 @@ class SwiftStore(Store):
                 "swift_store_create_container_on_put is false")
         self._call("PUT", "")
 
+    def details(self) -> dict[str, Any]:
+        return {"container": self._container, "large_object_size": self._large,
+                "large_object_chunk_size": self._segment}
+
     def add(self, image_id: str, chunks: Iterable[bytes], size: int | None) -> Stored:
         checked_id(image_id)
-        self._check_size(size or 0)
+        if (size or 0) > MAX_SEGMENTS * MAX_OBJECT:
+            raise exceptions.LimitExceeded(
+                f"size: store {self.name} takes at most {MAX_SEGMENTS * MAX_OBJECT} bytes per "
+                "image")
         self.check()  # also finds an expired token before the first byte has travelled
-        counted = _Counted(chunks, size, self._check_size)
-        body: Any = counted if size is None else _Sized(counted, size)
         try:
-            response = self._call("PUT", image_id, data=body, timeout=self._put_timeout,
-                                  headers={"Content-Type": "application/octet-stream",
-                                           "If-None-Match": "*"})
-            if response.status_code == 412:
-                raise exceptions.Duplicate(
-                    f"image {image_id} has data in store {self.name} already")
-            if response.headers.get("ETag", "").strip('"') != counted.md5.hexdigest():
-                raise exceptions.CorruptData(
-                    f"the data of image {image_id} was damaged on its way to store {self.name}")
+            if size is not None and size <= self._large:
+                count, _ = self._put_object(image_id, image_id, chunks, size, new=True)
+            else:
+                count = self._put_segments(image_id, chunks, size)
         except exceptions.Duplicate:
             raise
         except BaseException:  # whatever stopped it: no half of an image may stay
@@ -192,12 +204,58 @@ class SwiftStore(Store):
             raise
         url = f"swift+config://{urllib.parse.quote(self.name, safe='')}/" \
               f"{urllib.parse.quote(self._container, safe='')}/{image_id}"
-        return Stored(url=url, size=counted.count)
+        return Stored(url=url, size=count)
 
-    def _check_size(self, size: int) -> None:
-        if size > self._max_size:
-            raise exceptions.LimitExceeded(
-                f"size: store {self.name} takes at most {self._max_size} bytes per image")
+    def _put_object(self, image_id: str, name: str, chunks: Iterable[bytes], size: int | None, *,
+                    new: bool) -> tuple[int, str]:
+        """(bytes, md5) of one object, compared with what the service says it got."""
+        counted = _Counted(chunks, size)
+        body: Any = counted if size is None else _Sized(counted, size)
+        headers = {"Content-Type": "application/octet-stream"}
+        if new:
+            headers["If-None-Match"] = "*"
+        response = self._call("PUT", name, data=body, timeout=self._put_timeout, headers=headers)
+        if response.status_code == 412:
+            raise self._duplicate(image_id)
+        md5 = counted.md5.hexdigest()
+        if response.headers.get("ETag", "").strip('"') != md5:
+            raise exceptions.CorruptData(
+                f"the data of image {image_id} was damaged on its way to store {self.name}")
+        return counted.count, md5
+
+    def _duplicate(self, image_id: str) -> exceptions.Duplicate:
+        return exceptions.Duplicate(f"image {image_id} has data in store {self.name} already")
+
+    def _put_segments(self, image_id: str, chunks: Iterable[bytes], size: int | None) -> int:
+        if self._call("HEAD", image_id).status_code != 404:
+            raise self._duplicate(image_id)
+        source = _Pieces(chunks)
+        limit = max(self._segment, -(-(size or 0) // MAX_SEGMENTS))
+        manifest: list[dict[str, Any]] = []
+        count = 0
+        while source.has_more() or count < (size or 0):
+            if len(manifest) == MAX_SEGMENTS:
+                raise exceptions.LimitExceeded(
+                    f"size: store {self.name} takes at most {count} bytes of an image whose size "
+                    "is not announced")
+            if manifest:
+                self.check()  # the token may have expired meanwhile
+            name = f"{image_id}-{len(manifest) + 1:05d}"
+            expected = None if size is None else min(limit, size - count)
+            got, md5 = self._put_object(image_id, name, source.take(limit), expected, new=False)
+            manifest.append({"path": f"/{self._container}/{name}", "etag": md5,
+                             "size_bytes": got})
+            count += got
+        if not manifest:
+            return self._put_object(image_id, image_id, (), 0, new=True)[0]
+        self.check()
+        response = self._call(
+            "PUT", image_id, query={"multipart-manifest": "put"}, timeout=self._put_timeout,
+            data=json.dumps(manifest).encode(), headers={
+                "Content-Type": "application/octet-stream", "If-None-Match": "*"})
+        if response.status_code == 412:
+            raise self._duplicate(image_id)
+        return count
 
     def _remove_leftover(self, image_id: str) -> None:
         try:
@@ -253,16 +311,45 @@ class SwiftStore(Store):
 
     def delete(self, url: str) -> None:
         image_id = self._image_id(url)
-        if self._call("DELETE", image_id).status_code == 404:
+        response = self._call("HEAD", image_id)
+        if response.status_code == 404:
             raise exceptions.NotFound(f"no data of image {image_id} in store {self.name}")
+        self._remove(image_id, response)
+
+    def _remove(self, image_id: str, head: requests.Response) -> None:
+        """Segments first: as long as the manifest is there, somebody knows of the rest."""
+        names: list[str] = []
+        if head.headers.get("X-Static-Large-Object", "").lower() == "true":
+            response = self._call("GET", image_id, query={"multipart-manifest": "get"})
+            names = [entry["name"].rpartition("/")[2] for entry in response.json()]
+        elif "X-Object-Manifest" in head.headers:  # as other image services write them
+            names = list(self._names(f"{image_id}-"))
+        for name in names:
+            if name.startswith(image_id):
+                self._call("DELETE", name)
+        self._call("DELETE", image_id)
 
     def discard(self, image_id: str) -> None:
-        self._call("DELETE", checked_id(image_id))
+        head = self._call("HEAD", checked_id(image_id))
+        if head.status_code != 404:
+            self._remove(image_id, head)
+        for name in list(self._names(f"{image_id}-")):
+            self._call("DELETE", name)
 
     def list_ids(self) -> Iterator[str]:
+        last = ""
+        for name in self._names(""):
+            image_id = name[:36]
+            if image_id != last and SAFE_ID.fullmatch(image_id):
+                last = image_id
+                yield image_id
+
+    def _names(self, prefix: str) -> Iterator[str]:
+        """The objects in the container, page after page."""
         marker = ""
         while True:
-            response = self._call("GET", "", query={"format": "json", "marker": marker})
+            response = self._call("GET", "", query={"format": "json", "marker": marker,
+                                                    "prefix": prefix})
             if response.status_code == 404:
                 return
             entries = response.json() if response.content else []
@@ -270,8 +357,7 @@ class SwiftStore(Store):
                 return
             for entry in entries:
                 marker = entry["name"]
-                if SAFE_ID.fullmatch(marker):
-                    yield marker
+                yield marker
 
     def _image_id(self, url: str) -> str:
         """The object behind one of our own URLs; never one of another name or container."""
@@ -327,21 +413,43 @@ class SwiftStore(Store):
             allow_redirects=False)
 
 
-class _Counted:
-    """Chunks on their way out: counted, hashed, held to a limit."""
+class _Pieces:
+    """The bytes of an image, handed out a segment at a time."""
 
-    def __init__(self, chunks: Iterable[bytes], size: int | None, check_size: Any) -> None:
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._held = b""
+
+    def has_more(self) -> bool:
+        """Whether any byte is left; reads ahead by one chunk."""
+        while not self._held:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return False
+            self._held = chunk
+        return True
+
+    def take(self, limit: int) -> Iterator[bytes]:
+        """Up to `limit` bytes."""
+        while limit and self.has_more():
+            piece, self._held = self._held[:limit], self._held[limit:]
+            limit -= len(piece)
+            yield piece
+
+
+class _Counted:
+    """Chunks on their way out, counted and hashed."""
+
+    def __init__(self, chunks: Iterable[bytes], size: int | None) -> None:
         self._chunks = chunks
         self._size = size
-        self._check_size = check_size
         self.count = 0
         self.md5 = hashlib.md5(usedforsecurity=False)
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._chunks:
             self.count += len(chunk)
-            self._check_size(self.count)
-            self.md5.update(chunk)
+            concurrency.blocking(self.md5.update, chunk)
             if chunk:  # an empty one would end a chunked body
                 yield chunk
         # Not later: behind a Content-Length, the service would wait for the missing bytes.

@@ -14,6 +14,8 @@ def _store(request: wsgi.Request, name: str) -> dict[str, Any]:
     document: dict[str, Any] = {"id": name}
     if name == request.service.stores.default:
         document["default"] = "true"
+    if request.service.stores[name].read_only:
+        document["read-only"] = "true"
     return document
 
 
@@ -25,10 +27,11 @@ def stores(request: wsgi.Request) -> webob.Response:
 
 
 def stores_detail(request: wsgi.Request) -> webob.Response:
-    """GET /v2/info/stores/detail, for administrators: types; never addresses or accounts."""
+    """GET /v2/info/stores/detail, for administrators: types and sizes; never paths or accounts."""
     request.service.policy.check(request.context, "get_store_details")
     return wsgi.json_response({"stores": [
-        {**_store(request, store.name), "type": store.schemes[0], "properties": {}}
+        {**_store(request, store.name), "type": store.kind or store.schemes[0],
+         "properties": store.details()}
         for store in request.service.stores]})
 
 

@@ -12,7 +12,7 @@ from glance import exceptions
 from glance.store.swift import LoginV1, SwiftStore
 
 _CONTRACT = (pathlib.Path(__file__).parents[2]
-             / "functional/glance/store/test_store_contract.py")
+             / "functional/glance/store/test_writing_contract.py")
 _spec = importlib.util.spec_from_file_location("glance_store_contract", _CONTRACT)
 contract = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(contract)

@@ -356,3 +356,14 @@ def test_two_stores(make_api, tmp_path):
     assert (tmp_path / "deep" / image["id"]).exists()
     assert api.get(image["file"]).body == DATA
     assert (tmp_path / "fast" / api.active()["id"]).exists()
+
+
+def test_read_only_store(make_api):
+    """A web server takes no data, and says so in the list of stores."""
+    api = make_api(enabled_backends="file:file,web:http", glance_store={"default_backend": "file"})
+    assert {"id": "web", "read-only": "true"} in api.get("/v2/info/stores").json["stores"]
+    image = api.create()
+    response = api.upload(image["id"], b"data", headers={
+        "Content-Type": "application/octet-stream", "X-Image-Meta-Store": "web"})
+    assert response.status_int == 400 and "web" in response.text
+    assert api.show(image["id"])["status"] == "queued"

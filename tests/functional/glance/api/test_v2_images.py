@@ -322,7 +322,7 @@ def test_info(api, admin):
     assert api.get("/v2/info/stores").json == {"stores": [{"id": "file", "default": "true"}]}
     assert api.get("/v2/info/stores/detail").status_int == 403
     detail = admin.get("/v2/info/stores/detail").json
-    assert detail["stores"][0]["type"] == "file"
+    assert detail["stores"][0]["type"] == "filesystem"
     assert "/" not in str(detail)
     assert api.get("/v2/info/import").json["import-methods"]["value"] == []
 

@@ -1,156 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stores to test, and a small object storage service with failure knobs."""
+"""Stores to test, each with what it talks to."""
 
-import hashlib
-import json
+import socket
+import subprocess
+import sys
 import threading
-import urllib.parse
+import time
+import uuid
 
 # by name: importing eventlet makes the attribute http.server a green copy of the module
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 import pytest
+from glance_stores import Cloud, WebHandler, make_http, make_s3
 
 from glance.store.filesystem import FilesystemStore
-from glance.store.swift import LoginV1, SwiftStore
-
-USER, KEY, TOKEN = "images:glance", "s3cret-key", "t0ken"
-
-
-class SwiftHandler(BaseHTTPRequestHandler):
-    """Enough of the object storage API: one account, containers, objects, tempauth's login."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_args):
-        pass
-
-    def answer(self, status, body=b"", **headers):
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def body(self):
-        if self.headers.get("Transfer-Encoding") != "chunked":
-            wanted = int(self.headers.get("Content-Length", 0))
-            data = self.rfile.read(wanted)
-            return data if len(data) == wanted else None
-        data = b""
-        while True:
-            line = self.rfile.readline().strip()
-            if not line:
-                return None
-            piece = self.rfile.read(int(line, 16))
-            self.rfile.readline()
-            if not piece:
-                return data
-            data += piece
-
-    def handle_any(self):
-        cloud = self.server.cloud
-        parsed = urllib.parse.urlsplit(self.path)
-        if parsed.path == "/auth/v1.0":
-            if (self.headers["X-Auth-User"], self.headers["X-Auth-Key"]) != (USER, KEY):
-                return self.answer(401)
-            cloud.logins += 1
-            return self.answer(200, X_Storage_Url=f"{cloud.url}/v1/AUTH_images",
-                               X_Auth_Token=cloud.token)
-        cloud.requests.append((self.command, parsed.path))
-        data = self.body() if self.command == "PUT" else b""
-        if data is None:
-            self.close_connection = True
-            return None
-        if cloud.fail_with and self.command in cloud.fail_methods:
-            return self.answer(cloud.fail_with, b"secret backend text " + cloud.url.encode())
-        if self.headers.get("X-Auth-Token") != cloud.token:
-            return self.answer(401)
-        container, _, name = urllib.parse.unquote(
-            parsed.path.removeprefix("/v1/AUTH_images/")).partition("/")
-        if not name:
-            return self.container(container, urllib.parse.parse_qs(parsed.query))
-        return self.object(container, name, data)
-
-    def __getattr__(self, name):
-        if name.startswith("do_"):
-            return self.handle_any
-        raise AttributeError(name)
-
-    def container(self, container, query):
-        cloud = self.server.cloud
-        if self.command == "PUT":
-            cloud.containers.setdefault(container, {})
-            return self.answer(201)
-        if container not in cloud.containers:
-            return self.answer(404)
-        marker = query.get("marker", [""])[0]
-        names = sorted(name for name in cloud.containers[container] if name > marker)[:2]
-        return self.answer(200, json.dumps([{"name": name} for name in names]).encode())
-
-    def object(self, container, name, data):
-        cloud = self.server.cloud
-        objects = cloud.containers.get(container)
-        if objects is None or (name not in objects and self.command != "PUT"):
-            return self.answer(404)
-        if self.command == "PUT":
-            if name in objects and self.headers.get("If-None-Match") == "*":
-                return self.answer(412)
-            objects[name] = data
-            etag = hashlib.md5(data).hexdigest()
-            return self.answer(201, ETag=cloud.wrong_etag or etag)
-        if self.command == "DELETE":
-            del objects[name]
-            return self.answer(204)
-        found = objects[name]
-        status = 200
-        if "Range" in self.headers and self.command == "GET":
-            first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
-            if int(first) >= len(found):
-                return self.answer(416)
-            found = found[int(first):int(last) + 1 if last else None]
-            status = 206
-        if cloud.cut_after is not None and self.command == "GET":
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(found)))
-            self.end_headers()
-            self.wfile.write(found[:cloud.cut_after])
-            self.close_connection = True
-            return None
-        return self.answer(status, found)
-
-
-class Cloud:
-    """The state behind the handler, and its knobs."""
-
-    def __init__(self):
-        self.containers = {}
-        self.requests = []
-        self.token = TOKEN
-        self.logins = 0
-        self.fail_with = None
-        self.fail_methods = ("GET", "HEAD", "PUT", "DELETE")
-        self.wrong_etag = None
-        self.cut_after = None
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), SwiftHandler)
-        self.server.daemon_threads = True
-        self.server.cloud = self
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever,
-                                       kwargs={"poll_interval": 0.02})
-        self.thread.start()
-
-    def stop(self):
-        self.server.shutdown()
-        self.thread.join(10)
-        self.server.server_close()
-
-    def store(self, **options):
-        login = LoginV1(f"{self.url}/auth/v1.0", USER, KEY)
-        return SwiftStore("deep", login, **{"create_container": True, "connect_timeout": 2,
-                                            "timeout": 5, **options})
 
 
 @pytest.fixture
@@ -161,16 +25,83 @@ def cloud():
     cloud.stop()
 
 
-@pytest.fixture(params=["filesystem", "swift"])
-def store(request, tmp_path):
-    """A store of each kind, empty and checked."""
-    if request.param == "filesystem":
-        made = FilesystemStore("deep", tmp_path / "images")
+@pytest.fixture(scope="session")
+def s3_server():
+    """Somebody else's implementation of S3, in a process of its own; (host, port)."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            break
+        except OSError:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+    yield "127.0.0.1", port
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture
+def web():
+    """A web server; its ``files`` are a dictionary."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), WebHandler)
+    server.daemon_threads = True
+    server.files = {}
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join(10)
+    server.server_close()
+
+
+@pytest.fixture
+def make_store(request, tmp_path):
+    """A function that makes an empty store of a kind."""
+    clouds = []
+
+    def make(kind):
+        if kind == "filesystem":
+            made = FilesystemStore("deep", tmp_path / "images")
+        elif kind == "directories":
+            made = FilesystemStore("deep", (tmp_path / "slow", 1), (tmp_path / "fast", 200))
+        elif kind == "s3":
+            made = make_s3("http://{}:{}".format(*request.getfixturevalue("s3_server")))
+        else:
+            clouds.append(Cloud())
+            made = clouds[-1].store(large=6 << 20, segment=5 << 20)
         made.check()
-        yield made
-        return
-    cloud = Cloud()
-    made = cloud.store()
-    made.check()
-    yield made
-    cloud.stop()
+        # what the process of the test itself keeps of the data, on the other side of the wire
+        made.held_by_test = 160 << 20 if kind == "swift" else 0
+        return made
+
+    yield make
+    for cloud in clouds:
+        cloud.stop()
+
+
+@pytest.fixture(params=["filesystem", "directories", "swift", "s3"])
+def store(request, make_store):
+    """A store of each kind that can be written to, empty and checked."""
+    return make_store(request.param)
+
+
+@pytest.fixture(params=["filesystem", "directories", "swift", "s3", "http"])
+def stocked(request, make_store):
+    """A function that puts data into a store of each kind: (store, address)."""
+
+    def put(data):
+        if request.param == "http":
+            server = request.getfixturevalue("web")
+            server.files["/image"] = data
+            return make_http(server.server_port), \
+                f"http://127.0.0.1:{server.server_port}/image"
+        store = make_store(request.param)
+        return store, store.add(str(uuid.uuid4()), iter([data]), len(data)).url
+
+    return put

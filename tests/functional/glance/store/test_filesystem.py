@@ -3,6 +3,7 @@
 
 import errno
 import os
+import shutil
 import uuid
 
 import pytest
@@ -96,3 +97,32 @@ def test_data_that_ends_early_is_noticed(store, tmp_path):
     os.truncate(tmp_path / "images" / image_id, 50)
     with pytest.raises(exceptions.CorruptData):
         b"".join(pieces)
+
+
+def test_directories_by_priority_then_by_room(tmp_path, monkeypatch):
+    room = {"small": 10, "big": 1000, "preferred": 100}
+    monkeypatch.setattr(filesystem.shutil, "disk_usage",
+                        lambda path: shutil._ntuple_diskusage(0, 0, room[path.name]))
+    store = FilesystemStore("file", (tmp_path / "small", 1), (tmp_path / "big", 1),
+                            (tmp_path / "preferred", 5))
+    store.check()
+    for size, place in ((50, "preferred"), (500, "big")):
+        image_id = str(uuid.uuid4())
+        url = store.add(image_id, iter([b"x" * size]), size).url
+        assert (tmp_path / place / image_id).exists()
+        assert b"".join(store.read(url)) == b"x" * size
+        # a file that an operator moved to another of the directories is found there
+        (tmp_path / place / image_id).rename(tmp_path / "small" / image_id)
+        assert store.size(url) == size
+        store.delete(url)
+    with pytest.raises(exceptions.StorageFull):
+        store.add(str(uuid.uuid4()), iter([b"x"]), 2000)
+    assert list(store.list_ids()) == []
+
+
+def test_directories_from_the_configuration(make_conf, tmp_path):
+    lines = f"{tmp_path}/a\nfilesystem_store_datadirs = {tmp_path}/b:200"
+    store = FilesystemStore.from_conf(make_conf(file={"filesystem_store_datadirs": lines}), "file")
+    assert store._directories == [(tmp_path / "a", 0), (tmp_path / "b", 200)]
+    with pytest.raises(exceptions.ConfigurationError, match="PRIORITY"):
+        FilesystemStore.from_conf(make_conf(x={"filesystem_store_datadirs": "/a:high"}), "x")

@@ -94,12 +94,34 @@ def test_a_download_that_breaks_off_is_noticed(cloud):
         b"".join(store.read(url))
 
 
-def test_images_of_more_than_an_object_are_refused(cloud):
-    store = cloud.store(max_size=1000)
-    for size in (1001, None):
-        with pytest.raises(exceptions.LimitExceeded, match="at most 1000 bytes"):
-            store.add(new_id(), iter([b"x" * 1001]), size)
-    assert cloud.containers.get("glance", {}) == {}
+def test_large_images_lie_in_segments_that_a_manifest_names(cloud):
+    store = cloud.store(large=1000, segment=400)
+    image_id = new_id()
+    url = store.add(image_id, iter([b"x" * 700, b"y" * 301]), 1001).url
+    assert sorted(cloud.containers["glance"]) == [
+        image_id, *(f"{image_id}-0000{n}" for n in (1, 2, 3))]
+    assert list(store.list_ids()) == [image_id]
+    with pytest.raises(exceptions.Duplicate):
+        store.add(image_id, iter([b"z" * 1001]), 1001)
+    store.delete(url)
+    assert cloud.containers["glance"] == {}
+
+
+def test_a_token_that_expires_between_segments(cloud):
+    """G5: a long upload outlives its token."""
+    store = cloud.store(large=10, segment=10)
+
+    def chunks():
+        yield b"x" * 10
+        cloud.token = "another"
+        yield b"y" * 10
+
+    assert b"".join(store.read(store.add(new_id(), chunks(), 20).url)) == b"x" * 10 + b"y" * 10
+
+
+def test_sizes_that_no_manifest_can_name_are_refused(cloud):
+    with pytest.raises(exceptions.LimitExceeded, match="at most"):
+        cloud.store().add(new_id(), iter([]), 6 << 40)
 
 
 def test_no_container_is_ever_public(cloud):
