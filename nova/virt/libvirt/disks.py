@@ -27,10 +27,11 @@ from pathlib import Path
 from typing import Any
 
 from nova.exception import HypervisorError, ImageUnacceptable
+from nova.image.inspection import Verdict
+from nova.linux import qemu_img
+from nova.linux.files import write_json
 from nova.virt.driver import InstanceSpec
-from nova.virt.libvirt import qemu_img
-from nova.virt.libvirt.files import Owner, write_json
-from nova.virt.libvirt.inspection import Verdict
+from nova.virt.libvirt.files import Owner
 
 LOG = logging.getLogger(__name__)
 

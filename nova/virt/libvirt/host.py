@@ -15,7 +15,8 @@ from typing import Any
 
 from lxml import etree
 
-from nova.virt.libvirt.files import Owner, write_json
+from nova.linux.files import write_json
+from nova.virt.libvirt.files import Owner
 from nova.virt.libvirt.xml import PARSER
 
 LOG = logging.getLogger(__name__)

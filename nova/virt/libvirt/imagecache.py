@@ -9,11 +9,9 @@ by QEMU's group alone.
 """
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
-import re
 import threading
 import time
 import uuid
@@ -21,15 +19,15 @@ from collections.abc import Collection
 from pathlib import Path
 
 from nova.exception import ImageUnacceptable
+from nova.image import download, inspection
+from nova.image.download import expected_hash
+from nova.image.inspection import Verdict
 from nova.image.model import Image, ImageSource
-from nova.virt.libvirt import inspection
-from nova.virt.libvirt.files import Owner, sync_directory
-from nova.virt.libvirt.inspection import Verdict
+from nova.linux.files import sync_directory
+from nova.virt.libvirt.files import Owner
 
 LOG = logging.getLogger(__name__)
 
-_HEX = re.compile(r"[0-9a-f]{32,128}")
-_STRONG = ("sha512", "sha384", "sha256", "blake2b")
 PART_MAX_AGE = 24 * 3600     # seconds; a download that is older has nobody
 
 
@@ -38,17 +36,10 @@ def base_key(image: Image) -> str:
 
     ImageUnacceptable for an image without a hash, which cannot be told from another.
     """
-    algorithm, value = _expected_hash(image)
+    algorithm, value = expected_hash(image)
     if image.disk_format is None or not image.disk_format.isalnum():
         raise ImageUnacceptable(image_id=image.id, reason="it has no disk format")
     return f"{algorithm}-{value}.{image.disk_format}"
-
-
-def _expected_hash(image: Image) -> tuple[str, str]:
-    for algorithm, value in ((image.hash_algorithm, image.hash_value), ("md5", image.checksum)):
-        if value and (algorithm in _STRONG or algorithm == "md5") and _HEX.fullmatch(value):
-            return str(algorithm), value
-    raise ImageUnacceptable(image_id=image.id, reason="the image service records no hash of it")
 
 
 class ImageCache:
@@ -117,7 +108,7 @@ class ImageCache:
         part = self.directory / f".{uuid.uuid4().hex}.part"
         started = time.monotonic()
         try:
-            size = self._write(image, part, source)
+            size = download.write(image, part, source, self.max_bytes)
             verdict = inspection.inspect(part, image.disk_format, image.id)
             self.owner.give(part, 0o440)
             path = self.path(key)
@@ -136,30 +127,6 @@ class ImageCache:
         LOG.info("Image %s: %s bytes fetched in %.1f s", image.id, size,
                  time.monotonic() - started)
         return Verdict(path, verdict.format, verdict.virtual_size)
-
-    def _write(self, image: Image, part: Path, source: ImageSource) -> int:
-        algorithm, expected = _expected_hash(image)
-        digest = hashlib.new(algorithm, usedforsecurity=algorithm != "md5")
-        limit = self.max_bytes if image.size is None else min(self.max_bytes, image.size)
-        size = 0
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            for chunk in source.download(image.id):
-                size += len(chunk)
-                if size > limit:
-                    raise ImageUnacceptable(
-                        image_id=image.id, reason=f"it is larger than {limit} bytes")
-                digest.update(chunk)
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        if image.size is not None and size != image.size:
-            raise ImageUnacceptable(
-                image_id=image.id, reason=f"{size} bytes came of the {image.size} recorded")
-        if digest.hexdigest() != expected:
-            raise ImageUnacceptable(
-                image_id=image.id, reason=f"its {algorithm} is not the one recorded")
-        return size
 
     def age_out(self, in_use: Collection[str], max_age: float) -> list[str]:
         """Remove bases not ``in_use`` whose last use was ``max_age`` seconds ago; say which."""

@@ -9,12 +9,13 @@ import uuid
 import pytest
 
 from nova.exception import HypervisorError
+from nova.image.inspection import Verdict
+from nova.linux.files import write_json
 from nova.virt.driver import InstanceSpec
 from nova.virt.libvirt import disks
 from nova.virt.libvirt.console import tail
 from nova.virt.libvirt.disks import MIB, InstanceDirectory, all_records, free_space
-from nova.virt.libvirt.files import Owner, write_json
-from nova.virt.libvirt.inspection import Verdict
+from nova.virt.libvirt.files import Owner
 
 
 def spec(instance_id, **changes):

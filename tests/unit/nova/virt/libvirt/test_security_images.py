@@ -15,13 +15,13 @@ import pytest
 
 import nova
 from nova.exception import HypervisorError, ImageUnacceptable
+from nova.image.inspection import Verdict, inspect
 from nova.image.model import Image
+from nova.linux import qemu_img
 from nova.virt.driver import InstanceSpec
-from nova.virt.libvirt import qemu_img
 from nova.virt.libvirt.disks import GIB, InstanceDirectory
 from nova.virt.libvirt.files import Owner
 from nova.virt.libvirt.imagecache import ImageCache
-from nova.virt.libvirt.inspection import Verdict, inspect
 
 MIB = 1 << 20
 
@@ -229,9 +229,15 @@ def test_every_qemu_img_call_names_formats_and_absolute_paths(tmp_path, monkeypa
     monkeypatch.setattr(subprocess, "run", spy)
     qemu_img.create_overlay(Verdict(tmp_path / "nbd:base", "raw", 10), tmp_path / "-disk", 10)
     qemu_img.create_empty(tmp_path / "json:{}", 10)
+    qemu_img.create_empty(tmp_path / "volume", 10, "raw")
+    qemu_img.copy(Verdict(tmp_path / "rbd:volume", "raw", 10), tmp_path / "copy", "qcow2")
+    qemu_img.resize(tmp_path / "ssh:volume", "raw", 20)
+    formats = [[command[at + 1] for at, word in enumerate(command) if word in ("-f", "-O", "-F")]
+               for command in seen]
+    assert formats == [["qcow2", "raw"], ["qcow2"], ["raw"], ["raw", "qcow2"], ["raw"]]
     for command in seen:
-        assert command[:5] == ["prlimit", "--as=1073741824", "--cpu=30", "--", "qemu-img"]
-        assert command[command.index("-f") + 1] == "qcow2"
+        assert command[:4] == ["prlimit", "--as=1073741824", "--cpu=30", "--"]
+        assert command[4:9] == ["setpriv", "--pdeathsig", "KILL", "--", "qemu-img"]
         paths = [word for word in command if str(tmp_path) in word]
         assert all(word.startswith("/") for word in paths)
     overlay = seen[0]
@@ -241,6 +247,9 @@ def test_every_qemu_img_call_names_formats_and_absolute_paths(tmp_path, monkeypa
             qemu_img.create_overlay(Verdict(Path(name), "raw", 10), tmp_path / "disk", 10)
         with pytest.raises(ValueError):
             qemu_img.create_empty(Path(name), 10)
+    for name in ("auto", "", "vmdk"):
+        with pytest.raises(ValueError):
+            qemu_img.resize(tmp_path / "volume", name, 10)
 
 
 def test_qemu_img_failure_is_ours(tmp_path):

@@ -2,7 +2,7 @@
 """Are these bytes what they are said to be, and safe to give to QEMU?
 
 :func:`inspect` reads headers with our own code only; no program that would believe them has run
-by then.  Its :class:`Verdict` is the ticket :mod:`nova.virt.libvirt.qemu_img` asks for.
+by then.  Its :class:`Verdict` is the ticket :mod:`nova.linux.qemu_img` asks for.
 
 The rule: the format comes from the image's record, the bytes must agree with it, and a format is
 never guessed later.
