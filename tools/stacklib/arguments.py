@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from .layout import SERVICES, default_data
+from .layout import COMPUTES_MAX, MONITOR, MONITORS, SERVICES, default_data
 
 ENV_KINDS = ("openrc", "clouds", "aws")
-PORT_BASE_MAX = 65535 - 9696  # the highest of our ports must still be one
+PORT_BASE_MAX = 65535 - MONITOR - MONITORS  # the highest of our ports must still be one
 
 
 def port_base(text: str) -> int:
@@ -14,6 +14,32 @@ def port_base(text: str) -> int:
     number = int(text)
     if not 0 <= number <= PORT_BASE_MAX:
         raise argparse.ArgumentTypeError(f"between 0 and {PORT_BASE_MAX}")
+    return number
+
+
+BROKERS = ("amqp://", "amqps://")
+SERVERS = ("mysql+pymysql://", "postgresql+psycopg2://")
+
+
+def broker(text: str) -> str:
+    """A URL of RabbitMQ."""
+    if not text.startswith(BROKERS):
+        raise argparse.ArgumentTypeError(f"begins with {' or '.join(BROKERS)}")
+    return text
+
+
+def server(text: str) -> str:
+    """A URL of a database server."""
+    if not text.startswith(SERVERS):
+        raise argparse.ArgumentTypeError(f"begins with {' or '.join(SERVERS)}")
+    return text
+
+
+def computes(text: str) -> int:
+    """A number of compute workers."""
+    number = int(text)
+    if not 1 <= number <= COMPUTES_MAX:
+        raise argparse.ArgumentTypeError(f"between 1 and {COMPUTES_MAX}")
     return number
 
 
@@ -35,6 +61,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     up.add_argument("--compute", choices=("libvirt", "fake"),
                     help="real machines, or pretended ones (default libvirt where it answers)")
     up.add_argument("--port-base", type=port_base, metavar="N", help="add N to every port")
+    up.add_argument("--broker", type=broker, metavar="URL", help="every worker of nova a daemon of "
+                    "its own over this RabbitMQ (amqp://user:password@host/virtual_host)")
+    up.add_argument("--db", type=server, metavar="URL", help="databases on this server "
+                    "(mysql+pymysql://user:password@host/ or postgresql+psycopg2://...)")
+    up.add_argument("--computes", type=computes, metavar="N",
+                    help="so many compute workers of the fake driver; needs --broker")
     up.add_argument("--no-packages", action="store_true", help="install no Debian packages")
     command("down", "end the daemons; data and running guests stay")
     one = command("status", "what runs, what it answers, what it costs")

@@ -15,6 +15,7 @@ from . import (
     guest,
     identity,
     nova_config,
+    outside,
     probe,
     status,
     swift_config,
@@ -84,11 +85,12 @@ def command_up(options: argparse.Namespace) -> int:
     else:
         cloud = Cloud(data=options.data, port_base=options.port_base or 0)
         cloud.add_services(options.services or list(SERVICES))
+    choose_workers(cloud, options)
     cloud.data.mkdir(parents=True, exist_ok=True)
     say(f"stack in {cloud.data}: {' '.join(cloud.services)}")
     choose_compute(cloud, options.compute)
     supervisor = Supervisor(cloud)
-    refuse_foreign_ports(cloud, supervisor)
+    refuse_others(cloud, supervisor)
     cloud.save()
     prepare(cloud)
     wanted = daemons.of(cloud)
@@ -112,20 +114,46 @@ def command_up(options: argparse.Namespace) -> int:
     return 0
 
 
-def refuse_foreign_ports(cloud: Cloud, supervisor: Supervisor) -> None:
-    """A port that somebody else holds is named before anything is started."""
+def choose_workers(cloud: Cloud, options: argparse.Namespace) -> None:
+    """Database server, broker and the number of compute workers, as far as they are new.
+
+    :raises StackError: they do not fit together, or not what this stack has
+    """
+    outside.choose(cloud, options.broker, options.db)
+    wanted = options.computes or cloud.computes
+    if wanted < cloud.computes:
+        raise StackError(f"this stack has {cloud.computes} compute workers, and servers may be on "
+                         "any of them: there can only be more")
+    if wanted > 1 and not cloud.broker:
+        raise StackError("--computes needs --broker: workers of their own talk through one")
+    if wanted > 1 and (options.compute or cloud.facts.get("compute")) == "libvirt":
+        raise StackError("--computes needs --compute fake: one libvirtd is one host")
+    if wanted > 1:
+        options.compute = "fake"
+    cloud.computes = wanted
+
+
+def refuse_others(cloud: Cloud, supervisor: Supervisor) -> None:
+    """A port or queues that somebody else holds are named before anything is started."""
     if supervisor.alive():
         return
     supervisor.end_orphans()
-    taken = [f"{name} {cloud.port(name)}" for name in cloud.ports()
-             if probe.tcp_open("127.0.0.1", cloud.port(name))]
+    wanted = [(name, cloud.port(name)) for name in cloud.ports()]
+    if cloud.has("nova"):
+        wanted += nova_config.monitor_ports(cloud)
+    taken = [f"{name} {port}" for name, port in wanted if probe.tcp_open("127.0.0.1", port)]
     if taken:
         raise StackError(f"these ports are in use by others: {', '.join(taken)}; "
                          "give --port-base N to shift all ports by N")
+    if cloud.has("nova"):
+        outside.refuse_foreign_queues(cloud)
 
 
 def prepare(cloud: Cloud) -> None:
     """Configuration, databases and rings exist."""
+    if cloud.db:
+        with step("databases on the server"):
+            outside.prepare(cloud)
     if cloud.has("keystone"):
         with step("Keystone's database and keys"):
             identity.prepare(cloud)
@@ -163,6 +191,9 @@ def command_reset(options: argparse.Namespace) -> int:
         Supervisor(cloud).down()
     with step("guests, bridges and rules"):
         guest.remove_all(cloud)
+    if cloud.db or cloud.broker:
+        with step("databases and queues"):
+            outside.remove(cloud)
     with step(f"remove {cloud.data}"):
         shutil.rmtree(cloud.data)
     return 0

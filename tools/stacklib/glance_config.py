@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The image service of the stack: SQLite, files on disk, the registry in the same process."""
-from . import manage
+from . import manage, outside
 from .layout import ADDRESS, REGION, Cloud, write_atomically
 from .packages import CHECKOUT, PRODUCT_VENV
 from .probe import http_status
@@ -34,7 +34,7 @@ flavor = keystone
 config_file = {paste}
 
 [database]
-connection = sqlite:///{state}/glance.sqlite
+connection = {database}
 
 [file]
 filesystem_store_datadir = {state}/images
@@ -55,6 +55,7 @@ def prepare(cloud: Cloud) -> None:
     path = cloud.etc / "glance/glance-api.conf"
     write_atomically(path, CONFIG.format(
         address=ADDRESS, port=cloud.port("image"), state=state,
+        database=outside.database_url(cloud, "glance", state / "glance.sqlite"),
         paste=CHECKOUT / "etc/glance/glance-api-paste.ini") + authtoken(cloud, "glance"), 0o600)
     manage.run("glance.cmd.manage", "--config-file", str(path), "db", "sync")
 

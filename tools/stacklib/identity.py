@@ -16,7 +16,7 @@ from typing import Any
 
 import requests
 
-from . import packages
+from . import outside, packages
 from .layout import ADDRESS, REGION, Cloud, write_atomically
 from .probe import http_status
 from .progress import StackError
@@ -29,7 +29,7 @@ CONFIG = """\
 [DEFAULT]
 use_stderr = true
 [database]
-connection = sqlite:///{database}
+connection = {database}
 [identity]
 # 12 in production; a login costs half a second of CPU then
 password_hash_rounds = 4
@@ -83,7 +83,8 @@ def prepare(cloud: Cloud) -> bool:
     for path in keys.values():
         path.mkdir(mode=0o700, exist_ok=True)
     write_atomically(cloud.etc / "keystone/keystone.conf", CONFIG.format(
-        database=home / "keystone.db", fernet=keys["fernet"], credential=keys["credential"]), 0o600)
+        database=outside.database_url(cloud, "keystone", home / "keystone.db"),
+        fernet=keys["fernet"], credential=keys["credential"]), 0o600)
     mark = home / "bootstrapped"
     if mark.exists():
         return False

@@ -24,6 +24,9 @@ NEEDS = {"glance": ("keystone",), "nova": ("keystone", "glance")}
 PORTS = {"identity": 5000, "image": 9292, "compute": 8774, "metadata": 8775, "network": 9696,
          "ec2": 8773, "object-store": 8080,
          "object": 6200, "container": 6201, "account": 6202}
+# health and metrics of nova's daemons, from here on; ends before network's 9696 + 100
+MONITOR, MONITORS = 9710, 80
+COMPUTES_MAX = 64
 OWNER = {"identity": "keystone", "image": "glance", "compute": "nova", "metadata": "nova",
          "network": "nova", "ec2": "nova", "object-store": "swift", "object": "swift",
          "container": "swift", "account": "swift"}
@@ -61,6 +64,9 @@ class Cloud:
     data: Path
     services: list[str] = field(default_factory=list)
     compute: str = "libvirt"
+    broker: str = ""  # URL; empty: messages stay in one process
+    db: str = ""  # URL of a database server; empty: SQLite
+    computes: int = 1
     port_base: int = 0
     facts: dict[str, object] = field(default_factory=dict)
 
@@ -85,7 +91,8 @@ class Cloud:
     def save(self) -> None:
         values = asdict(self)
         del values["data"]
-        write_atomically(self.data / "stack.json", json.dumps(values, indent=1) + "\n")
+        # the URLs of others' servers have passwords in them
+        write_atomically(self.data / "stack.json", json.dumps(values, indent=1) + "\n", 0o600)
 
     def add_services(self, names: list[str]) -> None:
         """These services and what they need, in the order they start."""
@@ -101,6 +108,10 @@ class Cloud:
     def ports(self) -> list[str]:
         """Names of the ports this stack listens on."""
         return [name for name, service in OWNER.items() if self.has(service)]
+
+    def monitor(self, number: int) -> int:
+        """The port of the health and metrics of nova's daemon of this number, from 0."""
+        return MONITOR + number + self.port_base
 
     def url(self, name: str, path: str = "") -> str:
         return f"http://{ADDRESS}:{self.port(name)}{path}"

@@ -7,7 +7,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from . import manage
+from . import manage, outside
 from .glance_config import authtoken
 from .layout import ADDRESS, REGION, Cloud, write_atomically
 from .packages import CHECKOUT, PRODUCT_VENV
@@ -20,7 +20,7 @@ CONFIG = """\
 host = {host}
 state_path = {state}
 region_name = {region}
-transport_url = memory://
+transport_url = {broker}
 use_stderr = true
 compute_driver = {compute}
 network_driver = {network}
@@ -42,7 +42,7 @@ metadata_listen = 0.0.0.0
 metadata_port = {metadata_port}
 
 [database]
-connection = sqlite:///{state}/nova.sqlite
+connection = {database}
 
 [ec2]
 region_name = {region}
@@ -61,6 +61,17 @@ project_name = service
 project_domain_id = default
 user_domain_id = default
 
+"""
+
+# What one daemon has apart from the others, beside nova.conf.
+OWN = """\
+[DEFAULT]
+host = {host}
+state_path = {state}
+
+[monitoring]
+listen = {address}
+port = {port}
 """
 
 # name: processors, MB of memory, GB of disk
@@ -110,6 +121,8 @@ def prepare(cloud: Cloud) -> None:
     choose_network(cloud)
     real = cloud.compute == "libvirt"
     text = CONFIG.format(
+        broker=cloud.broker.replace("$", "$$") or "memory://",
+        database=outside.database_url(cloud, "nova", state(cloud) / "nova.sqlite"),
         host=cloud.facts["host"], prefix=cloud.facts["prefix"], state=state(cloud), region=REGION,
         compute=cloud.compute, network="linux" if real else "fake", drain=STOP_WAIT // 2,
         paste=CHECKOUT / "etc/nova/api-paste.ini", address=ADDRESS,
@@ -118,6 +131,11 @@ def prepare(cloud: Cloud) -> None:
         virt_type=cloud.facts.get("virt_type", "auto"),
         image=cloud.url("image"), identity=cloud.url("identity"), password=cloud.secret("nova"))
     write_atomically(path(cloud), text + authtoken(cloud, "nova"), 0o600)
+    for number, (name, _module, host) in enumerate(workers(cloud)):
+        places = state(cloud) / host if host != cloud.facts["host"] else state(cloud)
+        places.mkdir(exist_ok=True)
+        write_atomically(own_path(cloud, name), OWN.format(
+            host=host, state=places, address=ADDRESS, port=cloud.monitor(number)), 0o600)
     manage.nova_manage(str(path(cloud)), [["db", "sync"]])
 
 
@@ -160,6 +178,29 @@ def name_servers() -> list[str]:
     return [address for address in found if not address.startswith("127.")][:2]
 
 
+def own_path(cloud: Cloud, name: str) -> Path:
+    """The configuration that one daemon reads after nova.conf."""
+    return cloud.etc / f"nova/{name}.conf"
+
+
+def workers(cloud: Cloud) -> list[tuple[str, str, str]]:
+    """(name, module, host) of each daemon of nova: all in one without a broker."""
+    first, *more = outside.hosts(cloud)
+    if not cloud.broker:
+        return [("nova-all", "nova.cmd.all", first)]
+    return [("nova-network", "nova.cmd.network", first),
+            ("nova-scheduler", "nova.cmd.scheduler", first),
+            *((f"nova-compute-{number}", "nova.cmd.compute", host)
+              for number, host in enumerate([first, *more], 1)),
+            ("nova-api", "nova.cmd.api", first)]
+
+
+def monitor_ports(cloud: Cloud) -> list[tuple[str, int]]:
+    """(daemon, port) of where each daemon tells how it is."""
+    return [(name, cloud.monitor(number))
+            for number, (name, _module, _host) in enumerate(workers(cloud))]
+
+
 def daemons(cloud: Cloud) -> list[Daemon]:
     def answers() -> bool:
         # the metadata service knows nobody but guests, and says so
@@ -167,5 +208,15 @@ def daemons(cloud: Cloud) -> list[Daemon]:
                    (("compute", (200, 300)), ("network", (200, 300)), ("metadata", (200, 404)),
                     ("ec2", (403,))))
 
-    return [Daemon("nova-all", "nova", [str(PRODUCT_VENV / "bin/python"), "-m", "nova.cmd.all",
-                                        "--config-file", str(path(cloud))], answers=answers)]
+    def well(port: int) -> bool:
+        return http_status(ADDRESS, port, "/healthz") == 200
+
+    def started(name: str, module: str, port: int) -> Daemon:
+        serves = name in ("nova-all", "nova-api")
+        return Daemon(
+            name, "nova", [str(PRODUCT_VENV / "bin/python"), "-m", module, "--config-file",
+                           str(path(cloud)), "--config-file", str(own_path(cloud, name))],
+            answers=lambda: well(port) and (not serves or answers()))
+
+    return [started(name, module, cloud.monitor(number))
+            for number, (name, module, _host) in enumerate(workers(cloud))]

@@ -37,7 +37,7 @@ GUEST_IMAGE = ["busybox-static", "dropbear-bin", "syslinux", "syslinux-common", 
 COMPUTE = ["libvirt-daemon-system", "libvirt-clients", *LIBVIRT_BUILD, "qemu-system-x86",
            "qemu-utils", "qemu-block-extra", "dnsmasq-base", "iptables", "ebtables", "iproute2",
            "iputils-arping", "conntrack", "openssh-client", "genisoimage"]
-KEYSTONE = ["keystone", "waitress", "python-memcached"]
+KEYSTONE = ["keystone", "waitress", "python-memcached", "PyMySQL", "psycopg2-binary"]
 # what people talk to the stack with; put beside it, so that `up` alone is enough to try it
 CLIENTS = ["python-openstackclient", "python-swiftclient", "openstacksdk"]
 TEST = ["rabbitmq-server", "mariadb-server", "postgresql", "memcached", "curl", "openssl",
@@ -141,14 +141,16 @@ def _make_venv(venv: Path, stamp: str, pip_arguments: list[str]) -> bool:
     return True
 
 
-def product_venv(test: bool = False, libvirt: bool = True) -> Path:
+def product_venv(test: bool = False, libvirt: bool = True, db: str = "") -> Path:
     """The environment of nova, glance and swift; its path.
 
     :param test: with what the tests need
     :param libvirt: with the libvirt binding, which is compiled against libvirt-dev
+    :param db: with the driver of the database server of this URL
     """
-    extras = [name for name, wanted in (("libvirt", libvirt), ("mysql", test),
-                                        ("postgresql", test), ("test", test)) if wanted]
+    extras = [name for name, wanted in (
+        ("libvirt", libvirt), ("mysql", test or db.startswith("mysql")),
+        ("postgresql", test or db.startswith("postgresql")), ("test", test)) if wanted]
     have = PRODUCT_VENV / ".snakestack-extras"
     if have.exists():  # never take away what an earlier command put in
         extras = sorted({*extras, *have.read_text().split()})
