@@ -16,6 +16,7 @@ from pathlib import Path
 from oslo_config import cfg
 
 from nova.db.networks import LEASE_SECONDS
+from nova.db.ports import MAC_PREFIX
 from nova.linux import dnsmasq
 from nova.linux.bridge import Bridges
 from nova.linux.dnsmasq import DhcpHost, DhcpNetwork, Dnsmasq
@@ -35,6 +36,10 @@ CONF = cfg.CONF
 CONF.import_opt("metadata_port", "nova.wsgi", group="api")
 
 METADATA = "169.254.169.254"
+# Frames of guests on other hosts, which come in by a bridge's interface as do those of the
+# machine's own network: a guest's MAC begins with this, its own host sees to that.
+GUEST_MACS = f"{MAC_PREFIX}:00:00:00/ff:ff:ff:00:00:00"
+_FROM_GUEST = "0x4000"      # the bit of the packet mark that says so
 _TCP, _UDP = "-p tcp -m tcp --dport", "-p udp -m udp --dport"
 
 
@@ -55,6 +60,7 @@ class LinuxDriver(NetworkDriver):
             *(word for path in CONF.config_file or () for word in ("--config-file", path))))
         self.bridges = Bridges(self.run, self.prefix)
         self.tables = Iptables("network", self.run, self.prefix)
+        self._marking = True        # unknown, after a restart
 
     @functools.cached_property
     def _public(self) -> str | None:
@@ -125,6 +131,7 @@ class LinuxDriver(NetworkDriver):
     def apply_rules(self, networks: Sequence[HostNetwork],
                     routes: Sequence[FloatingRoute]) -> None:
         """Make the worker's chains say just this; what led elsewhere before is cut off."""
+        self._mark_guests(networks)
         with self.tables.edit("ipv4") as chains:
             before = self._translated(chains.get("nat", {}))
             for table in chains.values():
@@ -140,6 +147,21 @@ class LinuxDriver(NetworkDriver):
         for floating, fixed in before.items():
             if now.get(floating) != fixed:
                 self._cut_connections(floating)
+
+    def _mark_guests(self, networks: Sequence[HostNetwork]) -> None:
+        """Have what guests on other hosts send be known as theirs."""
+        cards = sorted({one.bridge_interface for one in networks if one.bridge_interface})
+        name = self.tables.chain("guests")
+        if not cards and not self._marking:
+            return
+        with self.tables.edit("bridge") as chains:
+            chains["nat"].clear()
+            if cards:
+                chains["nat"][name] = [
+                    f"-s {GUEST_MACS} -i {card} -j mark --mark-or {_FROM_GUEST} "
+                    "--mark-target CONTINUE" for card in cards]
+                chains["nat"]["PREROUTING"] = [f"-j {name}"]
+        self._marking = bool(cards)
 
     def _filter(self, chains: Chains, networks: Sequence[HostNetwork], ping: str,
                 dns: bool) -> None:
@@ -159,9 +181,12 @@ class LinuxDriver(NetworkDriver):
                 inside.append(f"{by} {_TCP} {CONF.api.metadata_port} "
                               "-m conntrack --ctstate DNAT -j ACCEPT")
             inside.append(f"{by} {ping} -j ACCEPT")
-            # The machine's own network, if the bridge is in it, is no guest.
-            but = f" -m physdev ! --physdev-in {network.bridge_interface}" \
-                if network.bridge_interface else ""
+            but = ""
+            if network.bridge_interface:
+                # The machine's own network, if the bridge is in it, is no guest; guests on other
+                # hosts, who come the same way, are.
+                inside.append(f"{by} -m mark --mark {_FROM_GUEST}/{_FROM_GUEST} -j DROP")
+                but = f" -m physdev ! --physdev-in {network.bridge_interface}"
             inside.append(f"{by}{but} -j DROP")
             forward += [f"{by} -j ACCEPT", f"-o {network.bridge} -j ACCEPT"]
             between += [f"{by} -o {network.bridge} -j RETURN", f"{by} -j {name('isolated')}"]
@@ -174,6 +199,9 @@ class LinuxDriver(NetworkDriver):
         # which comes first: what a security group lets in has been let in for good.
         mangle[name("FORWARD")] = between
         mangle[name("isolated")] = [f"-o {network.bridge} -j DROP" for network in networks]
+        if self._public:
+            # Nor into a network the machine has besides, where its database may be.
+            mangle[name("isolated")].append(f"! -o {self._public} -j DROP")
         mangle["FORWARD"] = [f"-j {name('FORWARD')}"]
 
     def _nat(self, chains: Chains, networks: Sequence[HostNetwork],

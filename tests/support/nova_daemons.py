@@ -43,6 +43,13 @@ compute_listen = 127.0.0.1
 compute_port = {port}
 network_listen = 127.0.0.1
 network_port = {network_port}
+metadata_listen = 127.0.0.1
+metadata_port = {metadata_port}
+ec2_listen = 127.0.0.1
+ec2_port = {ec2_port}
+reuse_port = true
+[monitoring]
+port = {monitor_port}
 [glance]
 auth_type = none
 endpoint_override = http://127.0.0.1:{glance_port}
@@ -97,7 +104,8 @@ class Cloud:
             "directory": directory, "transport": transport, "spawn_seconds": spawn_seconds,
             "database": database or f"sqlite:///{directory}/nova.db", "apis": apis,
             "extra": extra, "port": free_port(), "network_port": free_port(),
-            "glance_port": free_port()}
+            "glance_port": free_port(), "metadata_port": free_port(), "ec2_port": free_port(),
+            "monitor_port": 0}
         self.processes = {}
         self.image = None
 
@@ -154,10 +162,10 @@ class Cloud:
             headers={"X-Auth-Token": "admin:p", "Content-Type": "application/octet-stream"})
         urllib.request.urlopen(request, timeout=30).close()
 
-    def config(self, host):
-        """Write the configuration of one host and return its path."""
-        path = self.directory / f"nova-{host}.conf"
-        path.write_text(NOVA.format(host=host, **self.values))
+    def config(self, host, name=None, **other):
+        """Write the configuration of one host, or of one daemon there, and return its path."""
+        path = self.directory / f"nova-{name or host}.conf"
+        path.write_text(NOVA.format(**{"host": host, **self.values, **other}))
         path.chmod(0o600)
         return path
 
@@ -171,10 +179,14 @@ class Cloud:
         """Return what a daemon has said so far."""
         return (self.directory / f"{name}.log").read_text()
 
-    def start(self, what, host="host1"):
-        """Start ``nova-WHAT`` on a pretend host; its name is ``WHAT-HOST``."""
-        name = f"{what}-{host}"
-        self.processes[name] = self._spawn(name, f"nova.cmd.{what}", self.config(host))
+    def start(self, what, host="host1", name=None, **other):
+        """Start ``nova-WHAT`` on a pretend host; its name is ``WHAT-HOST`` or the given one.
+
+        ``other`` are values of its configuration that differ from the cloud's.
+        """
+        config = self.config(host, name, **other)
+        name = name or f"{what}-{host}"
+        self.processes[name] = self._spawn(name, f"nova.cmd.{what}", config)
         return name
 
     def kill(self, name):

@@ -3,12 +3,15 @@
 import json
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from stacklib import (
     arguments,
+    cli,
     env,
     nova_config,
+    outside,
     packages,
     probe,
     supervise,
@@ -62,7 +65,8 @@ def test_every_port_is_shifted(cloud):
 
 @pytest.mark.parametrize("line", [
     ["up", "--port-base", "60000"], ["up", "--port-base", "-1"], ["up", "cinder"],
-    ["up", "--compute", "xen"], ["env", "csh"], [], ["dance"],
+    ["up", "--compute", "xen"], ["up", "--broker", "redis://x"], ["up", "--db", "sqlite:///x"],
+    ["up", "--computes", "0"], ["up", "--computes", "65"], ["env", "csh"], [], ["dance"],
 ])
 def test_wrong_command_lines_end_with_the_usage(line, capsys):
     with pytest.raises(SystemExit) as ended:
@@ -201,3 +205,55 @@ def test_missing_packages_are_named_to_who_may_not_install_them(monkeypatch):
     monkeypatch.setattr(packages.os, "geteuid", lambda: 1000)
     with pytest.raises(packages.InstallError, match="apt-get install frobnicate"):
         packages.apt_install(["frobnicate"])
+
+
+MYSQL = "mysql+pymysql://us:pa$s@db:3306/"
+
+
+def options(**more):
+    none = dict.fromkeys(("broker", "db", "computes", "compute"))
+    return SimpleNamespace(**{**none, **more})
+
+
+def test_a_server_gets_a_database_for_each_service(cloud):
+    cloud.add_services(["nova"])
+    cli.choose_workers(cloud, options(db=MYSQL))
+    urls = {name: outside.database_url(cloud, name, Path("/x")) for name in ("nova", "glance")}
+    prefix = cloud.facts["databases"]
+    # oslo.config would read a dollar sign as a reference
+    assert urls["nova"] == f"mysql+pymysql://us:pa%24s@db:3306/{prefix}_nova?charset=utf8mb4"
+    assert urls["glance"].partition("?")[0].endswith(f"/{prefix}_glance")
+    again = Cloud(data=cloud.data)
+    assert outside.database_url(again, "nova", Path("/x")) == "sqlite:////x"
+
+
+def test_without_a_broker_all_of_nova_is_one_daemon(cloud):
+    cloud.facts["host"] = "node"
+    assert [row[0] for row in nova_config.workers(cloud)] == ["nova-all"]
+    cli.choose_workers(cloud, options(broker="amqp://b", computes=2, compute="fake"))
+    assert [(row[0], row[2]) for row in nova_config.workers(cloud)] == [
+        ("nova-network", "node"), ("nova-scheduler", "node"), ("nova-compute-1", "node"),
+        ("nova-compute-2", "node-2"), ("nova-api", "node")]
+
+
+@pytest.mark.parametrize("given, said", [
+    ({"computes": 2}, "needs --broker"),
+    ({"computes": 2, "broker": "amqp://b", "compute": "libvirt"}, "one libvirtd is one host"),
+    ({"db": "mysql+pymysql://u:secret@h/nova"}, "names a server"),
+    ({"db": "mysql+pymysql://u:secret@h:port/"}, "is no URL")])
+def test_what_does_not_fit_together_is_refused(cloud, given, said):
+    with pytest.raises(StackError, match=said) as refused:
+        cli.choose_workers(cloud, options(**given))
+    assert "secret" not in str(refused.value)
+
+
+def test_a_stack_keeps_its_servers(cloud):
+    cli.choose_workers(cloud, options(broker="amqp://u:secret@one/"))
+    cloud.save()
+    again = Cloud.load(cloud.data)
+    with pytest.raises(StackError, match="give another --data") as refused:
+        cli.choose_workers(again, options(broker="amqp://two/"))
+    assert "secret" not in str(refused.value)
+    again.computes = 3
+    with pytest.raises(StackError, match="can only be more"):
+        cli.choose_workers(again, options(computes=2))

@@ -545,3 +545,70 @@ def test_two_hosts_of_the_same_names_side_by_side(directory, namespaces):
         for driver in drivers:
             driver.remove_network("br100")
         CONF.reset()
+
+
+def on_the_wire(cloud, mac, address):
+    """A machine on the cable that a bridge's interface hangs on: another host's guest, or not."""
+    machine = cloud.namespaces()
+    switch = cloud.switch
+    name = f"p{len(switch.ports)}"
+    switch.ports.append(name)
+    switch.cable(name, machine, "eth0")
+    switch("ip", "link", "set", name, "master", "sw0")
+    machine("ip", "link", "set", "eth0", "address", mac)
+    machine("ip", "addr", "add", f"{address}/24", "dev", "eth0")
+    machine("ip", "route", "add", "default", "via", "10.0.0.1")
+    return machine
+
+
+@pytest.fixture
+def spread(cloud):
+    """The cloud's network goes on over a cable to a switch other hosts hang on."""
+    cloud.switch = cloud.namespaces()
+    cloud.switch.ports = []
+    cloud.switch("ip", "link", "add", "sw0", "type", "bridge", "forward_delay", "0")
+    cloud.switch("ip", "link", "set", "sw0", "up")
+    cloud.host.cable("wire", cloud.switch, "up0")
+    cloud.switch("ip", "link", "set", "up0", "master", "sw0")
+    make_network(bridge_interface="wire")
+    cloud.manager.start()
+    return cloud
+
+
+def test_security_n21_guests_on_other_hosts_get_no_more_of_this_one_than_its_own(spread):
+    """N21: a guest elsewhere comes in by the same card as the machine's own neighbours do."""
+    guest = on_the_wire(spread, "fa:16:3e:00:00:07", "10.0.0.7")
+    neighbour = on_the_wire(spread, "52:54:00:00:00:08", "10.0.0.8")
+    spread.host.serve(22)
+    assert guest.pings("10.0.0.1")
+    assert guest.is_kept_from("10.0.0.1", 22)
+    assert guest.is_kept_from("172.24.4.1", 22), "nor by another address of the host"
+    assert neighbour.reaches("10.0.0.1", 22), "the machine's own network is no guest"
+    spread.world.serve(80)
+    assert guest.reaches("172.24.4.9", 80), "the world it may see"
+    row, _vif, local = spread.boot()
+    local_address = local.lease[0].partition("/")[0]
+    open_port(None, "icmp")
+    spread.refresh(row)
+    assert guest.pings(local_address), "and its neighbours on this host"
+    spread.restart()
+    spread.manager.start()
+    assert guest.is_kept_from("10.0.0.1", 22)
+    assert spread.problems() == []
+
+
+def test_security_n21_guests_do_not_reach_what_else_the_host_is_connected_to(cloud):
+    """N21: a network of the operator's own, with the database in it, is not the world."""
+    make_network()
+    management = cloud.namespaces()
+    cloud.host.cable("mgmt", management, "eth0")
+    cloud.host("ip", "addr", "add", "10.20.0.1/24", "dev", "mgmt")
+    management("ip", "addr", "add", "10.20.0.9/24", "dev", "eth0")
+    management("ip", "route", "add", "default", "via", "10.20.0.1")
+    management.serve(3306)
+    cloud.world.serve(3306)
+    cloud.manager.start()
+    _row, _vif, guest = cloud.boot()
+    assert cloud.host.reaches("10.20.0.9", 3306)
+    assert guest.reaches("172.24.4.9", 3306)
+    assert guest.is_kept_from("10.20.0.9", 3306)
