@@ -19,6 +19,18 @@ sys.path[:0] = [str(CHECKOUT / "tools"), str(CHECKOUT / "tests/support")]
 RABBITMQCTL_TIMEOUT = 60
 
 
+def pytest_collection_modifyitems(config, items) -> None:
+    """Begin every worker's part with its share of the slow tests: whoever ends last decides."""
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    if workers == 1:
+        return
+    slow = [item for item in items if item.get_closest_marker("guest")]
+    rest = [item for item in items if not item.get_closest_marker("guest")]
+    part = -(-len(rest) // workers)
+    items[:] = [item for number in range(workers)
+                for item in (*slow[number::workers], *rest[number * part:(number + 1) * part])]
+
+
 @pytest.fixture
 def free_port():
     """A function that returns a TCP port free on loopback, another one at each call."""

@@ -18,7 +18,7 @@ project_domain_id = default
 user_domain_id = default
 region_name = {region}
 service_token_roles_required = true
-token_cache_time = 300
+token_cache_time = 60
 """
 
 CONFIG = """\

@@ -101,7 +101,7 @@ project_name = service
 project_domain_id = default
 user_domain_id = default
 delay_auth_decision = true
-token_cache_time = 300
+token_cache_time = 60
 service_token_roles_required = true
 
 [filter:keystoneauth]

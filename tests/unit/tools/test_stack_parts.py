@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts of tools/stack that need no daemon."""
 import json
+import re
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from stacklib import (
     arguments,
     cli,
     env,
+    glance_config,
     nova_config,
     outside,
     packages,
@@ -128,6 +130,16 @@ def test_swift_with_keystone_keeps_the_two_kinds_of_accounts_apart(cloud):
     assert words.index("tempauth") < words.index("authtoken") < words.index("keystoneauth")
     tempauth = text.split("[filter:tempauth]")[1].split("[")[0]
     assert "reseller_prefix = TEMPAUTH" in tempauth
+
+
+def test_security_k14_a_revoked_token_works_no_longer_than_a_minute(cloud):
+    """K14: what Keystone said of a token is asked again after 60 seconds, in all three services."""
+    cloud.add_services(["swift", "keystone"])
+    swift = swift_config.proxy_configuration(cloud, "nobody")
+    for text in (swift, glance_config.authtoken(cloud, "nova"),
+                 glance_config.authtoken(cloud, "glance")):
+        [seconds] = re.findall(r"^token_cache_time = (\d+)$", text, re.M)
+        assert int(seconds) <= 60
 
 
 def fake_routes(monkeypatch, *destinations):

@@ -191,3 +191,11 @@ def test_odd_names_make_no_headers_of_their_own(api):
     assert head.headers["x-image-meta-property-fine"] == "y z"
     assert "Set-Cookie" not in head.headers
     assert not [name for name in head.headers if "odd" in name]
+
+
+def test_security_q26_limit_on_images_per_project(make_api):
+    """Q26: v1 has the limits of v2."""
+    api = make_api(image_count_total=1)
+    assert create(api).status_int == 201
+    assert create(api).status_int == 413
+    assert create(api.as_("bob:beta")).status_int == 201

@@ -101,6 +101,7 @@ def devices(host):
 
 
 def test_trio_boots_stops_starts_reboots_and_leaves_nothing(pretend_host, start):
+    """V16: disks, swap, configuration drive, console, domain and tap go with the guest."""
     worker, one = start(), spec(config_drive={"openstack/latest/meta_data.json": "{}"},
                                 swap_mb=16)
     assert worker.do("spawn", spec=one, images=TRIO) == ["root.ext4", "vmlinuz", "initrd.gz"]

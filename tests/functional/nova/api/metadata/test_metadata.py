@@ -224,6 +224,17 @@ def test_m6_no_token_through_a_proxy(app, network):
         "X-Forwarded-For": "10.0.0.9"}).status_int == 403
 
 
+def test_m7_nothing_secret_is_told_by_default(app, network):
+    """M7: no password to read, none to be left by a guest, no vendor data of the operator's."""
+    _, _, address = make(network)
+    assert ask(app, address, "/openstack/latest/password").status_int == 404
+    vendor = json.loads(text(app, address, "/openstack/latest/vendor_data2.json"))
+    assert vendor == {"static": {}}
+    assert ask(app, address, "/openstack/latest/password", method="POST").status_int in (404, 405)
+    told = text(app, address, "/openstack/latest/meta_data.json")
+    assert not {"admin_pass", "adminPass", "password"} & set(json.loads(told))
+
+
 def test_no_path_makes_a_500(app, network):
     _, _, address = make(network)
     for path in ("/" + "a" * 5000, "/%ff%fe", "/latest/meta-data/%00", "/../../etc/passwd",

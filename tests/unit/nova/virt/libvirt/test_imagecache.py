@@ -70,9 +70,23 @@ def test_fetched_once_and_again_after_a_restart(cache):
     {"hash_value": "../../etc/passwd", "checksum": None},
     {"disk_format": "../x"}, {"disk_format": None}])
 def test_what_does_not_agree_with_the_record_is_refused(cache, change):
+    """V18: hashed as it comes, before anything uses it."""
     with pytest.raises(ImageUnacceptable):
         cache.fetch(image(**change), Source())
     assert names(cache) == []
+
+
+def test_security_q8_properties_make_no_more_base_images():
+    """Q8: a hundred values of os_type are one file; its name comes from its bytes alone."""
+    assert len({base_key(image(properties={"os_type": f"os{number}"}))
+                for number in range(100)}) == 1
+
+
+def test_security_g10_md5_is_not_asked_where_a_strong_hash_is_known(cache):
+    """G10: bytes with the right MD5 and the wrong SHA-512 are refused."""
+    with pytest.raises(ImageUnacceptable):
+        cache.fetch(image(hash_value="0" * 128), Source())
+    assert base_key(image()).startswith("sha512-")
 
 
 def test_old_images_are_known_by_md5(cache):
