@@ -49,6 +49,12 @@ for place in run/libvirt var/lib/libvirt etc/libvirt var/log/libvirt var/cache/l
     mount --bind {work}/$place /$place
 done
 : > {work}/xtables.lock
+if [ -c /dev/kvm ]; then
+    # as udev makes it; one that is closed to QEMU's user has libvirt probe QEMU at every call
+    mknod -m 660 {work}/kvm c 10 232
+    chgrp kvm {work}/kvm
+    mount --bind {work}/kvm /dev/kvm
+fi
 [ -e /run/xtables.lock ] || : > /run/xtables.lock
 mount --bind {work}/xtables.lock /run/xtables.lock
 ip link set lo up

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finding out what answers and what this machine can do. Every wait has its limit."""
 import contextlib
+import grp
 import http.client
 import os
 import shutil
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .progress import StackError
+from .progress import StackError, say
 
 ANSWER_TIMEOUT = 5.0  # seconds for one request of a probe
 KVM_TIMEOUT = 10.0  # under KVM the guest's first process runs after one or two
@@ -100,12 +101,32 @@ def libvirt_answers() -> bool:
     return done.returncode == 0
 
 
+def open_kvm(device: Path = Path("/dev/kvm"), group: str = "kvm") -> None:
+    """Give the device to the group Debian's udev rule gives it to, where no udev did; root only.
+
+    libvirt finds out as root what QEMU can do, and finds what it knows out of date as long as
+    QEMU's own user may not open the device: it then probes again, for seconds, at every call.
+    """
+    try:
+        now = device.stat()
+        wanted = grp.getgrnam(group).gr_gid
+    except (FileNotFoundError, KeyError):
+        return
+    ours = now.st_gid == wanted and now.st_mode & 0o060 == 0o060
+    if os.geteuid() != 0 or ours or now.st_mode & 0o006 == 0o006:
+        return
+    say(f"{device} is given to group {group}, as udev does it")
+    os.chown(device, -1, wanted)
+    device.chmod(0o660)
+
+
 def start_libvirt() -> None:
     """Start libvirtd when nobody answers: by systemd where it runs, else by hand, as daemons that
     belong to nobody, so that guests outlive every command of ours.
 
     :raises StackError: it does not answer within LIBVIRT_TIMEOUT seconds
     """
+    open_kvm()
     if libvirt_answers():
         return
     if os.path.isdir("/run/systemd/system"):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts of tools/stack that need no daemon."""
+import grp
 import json
 import re
 import subprocess
@@ -112,6 +113,23 @@ def test_waiting_ends_with_its_limit():
 def test_waiting_ends_when_there_is_no_hope():
     with pytest.raises(StackError, match="exploded"):
         probe.wait("the rocket", lambda: False, 60, lambda: "exploded")
+
+
+@pytest.mark.parametrize("mode, after", [(0o600, 0o660), (0o620, 0o660), (0o660, 0o660),
+                                         (0o666, 0o666)])
+def test_kvm_is_given_to_its_group_unless_it_is_open(mode, after, tmp_path, monkeypatch):
+    """One that QEMU's user may not open has libvirt probe QEMU anew at every single call."""
+    device = tmp_path / "kvm"
+    device.touch()
+    device.chmod(mode)
+    monkeypatch.setattr(probe.os, "geteuid", lambda: 0)
+    probe.open_kvm(device, grp.getgrgid(device.stat().st_gid).gr_name)
+    assert device.stat().st_mode & 0o777 == after
+
+
+def test_no_kvm_is_left_alone(tmp_path):
+    probe.open_kvm(tmp_path / "kvm")
+    assert not (tmp_path / "kvm").exists()
 
 
 def test_swift_alone_knows_tempauth_and_no_fixed_password(cloud):
