@@ -7,7 +7,6 @@ is the decision.  Any number of schedulers may be told of the same instance: one
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -65,14 +64,20 @@ class SchedulerManager:
         self.compute = compute or rpc.Client(COMPUTE_METHODS)
         self.network = network or network_api.API(rpc)
         self.volumes = VolumeScheduler(volume or rpc.Client(VOLUME_METHODS))
+        self._stopped = threading.Event()
 
     def start(self) -> None:
         """Begin to take up, in the background, what was waiting when we went down."""
         threading.Thread(target=self._recover, daemon=True, name="scheduler-recover").start()
 
+    def stop(self) -> None:
+        """Take up nothing any more."""
+        self._stopped.set()
+
     def _recover(self) -> None:
         # Messages in memory died with the last process.  Workers are given time to show up.
-        time.sleep(self.RECOVERY_DELAY)
+        if self._stopped.wait(self.RECOVERY_DELAY):
+            return
         try:
             for row in instances.get_all({"task_state": TaskState.SCHEDULING},
                                          sort=(("created_at", "asc"),)):

@@ -188,6 +188,17 @@ def test_lost_message_to_the_scheduler(cloud):
     assert cloud.states(one) == ACTIVE
 
 
+def test_bug_a_stopped_scheduler_still_recovered(cloud):
+    """What was stopped before its recovery began takes nothing up, and asks no database."""
+    cloud.add_host()
+    [one] = cloud.create()
+    cloud.post.waiting.clear()
+    cloud.scheduler.stop()
+    cloud.scheduler._recover()
+    cloud.deliver()
+    assert cloud.states(one) == (VmState.BUILDING, TaskState.SCHEDULING)
+
+
 def test_build_is_taken_from_a_host_that_is_down(cloud):
     cloud.add_host("host1")
     cloud.add_host("host2")
