@@ -43,6 +43,7 @@ CHECKS: dict[str, str] = {
     "places": "nova.audit:check_places",
     "guests": "nova.compute.audit:check",
     "network": "nova.audit:check_network",
+    "volumes": "nova.volume.audit:check",
 }
 
 

@@ -37,6 +37,11 @@ WHERE = [
     ("rpc", "nova.rpc.broker", "RPC_OPTS"),
     ("scheduler", "nova.scheduler.manager", "OPTIONS"),
     ("scheduler", "nova.scheduler.drivers.host_aware", "OPTIONS"),
+    ("volume", "nova.volume.driver", "OPTIONS"),
+    ("volume", "nova.volume.file", "OPTIONS"),
+    ("volume", "nova.volume.iscsi", "OPTIONS"),
+    ("volume", "nova.volume.manager", "OPTIONS"),
+    ("volume", "nova.volume.worker", "OPTIONS"),
 ]
 
 

@@ -48,6 +48,13 @@ def network() -> Worker:
     return Worker("nova-network", METHODS, NetworkManager(CONF.host))
 
 
+def volume() -> Worker:
+    """Return the worker that keeps volumes on this host."""
+    from nova.volume.manager import VolumeManager
+    from nova.volume.methods import METHODS
+    return Worker("nova-volume", METHODS, VolumeManager(CONF.host))
+
+
 def everything() -> Sequence[Service]:
     """Return all of nova for one process: the network first, it is what the others ask."""
-    return [network(), scheduler(), compute(), *apis()]
+    return [network(), scheduler(), volume(), compute(), *apis()]

@@ -40,7 +40,7 @@ from nova.volume.states import Desired, SnapshotStatus, VolumeStatus
 
 LOG = log.getLogger(__name__)
 
-_RESETTABLE = frozenset({
+RESETTABLE = frozenset({
     VolumeStatus.CREATING, VolumeStatus.AVAILABLE, VolumeStatus.ERROR, VolumeStatus.DELETING,
     VolumeStatus.ERROR_DELETING, VolumeStatus.ERROR_EXTENDING})
 
@@ -137,14 +137,7 @@ class API:
 
         BadRequest for a status that cannot be given, InvalidVolume for an attached volume.
         """
-        volume = self.get(context, volume_id)
-        if status not in _RESETTABLE:
-            raise exception.BadRequest(f"status: a volume cannot be reset to {status[:32]!r}.")
-        if status == VolumeStatus.AVAILABLE and volume.format is None:
-            raise exception.BadRequest(f"status: volume {volume_id} was never made.")
-        volumes.transition(
-            volume.id, from_status=sorted(set(VolumeStatus) - _ATTACHED), verb="reset",
-            status=status, fault=None, claimed_gb=volume.size_gb)
+        reset_status(context, volume_id, status)
 
     # ------------------------------------------------------------ metadata
 
@@ -330,6 +323,18 @@ class API:
 
 _ATTACHED = frozenset({VolumeStatus.RESERVED, VolumeStatus.ATTACHING, VolumeStatus.IN_USE,
                        VolumeStatus.DETACHING})
+
+
+def reset_status(context: RequestContext, volume_id: str, status: str) -> None:
+    """As :meth:`API.reset_status`, for whoever has no broker."""
+    volume = volumes.get(volume_id, scope(context))
+    if status not in RESETTABLE:
+        raise exception.BadRequest(f"status: a volume cannot be reset to {status[:32]!r}.")
+    if status == VolumeStatus.AVAILABLE and volume.format is None:
+        raise exception.BadRequest(f"status: volume {volume_id} was never made.")
+    volumes.transition(
+        volume.id, from_status=sorted(set(VolumeStatus) - _ATTACHED), verb="reset",
+        status=status, fault=None, claimed_gb=volume.size_gb)
 
 
 def _host_of(volume: Volume) -> str:

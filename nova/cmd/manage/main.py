@@ -10,7 +10,7 @@ from typing import Any
 from nova import config, db
 from nova.exception import NovaError
 
-CATEGORIES = ("audit", "db", "flavor", "floating", "network", "service", "version")
+CATEGORIES = ("audit", "db", "flavor", "floating", "network", "service", "version", "volume")
 
 
 class Category:

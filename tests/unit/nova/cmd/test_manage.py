@@ -4,11 +4,21 @@
 import json
 
 import pytest
+from volume_rows import add_host, add_volume
 
 from nova import audit
 from nova.cmd.manage.main import run
 from nova.config import CONF
-from nova.db import compute_nodes, floating_ips, instances, networks, schema, services
+from nova.db import (
+    compute_nodes,
+    floating_ips,
+    instances,
+    networks,
+    schema,
+    services,
+    volume_attachments,
+    volumes,
+)
 from nova.db import session as db_session
 from nova.db.models import Instance, new_id
 
@@ -135,3 +145,29 @@ def test_version_and_usage(manage):
     assert manage("db")[0] == 2
     status, out, _errors = manage("--help")
     assert status == 0 and "audit" in out and "floating" in out
+
+
+def test_volume(manage):
+    services.beat(services.register("h", "nova-volume", "volume").id)
+    add_host(total_gb=10)
+    attached, broken, waiting = (
+        add_volume(name="a"), add_volume(status="error", fault="why"),
+        add_volume(status="creating", host=None))
+    volume_attachments.reserve(attached.id, "i", "p", "vdb")
+    rows = {row["id"]: row for row in json.loads(manage("volume", "list", "--json")[1])}
+    assert (rows[attached.id]["status"], rows[attached.id]["instance"]) == ("reserved", "i")
+    assert (rows[broken.id]["fault"], rows[broken.id]["device"]) == ("why", None)
+    assert len(json.loads(manage("volume", "list", "--status", "error", "--json")[1])) == 1
+    [host] = json.loads(manage("volume", "hosts", "--json")[1])
+    assert (host["host"], host["may place"], host["placed"]) == ("h", 10, 2)
+    status, _out, errors = manage("volume", "delete", attached.id)
+    assert status == 1 and "reserved" in errors
+    status, _out, errors = manage("volume", "reset", attached.id, "available")
+    assert status == 1 and "reserved" in errors
+    assert manage("volume", "reset", broken.id, "available")[0] == 0
+    assert volumes.get(broken.id).status == "available"
+    assert manage("volume", "delete", waiting.id)[0] == 0
+    assert manage("volume", "delete", broken.id)[0] == 0
+    assert [row.id for row in volumes.overdue(["deleting"])] == [broken.id]
+    assert manage("volume", "delete", "none")[2] == (
+        "nova-manage: Volume none could not be found.\n")
