@@ -36,8 +36,9 @@ MAX_LINE = 8192                   # request line and each header
 MAX_HEAD = 65536                  # request line and headers together
 DISCARD = 65536                   # of an unread body, before the connection is rather closed
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
-# Beyond the RFC: names of metadata may be UTF-8, as they may in OpenStack Swift.
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z\x80-\xff-]+\Z")
+# Beyond the RFC: names of metadata may be UTF-8 and hold any visible character but the colon, as
+# they may in OpenStack Swift (X-Object-Meta-A=5Fb is S3's a_b).
+_NAME = re.compile(r"[!-9;-~\x80-\xff]+\Z")
 _TARGET = re.compile(r"[!-~\x80-\xff]+\Z")
 _DIGITS = re.compile(r"[0-9]{1,18}\Z")
 _REASONS = {400: "Bad Request", 408: "Request Timeout", 414: "URI Too Long",

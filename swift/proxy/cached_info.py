@@ -149,6 +149,11 @@ def get_account_info(env, app):
     return _through(env, app, account, None)
 
 
+def info_of(env, app, account, container=None):
+    """The entry of any account or container, in the name of a request."""
+    return _through(env, app, account, container)
+
+
 def _through(env, app, account, container):
     key = cache_key(account, container)
     entry = _known(env, key)

@@ -28,7 +28,7 @@ USERS = {'test:tester': 'testing .admin', 'test:tester2': 'testing2 .admin',
          'test5:tester5': 'testing5 service', 'test:tester6': 'testing6 .reseller_admin',
          'admin:admin': 'admin .admin .reseller_admin'}
 PIPELINE = ('catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk tempurl '
-            'tempauth copy container-quotas account-quotas slo dlo proxy-server')
+            's3api tempauth copy container-quotas account-quotas slo dlo proxy-server')
 
 
 def free_ports(count):
@@ -53,11 +53,12 @@ class SwiftCluster:
     """Configuration, rings and processes below one directory."""
 
     def __init__(self, root, nodes=4, proxy_options='', proxy_port=None, policies=1,
-                 storage_options='', python=sys.executable, part_power=4):
+                 storage_options='', python=sys.executable, part_power=4, s3_options=''):
         self.root = Path(root)
         self.nodes = nodes
         self.python = python
         self.proxy_options, self.storage_options = proxy_options, storage_options
+        self.s3_options = s3_options
         self.policies, self.part_power = policies, part_power
         ports = free_ports(nodes * 3 + 1)
         self.proxy_port = proxy_port or ports.pop()
@@ -79,7 +80,7 @@ class SwiftCluster:
         common = f'swift_dir = {self.etc}\nbind_ip = 127.0.0.1\nworkers = 1\nuser = root\n' \
                  f'log_address = {self.root}/none\nmount_check = false\n'
         filters = ''.join(f'[filter:{name}]\nuse = egg:swift#{name}\n'
-                          for name in PIPELINE.split()[:-1] if name != 'tempauth')
+                          for name in PIPELINE.split()[:-1] if name not in ('tempauth', 's3api'))
         users = ''.join(f"user_{who.replace(':', '_')} = {what}\n" for who, what in USERS.items())
         (self.etc / 'proxy-server.conf').write_text(
             f'[DEFAULT]\n{common}bind_port = {self.proxy_port}\n'
@@ -87,7 +88,8 @@ class SwiftCluster:
             '[app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\n'
             f'allow_account_management = true\n{self.proxy_options}\n{filters}'
             '[filter:tempauth]\nuse = egg:swift#tempauth\nreseller_prefix = AUTH, SERVICE\n'
-            f'SERVICE_require_group = service\n{users}')
+            f'SERVICE_require_group = service\n{users}'
+            f'[filter:s3api]\nuse = egg:swift#s3api\n{self.s3_options}\n')
         for (kind, n), port in self.ports.items():
             (self.root / f'n{n}/d{n}').mkdir(parents=True, exist_ok=True)
             (self.etc / f'{kind}-{n}.conf').write_text(
@@ -113,7 +115,7 @@ class SwiftCluster:
     # -- processes -----------------------------------------------------------
     def start(self, kind, n=0, wait=True):
         """Start ``proxy`` or one storage server."""
-        conf = 'proxy-server.conf' if kind == 'proxy' else f'{kind}-{n}.conf'
+        conf = 'proxy-server.conf' if (kind, n) == ('proxy', 0) else f'{kind}-{n}.conf'
         log = open(self.root / f'{kind}-{n}.log', 'ab')
         with log:
             self.processes[kind, n] = subprocess.Popen(
@@ -125,8 +127,20 @@ class SwiftCluster:
         if wait:
             self.wait(kind, n)
 
+    def another_proxy(self, n, **changes):
+        """Start proxy ``n`` on the same store, texts of its configuration changed; its URL."""
+        self.ports['proxy', n] = free_ports(1)[0]
+        text = (self.etc / 'proxy-server.conf').read_text().replace(
+            f'bind_port = {self.proxy_port}', f"bind_port = {self.ports['proxy', n]}")
+        for old, new in changes.items():
+            assert old in text
+            text = text.replace(old, new)
+        (self.etc / f'proxy-{n}.conf').write_text(text)
+        self.start('proxy', n)
+        return f"http://127.0.0.1:{self.ports['proxy', n]}"
+
     def port(self, kind, n=0):
-        return self.proxy_port if kind == 'proxy' else self.ports[kind, n]
+        return self.proxy_port if (kind, n) == ('proxy', 0) else self.ports[kind, n]
 
     def wait(self, kind, n=0):
         """Until the server takes connections; RuntimeError with its log when it ends instead."""
@@ -221,7 +235,8 @@ def main():
     root = sys.argv[1]
     port = int(sys.argv[2]) if len(sys.argv) > 2 else None
     with SwiftCluster(root, proxy_port=port, part_power=10, policies=2,
-                      proxy_options="allow_open_expired = true") as cluster:
+                      proxy_options="allow_open_expired = true",
+                      s3_options='s3_acl = yes') as cluster:
         for (kind, n), process in cluster.processes.items():
             (cluster.root / f'{kind}-{n}.pid').write_text(str(process.pid))
         print(f'up: {cluster.url}', flush=True)

@@ -39,14 +39,19 @@ def clouds_yaml(cloud: Cloud) -> str:
 
 
 def aws(cloud: Cloud, user: str) -> str:
-    """Keys of Keystone's EC2 kind."""
-    if not cloud.has("keystone"):
-        raise StackError("AWS keys need Keystone, which this stack does not have")
-    access, secret = Identity(cloud).ec2_keys(user, user)
+    """Keys of Keystone's EC2 kind, or tempauth's, and where EC2 and S3 are."""
+    if cloud.has("keystone"):
+        access, secret = Identity(cloud).ec2_keys(user, user)
+    elif cloud.has("swift"):
+        access, secret = TEMPAUTH_USER, cloud.secret("tempauth_tester")
+    else:
+        raise StackError("AWS keys need Keystone or object storage, which this stack has not")
     values = {"AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret,
               "AWS_DEFAULT_REGION": REGION}
     if cloud.has("nova"):
         values["AWS_ENDPOINT_URL_EC2"] = cloud.url("ec2", "/services/Cloud")
+    if cloud.has("swift"):
+        values["AWS_ENDPOINT_URL_S3"] = cloud.url("object-store")
     return _exports(values)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from swift.cli import ringbuilder
 
 from . import packages
-from .layout import ADDRESS, Cloud, write_atomically
+from .layout import ADDRESS, REGION, Cloud, write_atomically
 from .probe import http_status
 from .progress import StackError
 from .supervise import Daemon
@@ -76,9 +76,15 @@ use = egg:swift#account_quotas
 
 [filter:slo]
 use = egg:swift#slo
+max_manifest_segments = 10000
 
 [filter:dlo]
 use = egg:swift#dlo
+
+[filter:s3api]
+use = egg:swift#s3api
+location = {region}
+max_upload_part_num = 10000
 
 [filter:tempauth]
 use = egg:swift#tempauth
@@ -103,6 +109,17 @@ user_domain_id = default
 delay_auth_decision = true
 token_cache_time = 60
 service_token_roles_required = true
+
+[filter:s3token]
+use = egg:swift#s3token
+auth_url = {identity}
+auth_type = password
+username = swift
+password = {password}
+project_name = service
+project_domain_id = default
+user_domain_id = default
+reseller_prefix = AUTH
 
 [filter:keystoneauth]
 use = egg:swift#keystoneauth
@@ -168,15 +185,16 @@ def prepare(cloud: Cloud) -> None:
 def proxy_configuration(cloud: Cloud, user: str) -> str:
     """proxy-server.conf: tempauth alone, or tempauth beside Keystone."""
     with_keystone = cloud.has("keystone")
-    auth = "tempauth authtoken keystoneauth" if with_keystone else "tempauth"
+    auth = "tempauth s3token authtoken keystoneauth" if with_keystone else "tempauth"
     text = PROXY.format(
         address=ADDRESS, port=cloud.port("object-store"), user=user, etc=folder(cloud),
+        region=REGION,
         admin=cloud.secret("tempauth_admin"), tester=cloud.secret("tempauth_tester"),
         tester2=cloud.secret("tempauth_tester2"), tester3=cloud.secret("tempauth_tester3"),
         # two systems of accounts must not share a name: AUTH_ is Keystone's where there is one
         reseller="TEMPAUTH" if with_keystone else "AUTH",
         pipeline="catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk "
-                 f"tempurl {auth} copy container-quotas account-quotas slo dlo proxy-server")
+                 f"tempurl s3api {auth} copy container-quotas account-quotas slo dlo proxy-server")
     if with_keystone:
         text += KEYSTONE.format(identity=cloud.url("identity"), password=cloud.secret("swift"))
     return text

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the auth filters share: refusing, and reseller prefixes."""
+"""What the auth filters share: refusing, reseller prefixes, and whose an S3 signature is."""
 
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from swift.common.exceptions import ConfigError
@@ -55,3 +56,25 @@ def refuse(env, account=None):
         return answer(403)
     realm = quote(wsgi_text(account)) if account else 'unknown'
     return answer(401, headers=[('Www-Authenticate', f'Swift realm="{realm}"')])
+
+
+class WrongSignature(Exception):
+    """A signature that its key does not make."""
+
+
+class JudgeUnavailable(Exception):
+    """Whoever has to judge a signature does not say."""
+
+
+class Signed(NamedTuple):
+    """Who signed an S3 request, as an auth filter's ``identify_signer`` says.
+
+    ``account`` is the account of the buckets, ``user`` the id as an owner, ``environ`` what the
+    filter would put into a request's environ for this user. ``secret`` is None when the filter
+    cannot know it.
+    """
+
+    account: str
+    user: str
+    secret: str | None
+    environ: dict[str, Any]

@@ -67,15 +67,9 @@ class KeystoneAuth:
             return self.app(env, start_response)
         if env.get('HTTP_X_IDENTITY_STATUS') == 'Confirmed':
             try:
-                identity = Identity(env, self.default_domain)
+                self.admit(env)
             except UnicodeDecodeError:
                 return answer(401)(env, start_response)
-            env['keystone.identity'] = identity
-            env['REMOTE_USER'] = identity.user_id
-            env['swift.authorize'] = self.authorize
-            env['swift.clean_acl'] = clean_acl
-            if self.reseller_admin in identity.roles:
-                env['reseller_request'] = True
         elif 'swift.authorize' in env:
             pass                          # another auth filter has spoken for this request
         elif self._ours(env):
@@ -85,6 +79,17 @@ class KeystoneAuth:
         elif env['PATH_INFO'].count('/') > 1:
             env['swift.authorize'] = lambda req: refuse(req.environ)
         return self.app(env, start_response)
+
+    def admit(self, env):
+        """Put into an environ what its confirmed identity headers mean; the Identity."""
+        identity = Identity(env, self.default_domain)
+        env['keystone.identity'] = identity
+        env['REMOTE_USER'] = identity.user_id
+        env['swift.authorize'] = self.authorize
+        env['swift.clean_acl'] = clean_acl
+        if self.reseller_admin in identity.roles:
+            env['reseller_request'] = True
+        return identity
 
     def _ours(self, env):
         try:

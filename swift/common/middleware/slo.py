@@ -274,7 +274,10 @@ class StaticLargeObjects:
 
     # -- listings ------------------------------------------------------------
     def _listing(self, env, start_response):
-        """A container's listing, in which large objects have their ETag as slo_etag."""
+        """A container's listing, in which large objects have their ETag as slo_etag.
+
+        What S3 calls their ETag is s3_etag.
+        """
         got: list = []
 
         def start(status, headers, exc_info=None):
@@ -287,14 +290,18 @@ class StaticLargeObjects:
             return pieces
         body = pieces[0] if isinstance(pieces, list) and len(pieces) == 1 else drain(
             pieces, MAX_LISTING)
-        if b'; slo_etag=' in body and body[:1] == b'[':
+        if (b'; slo_etag=' in body or b'; s3_etag=' in body) and body[:1] == b'[':
             items = json.loads(body)
             for item in items:
-                value, found, etag = item.get('hash', '').partition('; slo_etag=')
-                if found:
-                    value_end, sep, rest = etag.partition(';')
-                    item['hash'] = value + sep + rest
-                    item['slo_etag'] = f'"{value_end}"'
+                value, *facts = item.get('hash', '').split('; ')
+                for fact in facts:
+                    name, _, etag = fact.partition('=')
+                    if name in ('slo_etag', 's3_etag'):
+                        item[name] = f'"{etag}"'
+                    else:
+                        value += '; ' + fact
+                if facts:
+                    item['hash'] = value
             body = json.dumps(items).encode()
             headers = [h for h in headers if h[0].lower() != 'content-length']
             headers.append(('Content-Length', str(len(body))))

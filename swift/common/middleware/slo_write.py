@@ -31,6 +31,7 @@ BAD = ('Bad Request\nThe server could not comply with the request since it is ei
        'or otherwise incorrect.')
 UNPROCESSABLE = 'Unprocessable Entity\nUnable to process the contained instructions'
 ETAG, SIZE = 'X-Object-Sysmeta-Slo-Etag', 'X-Object-Sysmeta-Slo-Size'
+OVERRIDE = 'X-Object-Sysmeta-Container-Update-Override-Etag'
 
 
 class ManifestPut:
@@ -193,8 +194,8 @@ class ManifestPut:
         req.set('X-Static-Large-Object', 'True')
         req.set(ETAG, etag)
         req.set(SIZE, str(size))
-        req.set('X-Object-Sysmeta-Container-Update-Override-Etag',
-                f'{digest}; slo_etag={etag}')
+        more = req.get(OVERRIDE, '')     # what a filter above has to say, as "; name=value"
+        req.set(OVERRIDE, f'{digest}{more}; slo_etag={etag}')
 
 
 class ManifestDelete:

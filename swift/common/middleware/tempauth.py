@@ -16,6 +16,8 @@ from swift.common.conf import config_int, config_true
 from swift.common.exceptions import ConfigError
 from swift.common.log import get_logger
 from swift.common.middleware.authbase import (
+    Signed,
+    WrongSignature,
     account_prefix,
     prefix_options,
     read_prefixes,
@@ -128,6 +130,22 @@ class TempAuth:
         if '.admin' in user.groups:
             groups += [prefix + user.account for prefix in self.prefixes]
         return ','.join(groups)
+
+    def identify_signer(self, signature):
+        """The Signed of an S3 signature made with a user's key; None for unknown access keys."""
+        user = self.users.get(signature.access_key)
+        right = signature.made_with(user.key if user is not None else '\0 never a key')
+        if user is None:
+            return None
+        if not right:
+            raise WrongSignature
+        groups = self.groups_of(user)
+        environ = {'REMOTE_USER': groups, 'swift.authorize': self.authorize,
+                   'swift.clean_acl': clean_acl}
+        if '.reseller_admin' in user.groups:
+            environ['reseller_request'] = True
+        account = user.url.rstrip('/').rpartition('/')[2] if user.url else self.main + user.account
+        return Signed(account, signature.access_key, user.key, environ)
 
     # -- each request --------------------------------------------------------
     def __call__(self, env, start_response):

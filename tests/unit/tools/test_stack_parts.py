@@ -199,11 +199,20 @@ def test_clouds_yaml_has_both_users(cloud):
     assert clouds["snakestack-admin"]["auth"]["password"] == cloud.secret("admin")
 
 
-@pytest.mark.parametrize("kind", ["clouds", "aws"])
-def test_what_needs_keystone_says_so(cloud, kind):
+def test_what_needs_keystone_says_so(cloud):
     cloud.add_services(["swift"])
     with pytest.raises(StackError, match="needs? Keystone"):
-        env.render(cloud, kind, "demo")
+        env.render(cloud, "clouds", "demo")
+
+
+def test_aws_variables_of_object_storage_alone(cloud):
+    with pytest.raises(StackError, match="object storage"):
+        env.render(cloud, "aws", "demo")
+    cloud.add_services(["swift"])
+    lines = env.render(cloud, "aws", "demo").splitlines()
+    values = dict(line.removeprefix("export ").split("=", 1) for line in lines)
+    assert values["AWS_ACCESS_KEY_ID"] == "test:tester"
+    assert values["AWS_ENDPOINT_URL_S3"] == cloud.url("object-store")
 
 
 def test_an_environment_is_made_once(monkeypatch, tmp_path):
