@@ -107,7 +107,8 @@ def precondition(env: dict, etags: set[str], modified: int, exists: bool = True)
     match = get("HTTP_IF_MATCH")
     if match is not None:
         wanted = etag_list(match)
-        if not exists or ("*" not in wanted and not wanted & etags):
+        # Of what is not there Swift says 404, unless the client asked for just that to be told.
+        if "*" in wanted if not exists else "*" not in wanted and not wanted & etags:
             return 412
     if exists:
         # Beside If-Match as well: RFC 9110 would ignore it then, Swift's clients count on it.

@@ -2,8 +2,9 @@
 """The pickles OpenStack Swift's files and answers are made of, without what makes pickle dangerous.
 
 Extended attributes, hashes.pkl, async_pending, the databases' pending files and the answer to
-REPLICATE are pickles of plain values. Here nothing but plain values comes out of one: any reference
-to a class or function is refused with UnsafePickle before anything is called.
+REPLICATE are pickles of plain values; the headers of async_pending are a dictionary by another
+name. Here nothing but plain values and dictionaries comes out of one: any reference to another
+class or function is refused with UnsafePickle before anything is called.
 """
 from __future__ import annotations
 
@@ -31,8 +32,23 @@ def _empty(*args: Any) -> bytes:
     return b""
 
 
-_PLAIN = {("_codecs", "encode"): _latin1, ("__builtin__", "bytes"): _empty,
-          ("builtins", "bytes"): _empty}
+class _Headers(dict):
+    """What stands for OpenStack Swift's class of headers, which its async_pending files name."""
+
+
+def _reconstruct(cls: Any, base: Any, state: Any) -> dict:
+    """How protocols 0 and 1 spell an instance of such a class."""
+    if cls is not _Headers or base is not dict or not isinstance(state, dict):
+        raise UnsafePickle("makes an object of an unknown class")
+    return dict(state)
+
+
+_PLAIN: dict[tuple[str, str], Any] = {
+    ("_codecs", "encode"): _latin1, ("__builtin__", "bytes"): _empty, ("builtins", "bytes"): _empty,
+    ("copy_reg", "_reconstructor"): _reconstruct, ("copyreg", "_reconstructor"): _reconstruct,
+    ("__builtin__", "dict"): dict, ("builtins", "dict"): dict,
+    ("swift.common.header_key_dict", "HeaderKeyDict"): _Headers,
+    ("swift.common.swob", "HeaderKeyDict"): _Headers}
 
 
 class _Unpickler(pickle.Unpickler):

@@ -213,7 +213,9 @@ def decode_timestamps(encoded: str, explicit: bool = False
     for sign, part in zip(signs, parts[1:], strict=True):
         last = times[-1]
         assert last is not None
-        times.append(Timestamp(last.normal, delta=sign * int(part, 16)))
+        delta = sign * int(part, 16)
+        # Equal times are equal in their offset as well; only a later one is without.
+        times.append(Timestamp(last.normal, delta=delta) if delta else last)
     while len(times) < 3:
         times.append(None if explicit else times[-1])
     assert times[0] is not None

@@ -70,13 +70,16 @@ def container_update(app: ObjectApp, request: Request, op: str, device: str,
     headers = update_headers(request, policy, values)
     quoted_path = request.get("X_BACKEND_QUOTED_CONTAINER_PATH")
     path = unquote(quoted_path) if quoted_path else request.get("X_BACKEND_CONTAINER_PATH")
-    send_updates(app, op, names, targets, headers, device, policy, path)
+    send_updates(app, op, names, targets, headers, device, policy, request.timestamp(), path)
 
 
 def send_updates(app: ObjectApp, op: str, names: tuple[str, str, str], targets: list[Target],
-                 headers: dict[str, str], device: str, policy: StoragePolicy,
+                 headers: dict[str, str], device: str, policy: StoragePolicy, timestamp: Timestamp,
                  container_path: str | None = None) -> None:
-    """Send one update to all targets; who does not take it in time gets it from the updater."""
+    """Send one update to all targets; who does not take it in time gets it from the updater.
+
+    `timestamp` is that of the request: it names the file, so that the latest update counts.
+    """
     def send(target: Target) -> bool:
         return _send(app, op, names, target, headers, container_path)
 
@@ -85,7 +88,7 @@ def send_updates(app: ObjectApp, op: str, names: tuple[str, str, str], targets: 
     else:
         good = all(list(GreenPool(len(targets)).imap(send, targets)))
     if not good:
-        _keep_for_later(app, op, names, headers, device, policy, container_path)
+        _keep_for_later(app, op, names, headers, device, policy, timestamp, container_path)
 
 
 def _send(app: ObjectApp, op: str, names: tuple[str, str, str], target: Target,
@@ -112,25 +115,27 @@ def _send(app: ObjectApp, op: str, names: tuple[str, str, str], target: Target,
 
 def _keep_for_later(app: ObjectApp, op: str, names: tuple[str, str, str],
                     headers: dict[str, str], device: str, policy: StoragePolicy,
-                    container_path: str | None) -> None:
+                    timestamp: Timestamp, container_path: str | None) -> None:
     account, container, obj = names
     data: dict[str, Any] = {"op": op, "account": account, "container": container, "obj": obj,
-                            "headers": headers}
+                            "headers": headers, "db_state": None}
     if container_path:
         data["container_path"] = container_path
-    app.manager.pickle_async_update(device, account, container, obj, data,
-                                    Timestamp(headers["X-Timestamp"]), policy)
+    app.manager.pickle_async_update(device, account, container, obj, data, timestamp, policy)
 
 
 def delete_at_update(app: ObjectApp, request: Request, op: str, delete_at: int, device: str,
-                     names: tuple[str, str, str], policy: StoragePolicy) -> None:
-    """Enter the object into, or take it out of, the queue of what expires.
+                     names: tuple[str, str, str], policy: StoragePolicy, size: int = 0) -> None:
+    """Enter the object of `size` bytes into, or take it out of, the queue of what expires.
 
-    The proxy names the queue's container and servers; without, the updater finds them.
+    The proxy names the queue's container and servers to enough of the replicas; one that it did
+    not tell leaves the entering to the others. Taking out is left to the updater.
     """
     env = request.env
     if env.get("HTTP_X_BACKEND_CLEAN_EXPIRING_OBJECT_QUEUE", "true").lower() in ("false", "no") \
             and op == "DELETE":
+        return
+    if op == "PUT" and "HTTP_X_DELETE_AT_HOST" not in env:
         return
     account, container, obj = names
     timestamp = request.timestamp()
@@ -138,7 +143,8 @@ def delete_at_update(app: ObjectApp, request: Request, op: str, delete_at: int, 
     values = {"X-Timestamp": timestamp.internal}
     targets: list[Target] | None = []
     if op == "PUT":
-        values.update({"X-Size": "0", "X-Content-Type": "text/plain",
+        values.update({"X-Size": "0", "X-Content-Type": f"text/plain;swift_expirer_bytes={size}",
+                       "X-Content-Type-Timestamp": timestamp.internal,
                        "X-Etag": "d41d8cd98f00b204e9800998ecf8427e"})
         targets = parse_targets(env.get("HTTP_X_DELETE_AT_HOST"),
                                 env.get("HTTP_X_DELETE_AT_DEVICE"),
@@ -151,6 +157,6 @@ def delete_at_update(app: ObjectApp, request: Request, op: str, delete_at: int, 
     zero = app.policies.by_index(0)
     assert zero is not None
     if targets:
-        send_updates(app, op, queue_names, targets, headers, device, zero)
+        send_updates(app, op, queue_names, targets, headers, device, zero, timestamp)
     else:
-        _keep_for_later(app, op, queue_names, headers, device, zero, None)
+        _keep_for_later(app, op, queue_names, headers, device, zero, timestamp, None)

@@ -19,6 +19,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 from swift.common import safe_pickle
+from swift.common.backend_server import text_of, wire
 from swift.common.exceptions import (
     DiskFileBadMetadata,
     DiskFileMetadataTooLarge,
@@ -32,7 +33,9 @@ CHECKSUM_KEY = "user.swift.metadata_checksum"
 XATTR_SIZE = 65536
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 # What a .meta file never replaces.
-DATA_SYSTEM_META = frozenset(("content-length", "deleted", "etag"))
+DATA_SYSTEM_META = frozenset(("content-length", "deleted", "etag", "x-static-large-object"))
+# How every pickle of bytes begins that Python 3 wrote; see `decode_metadata`.
+_PYTHON3_MARK = b"_codecs\nencode"
 
 
 @dataclass(slots=True)
@@ -134,29 +137,44 @@ def _choose_metas(chosen: Chosen, metas: list[FileInfo], obsolete: list[FileInfo
 # -- metadata ------------------------------------------------------------
 
 def encode_metadata(metadata: dict[str, str]) -> bytes:
-    """The pickle of names and values as bytes."""
+    """The pickle of names and values as bytes.
+
+    As OpenStack Swift under Python 3 writes it: the object's name is UTF-8, everything else is the
+    header's bytes taken for Latin-1 and then made UTF-8. ASCII is the same either way.
+    """
     return safe_pickle.dumps({
-        key.encode("utf-8", "surrogateescape"): value.encode("utf-8", "surrogateescape")
-        for key, value in metadata.items()})
+        wire(key).encode(): (value.encode("utf-8", "surrogateescape") if key == "name"
+                             else wire(value).encode()) for key, value in metadata.items()})
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "surrogateescape")
+def _text(value: Any, twice: bool) -> str:
     if isinstance(value, str):
-        return value
-    raise DiskFileBadMetadata(f"metadata holds a {type(value).__name__}")
+        value = value.encode("utf-8", "surrogateescape")
+    if not isinstance(value, bytes):
+        raise DiskFileBadMetadata(f"metadata holds a {type(value).__name__}")
+    text = value.decode("utf-8", "surrogateescape")
+    if twice and not text.isascii():
+        try:
+            return text_of(text)
+        except UnicodeEncodeError:
+            pass                      # written by Python 2, then written again by Python 3
+    return text
 
 
 def decode_metadata(data: bytes) -> dict[str, str]:
-    """The inverse; DiskFileBadMetadata for what is no dictionary of strings."""
+    """The inverse, also of what Swift under Python 2 wrote (plain UTF-8).
+
+    DiskFileBadMetadata for what is no dictionary of strings.
+    """
     try:
         value = safe_pickle.loads(data, encoding="bytes")
     except UnpicklingError as exc:
         raise DiskFileBadMetadata(str(exc)) from exc
     if not isinstance(value, dict):
         raise DiskFileBadMetadata("metadata is no dictionary")
-    return {_text(key): _text(item) for key, item in value.items()}
+    twice = _PYTHON3_MARK in data[:32]
+    return {_text(key, twice): _text(item, twice and key != b"name")
+            for key, item in value.items()}
 
 
 def write_metadata(fd: int, metadata: dict[str, str]) -> None:

@@ -229,8 +229,16 @@ class ObjectReplicator(Daemon):
         self.counts["suffixes"] += len(sources)
         self.counts["rsyncs"] += 1
         target = self.rsync.target(node, f"{policy.datadir}/{partition}")
-        return self.rsync.copy(sources, target, "--ignore-existing", "--exclude=.*.??????",
-                               "--links", "--perms", "--times")
+        for last in (False, True):
+            if self.rsync.copy(sources, target, "--ignore-existing", "--exclude=.*.??????",
+                               "--links", "--perms", "--times"):
+                return True
+            # Asked for these suffixes a peer makes the directories of an emptied device, which
+            # rsync does not.
+            if last or not isinstance(self._hashes_of(node, partition, policy, suffixes), dict):
+                break
+        self.counts["failures"] += 1
+        return False
 
     # -- a partition that belongs elsewhere ------------------------------
 

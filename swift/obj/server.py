@@ -165,7 +165,8 @@ class ObjectApp(BackendApp):
         except DiskFileNoSpace as exc:
             self.logger.error("ERROR no space for %s: %s", env["PATH_INFO"], exc)
             raise InsufficientStorage(device) from exc
-        self._update_expirer(request, delete_at, old_delete_at, device, names, diskfile.policy)
+        self._update_expirer(request, delete_at, old_delete_at, device, names, diskfile.policy,
+                             length)
         container_update(self, request, "PUT", device, names, diskfile.policy,
                          self._row_of(request, metadata, timestamp))
         return Answer(201, b"", {"ETag": f'"{etag}"'})
@@ -246,11 +247,11 @@ class ObjectApp(BackendApp):
         return row
 
     def _update_expirer(self, request: Request, new: int, old: int, device: str, names: Names,
-                        policy: StoragePolicy) -> None:
+                        policy: StoragePolicy, size: int) -> None:
         if new == old:
             return
         if new:
-            delete_at_update(self, request, "PUT", new, device, names, policy)
+            delete_at_update(self, request, "PUT", new, device, names, policy, size)
         if old:
             delete_at_update(self, request, "DELETE", old, device, names, policy)
 
@@ -392,8 +393,6 @@ class ObjectApp(BackendApp):
                          {"X-Backend-Timestamp": diskfile.timestamp.internal})
         metadata = {"X-Timestamp": timestamp.internal}
         metadata.update(self._metadata_of(request, _POST_PREFIXES))
-        if "X-Static-Large-Object" in old:
-            metadata.setdefault("X-Static-Large-Object", old["X-Static-Large-Object"])
         content_type, type_time = self._new_type(request, diskfile, timestamp, metadata)
         try:
             diskfile.write_metadata(metadata)
@@ -402,7 +401,7 @@ class ObjectApp(BackendApp):
         except DiskFileNoSpace as exc:
             raise InsufficientStorage(device) from exc
         self._update_expirer(request, delete_at, int(old.get("X-Delete-At") or 0), device, names,
-                             diskfile.policy)
+                             diskfile.policy, int(old["Content-Length"]))
         row = {"X-Size": old["Content-Length"], "X-Content-Type": content_type,
                "X-Timestamp": diskfile.data_timestamp.internal,
                "X-Content-Type-Timestamp": type_time.internal,
@@ -455,6 +454,8 @@ class ObjectApp(BackendApp):
         except DiskFileCollision:
             raise Answer(403, "Another object of the same hash is stored") from None
         self._check_delete_at(request, metadata, stored, timestamp)
+        if stored >= timestamp and not metadata:
+            raise Answer(404, "It was deleted later.", {"X-Backend-Timestamp": stored.internal})
         if stored >= timestamp:
             raise Answer(409, "There was a conflict when trying to complete your request.",
                          {"X-Backend-Timestamp": stored.internal})

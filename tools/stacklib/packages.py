@@ -119,7 +119,7 @@ def _locked(venv: Path) -> Iterator[None]:
         yield
 
 
-def _make_venv(venv: Path, stamp: str, pip_arguments: list[str]) -> bool:
+def make_venv(venv: Path, stamp: str, pip_arguments: list[str]) -> bool:
     """Make or refresh `venv` unless its stamp says it is what is asked for; True when it did."""
     note = venv / ".snakestack-stamp"
     with _locked(venv):
@@ -156,7 +156,7 @@ def product_venv(test: bool = False, libvirt: bool = True, db: str = "") -> Path
         extras = sorted({*extras, *have.read_text().split()})
     spec = f".[{','.join(extras)}]" if extras else "."
     stamp = _digest([CONSTRAINTS], spec, _distribution(), *CLIENTS)
-    if _make_venv(PRODUCT_VENV, stamp, ["-c", str(CONSTRAINTS), "-e", spec, *CLIENTS]):
+    if make_venv(PRODUCT_VENV, stamp, ["-c", str(CONSTRAINTS), "-e", spec, *CLIENTS]):
         have.write_text(" ".join(extras) + "\n")
     return PRODUCT_VENV
 
@@ -164,5 +164,5 @@ def product_venv(test: bool = False, libvirt: bool = True, db: str = "") -> Path
 def keystone_venv() -> Path:
     """OpenStack Keystone and the server it runs under, apart from the product; its path."""
     stamp = _digest([KEYSTONE_CONSTRAINTS], *KEYSTONE)
-    _make_venv(KEYSTONE_VENV, stamp, ["-c", str(KEYSTONE_CONSTRAINTS), *KEYSTONE])
+    make_venv(KEYSTONE_VENV, stamp, ["-c", str(KEYSTONE_CONSTRAINTS), *KEYSTONE])
     return KEYSTONE_VENV

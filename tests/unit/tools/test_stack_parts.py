@@ -224,9 +224,9 @@ def test_an_environment_is_made_once(monkeypatch, tmp_path):
 
     monkeypatch.setattr(packages.subprocess, "run", run)
     venv = tmp_path / "venv"
-    assert packages._make_venv(venv, "stamp", ["one"])
-    assert not packages._make_venv(venv, "stamp", ["one"])
-    assert packages._make_venv(venv, "other", ["two"])
+    assert packages.make_venv(venv, "stamp", ["one"])
+    assert not packages.make_venv(venv, "stamp", ["one"])
+    assert packages.make_venv(venv, "other", ["two"])
     assert [command[-1] for command in calls if "pip" in command] == ["one", "two"]
 
 
@@ -236,7 +236,7 @@ def test_a_failed_install_is_repeated(monkeypatch, tmp_path):
                             command, int("pip" in command), "", "no such package"))
     for _ in range(2):
         with pytest.raises(packages.InstallError, match="no such package"):
-            packages._make_venv(tmp_path / "venv", "stamp", ["one"])
+            packages.make_venv(tmp_path / "venv", "stamp", ["one"])
 
 
 def test_missing_packages_are_named_to_who_may_not_install_them(monkeypatch):

@@ -256,11 +256,13 @@ def test_a_pending_row_survives_kill_9(node):
 
 
 def test_expired_objects_leave_the_listing(node):
-    """The proxy names the queue's servers, or the updater finds them; then the expirer deletes."""
+    """The queue's servers the proxy names are down, the updater delivers; the expirer deletes."""
     node.make_container("a", "c")
     soon = str(int(time.time()) + 1)
     statuses = node.everywhere("object", "PUT", ("a", "c", "brief"),
-                               {"Content-Type": "t/p", "X-Delete-At": soon}, b"x")
+                               {"Content-Type": "t/p", "X-Delete-At": soon,
+                                "X-Delete-At-Host": "127.0.0.1:1", "X-Delete-At-Device": "d0",
+                                "X-Delete-At-Partition": "0"}, b"x")
     node.put("a", "c", "lasting", b"x")
     assert statuses == [201] * 3
     node.once("object_updater", "object")

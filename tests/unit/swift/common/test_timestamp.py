@@ -63,3 +63,10 @@ def test_any_text_is_a_time_or_a_value_error(text):
     except ValueError:
         return
     assert again == Timestamp(text)
+
+
+def test_an_offset_is_shared_by_equal_times_only():
+    """As in OpenStack Swift; the hash of a suffix depends on it."""
+    same, later = decode_timestamps("1234567890.12345_3+0+1")[1:]
+    assert same.internal == "1234567890.12345_0000000000000003"
+    assert later.internal == "1234567890.12346"

@@ -138,3 +138,16 @@ def test_broken_hashes_are_computed_anew(tmp_path):
     for junk in (b"", b"junk", pickle.dumps([1]), pickle.dumps({"baf": 7, "valid": True})):
         (partition / hashes.HASH_FILE).write_bytes(junk)
         assert hashes.get_hashes(str(partition))[1] == good
+
+
+def test_metadata_is_written_as_swift_under_python_3_writes_it():
+    """Values are the header's bytes taken for Latin-1, the name is UTF-8: seen on real disks."""
+    stored = {b"X-Object-Meta-Foo": "b\xc3\xa4r".encode(), b"name": "/a/c/\xe4".encode()}
+    metadata = {"X-Object-Meta-Foo": "b\xe4r", "name": "/a/c/\xe4"}
+    assert pickle.loads(ondisk.encode_metadata(metadata), encoding="bytes") == stored
+    assert ondisk.decode_metadata(pickle.dumps(stored, 2)) == metadata
+
+
+def test_metadata_of_swift_under_python_2_is_read():
+    data = (b"\x80\x02}(U\x11X-Object-Meta-FooU\x04b\xc3\xa4rU\x04nameU\x07/a/c/\xc3\xa4u.")
+    assert ondisk.decode_metadata(data) == {"X-Object-Meta-Foo": "b\xe4r", "name": "/a/c/\xe4"}

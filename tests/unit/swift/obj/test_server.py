@@ -219,3 +219,15 @@ def test_no_header_and_no_path_makes_a_500(app, method, headers, tail):
     for path in ("/sda/1/a/c/o", "/sda/1/a/c/" + tail, "/" + tail):
         status, _, _ = call(app, method, path, {**defaults, **headers}, b"body")
         assert status != 500
+
+
+def test_a_delete_older_than_the_tombstone_finds_nothing(app):
+    for seconds in (0, 5):
+        call(app, "DELETE", "/sda/1/a/c/o", {"X-Timestamp": at(seconds)})
+    status, headers, _ = call(app, "DELETE", "/sda/1/a/c/o", {"X-Timestamp": at(3)})
+    assert status == 404 and headers["x-backend-timestamp"] == at(5)
+
+
+def test_if_match_of_what_is_not_there(app):
+    assert call(app, "GET", "/sda/1/a/c/o", {"If-Match": '"e"'})[0] == 404
+    assert call(app, "GET", "/sda/1/a/c/o", {"If-Match": "*"})[0] == 412
