@@ -58,7 +58,8 @@ def test_up_status_down_up_reset(kind, tmp_path, amqp_url):
         assert "compute.scheduler" not in queues(amqp_url) and "scheduler" in queues(amqp_url)
         found = json.loads(stack(data, "status", "--json").stdout)
         assert {name for name in found["daemons"] if name.startswith("nova")} == {
-            "nova-api", "nova-compute-1", "nova-compute-2", "nova-network", "nova-scheduler"}
+            "nova-api", "nova-compute-1", "nova-compute-2", "nova-network", "nova-scheduler",
+            "nova-volume"}
         assert all(row["answers"] for row in found["daemons"].values())
         assert "rpc scheduler.schedule_instances ok" in stack(data, "logs", "nova-scheduler").stdout
         # the password of others' servers is nobody else's to read

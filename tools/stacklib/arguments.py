@@ -67,6 +67,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                     "(mysql+pymysql://user:password@host/ or postgresql+psycopg2://...)")
     up.add_argument("--computes", type=computes, metavar="N",
                     help="so many compute workers of the fake driver; needs --broker")
+    up.add_argument("--volumes", choices=("file", "iscsi"), help="how servers reach their volumes: "
+                    "as files of this machine (default) or over iSCSI, from a tgtd of the stack")
     up.add_argument("--no-packages", action="store_true", help="install no Debian packages")
     command("down", "end the daemons; data and running guests stay")
     one = command("status", "what runs, what it answers, what it costs")

@@ -120,6 +120,10 @@ def choose_workers(cloud: Cloud, options: argparse.Namespace) -> None:
     :raises StackError: they do not fit together, or not what this stack has
     """
     outside.choose(cloud, options.broker, options.db)
+    if options.volumes and Cloud.exists(cloud.data) and options.volumes != cloud.volumes:
+        raise StackError(f"this stack's --volumes is {cloud.volumes}, chosen with its first up; "
+                         "give another --data")
+    cloud.volumes = options.volumes or cloud.volumes
     wanted = options.computes or cloud.computes
     if wanted < cloud.computes:
         raise StackError(f"this stack has {cloud.computes} compute workers, and servers may be on "

@@ -22,14 +22,14 @@ SERVICES = ("keystone", "swift", "glance", "nova")
 NEEDS = {"glance": ("keystone",), "nova": ("keystone", "glance")}
 # the ports everybody expects; --port-base N adds N to each
 PORTS = {"identity": 5000, "image": 9292, "compute": 8774, "metadata": 8775, "network": 9696,
-         "ec2": 8773, "object-store": 8080,
+         "ec2": 8773, "iscsi": 3260, "object-store": 8080,
          "object": 6200, "container": 6201, "account": 6202}
 # health and metrics of nova's daemons, from here on; ends before network's 9696 + 100
 MONITOR, MONITORS = 9710, 80
 COMPUTES_MAX = 64
 OWNER = {"identity": "keystone", "image": "glance", "compute": "nova", "metadata": "nova",
-         "network": "nova", "ec2": "nova", "object-store": "swift", "object": "swift",
-         "container": "swift", "account": "swift"}
+         "network": "nova", "ec2": "nova", "iscsi": "nova",
+         "object-store": "swift", "object": "swift", "container": "swift", "account": "swift"}
 REGION = "RegionOne"
 
 
@@ -67,6 +67,7 @@ class Cloud:
     broker: str = ""  # URL; empty: messages stay in one process
     db: str = ""  # URL of a database server; empty: SQLite
     computes: int = 1
+    volumes: str = "file"  # or "iscsi": how servers reach their volumes
     port_base: int = 0
     facts: dict[str, object] = field(default_factory=dict)
 
@@ -107,7 +108,8 @@ class Cloud:
 
     def ports(self) -> list[str]:
         """Names of the ports this stack listens on."""
-        return [name for name, service in OWNER.items() if self.has(service)]
+        return [name for name, service in OWNER.items() if self.has(service)
+                and (name != "iscsi" or self.volumes == "iscsi")]
 
     def monitor(self, number: int) -> int:
         """The port of the health and metrics of nova's daemon of this number, from 0."""

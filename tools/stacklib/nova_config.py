@@ -11,9 +11,9 @@ from . import manage, outside
 from .glance_config import authtoken
 from .layout import ADDRESS, REGION, Cloud, write_atomically
 from .packages import CHECKOUT, PRODUCT_VENV
-from .probe import http_status
+from .probe import http_status, tcp_open
 from .progress import StackError
-from .supervise import STOP_WAIT, Daemon
+from .supervise import STOP_WAIT, Daemon, socket_path
 
 CONFIG = """\
 [DEFAULT]
@@ -51,6 +51,11 @@ tokens_url = {identity}/v3/ec2tokens
 [libvirt]
 virt_type = {virt_type}
 
+[volume]
+driver = {volumes}
+iscsi_portal = {address}:{iscsi_port}
+tgt_socket = {tgt_socket}
+
 [glance]
 endpoint_override = {image}
 auth_type = password
@@ -73,6 +78,8 @@ state_path = {state}
 listen = {address}
 port = {port}
 """
+
+TGT_CONTROL = 1  # behind the name of tgtd's socket, which is this stack's alone
 
 # name: processors, MB of memory, GB of disk
 FLAVORS = {"m1.nano": (1, 128, 1), "m1.tiny": (1, 512, 1), "m1.small": (1, 2048, 20),
@@ -128,7 +135,9 @@ def prepare(cloud: Cloud) -> None:
         paste=CHECKOUT / "etc/nova/api-paste.ini", address=ADDRESS,
         compute_port=cloud.port("compute"), network_port=cloud.port("network"),
         metadata_port=cloud.port("metadata"), ec2_port=cloud.port("ec2"),
-        virt_type=cloud.facts.get("virt_type", "auto"),
+        virt_type=cloud.facts.get("virt_type", "auto"), volumes=cloud.volumes,
+        iscsi_port=cloud.port("iscsi"),
+        tgt_socket=f"{tgt_socket(cloud)}.{TGT_CONTROL}",
         image=cloud.url("image"), identity=cloud.url("identity"), password=cloud.secret("nova"))
     write_atomically(path(cloud), text + authtoken(cloud, "nova"), 0o600)
     for number, (name, _module, host) in enumerate(workers(cloud)):
@@ -190,9 +199,25 @@ def workers(cloud: Cloud) -> list[tuple[str, str, str]]:
         return [("nova-all", "nova.cmd.all", first)]
     return [("nova-network", "nova.cmd.network", first),
             ("nova-scheduler", "nova.cmd.scheduler", first),
+            ("nova-volume", "nova.cmd.volume", first),
             *((f"nova-compute-{number}", "nova.cmd.compute", host)
               for number, host in enumerate([first, *more], 1)),
             ("nova-api", "nova.cmd.api", first)]
+
+
+def tgt_socket(cloud: Cloud) -> Path:
+    """What tgtd makes the name of its management socket of, with a number behind."""
+    return socket_path(cloud).with_name("tgtd")
+
+
+def target(cloud: Cloud) -> Daemon:
+    """The iSCSI target. It ignores SIGTERM while it has targets, and keeps nothing of its own."""
+    port = cloud.port("iscsi")
+    return Daemon(
+        "tgtd", "nova", ["tgtd", "-f", "--iscsi", f"portal={ADDRESS}:{port}",
+                         "--control-port", str(TGT_CONTROL)],
+        lambda: tcp_open(ADDRESS, port), {"TGT_IPC_SOCKET": str(tgt_socket(cloud))},
+        stop_signal="KILL")
 
 
 def monitor_ports(cloud: Cloud) -> list[tuple[str, int]]:
@@ -218,5 +243,6 @@ def daemons(cloud: Cloud) -> list[Daemon]:
                            str(path(cloud)), "--config-file", str(own_path(cloud, name))],
             answers=lambda: well(port) and (not serves or answers()))
 
-    return [started(name, module, cloud.monitor(number))
-            for number, (name, module, _host) in enumerate(workers(cloud))]
+    before = [target(cloud)] if cloud.volumes == "iscsi" else []
+    return before + [started(name, module, cloud.monitor(number))
+                     for number, (name, module, _host) in enumerate(workers(cloud))]

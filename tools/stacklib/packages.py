@@ -36,7 +36,7 @@ GUEST_IMAGE = ["busybox-static", "dropbear-bin", "syslinux", "syslinux-common", 
                "e2fsprogs", "cpio", "qemu-utils"]
 COMPUTE = ["libvirt-daemon-system", "libvirt-clients", *LIBVIRT_BUILD, "qemu-system-x86",
            "qemu-utils", "qemu-block-extra", "dnsmasq-base", "iptables", "ebtables", "iproute2",
-           "iputils-arping", "conntrack", "openssh-client", "genisoimage"]
+           "iputils-arping", "conntrack", "openssh-client", "genisoimage", "tgt"]
 KEYSTONE = ["keystone", "waitress", "python-memcached", "PyMySQL", "psycopg2-binary"]
 # what people talk to the stack with; put beside it, so that `up` alone is enough to try it
 CLIENTS = ["python-openstackclient", "python-swiftclient", "openstacksdk"]

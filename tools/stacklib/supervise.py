@@ -52,6 +52,7 @@ class Daemon:
     answers: Callable[[], bool] | None
     environment: dict[str, str] = field(default_factory=dict)
     timeout: float = 60.0
+    stop_signal: str = "TERM"
 
 
 def clean_environment() -> dict[str, str]:
@@ -97,6 +98,7 @@ def render(cloud: Cloud, daemons: list[Daemon]) -> str:
             f"[program:{daemon.name}]", f"command = {value(shlex.join(daemon.command))}",
             f"environment = {pairs}", "autostart = false", "autorestart = true",
             "startsecs = 2", "startretries = 3", f"stopwaitsecs = {STOP_WAIT}",
+            f"stopsignal = {daemon.stop_signal}",
             "redirect_stderr = true", f"stdout_logfile = {value(cloud.log / daemon.name)}.log",
             "stdout_logfile_maxbytes = 10MB", "stdout_logfile_backups = 3",
         ]

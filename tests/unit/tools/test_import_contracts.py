@@ -15,6 +15,7 @@ LAWFUL = [
     "nova/compute/api.py", "nova/compute/manager.py", "nova/db/models.py", "nova/image/glance.py",
     "nova/network/manager.py", "nova/network/api.py", "nova/rpc/client.py",
     "nova/scheduler/filters/ram.py", "nova/scheduler/manager.py", "nova/virt/libvirt/driver.py",
+    "nova/volume/api.py", "nova/volume/manager.py",
     "glance/api/images.py", "glance/client.py", "glance/cmd/api.py", "glance/store/swift.py",
     "swift/common/concurrency.py", "swift/proxy/server.py", "swift/obj/server.py",
 ]
@@ -27,6 +28,7 @@ SINS = [
     ("api", "nova/api/openstack/servers.py", "nova.compute.manager"),
     ("api", "nova/api/openstack/servers.py", "nova.virt.libvirt.driver"),
     ("front", "nova/compute/api.py", "nova.network.manager"),
+    ("front", "nova/volume/api.py", "nova.volume.manager"),
     ("virt", "nova/virt/libvirt/driver.py", "nova.db.models"),
     ("virt", "nova/virt/libvirt/driver.py", "nova.rpc.client"),
     ("db", "nova/db/models.py", "nova.compute.api"),

@@ -250,7 +250,7 @@ MYSQL = "mysql+pymysql://us:pa$s@db:3306/"
 
 
 def options(**more):
-    none = dict.fromkeys(("broker", "db", "computes", "compute"))
+    none = dict.fromkeys(("broker", "db", "computes", "compute", "volumes"))
     return SimpleNamespace(**{**none, **more})
 
 
@@ -271,8 +271,8 @@ def test_without_a_broker_all_of_nova_is_one_daemon(cloud):
     assert [row[0] for row in nova_config.workers(cloud)] == ["nova-all"]
     cli.choose_workers(cloud, options(broker="amqp://b", computes=2, compute="fake"))
     assert [(row[0], row[2]) for row in nova_config.workers(cloud)] == [
-        ("nova-network", "node"), ("nova-scheduler", "node"), ("nova-compute-1", "node"),
-        ("nova-compute-2", "node-2"), ("nova-api", "node")]
+        ("nova-network", "node"), ("nova-scheduler", "node"), ("nova-volume", "node"),
+        ("nova-compute-1", "node"), ("nova-compute-2", "node-2"), ("nova-api", "node")]
 
 
 @pytest.mark.parametrize("given, said", [
@@ -284,6 +284,20 @@ def test_what_does_not_fit_together_is_refused(cloud, given, said):
     with pytest.raises(StackError, match=said) as refused:
         cli.choose_workers(cloud, options(**given))
     assert "secret" not in str(refused.value)
+
+
+def test_iscsi_volumes_bring_a_target_of_the_stack(cloud):
+    cloud.add_services(["nova"])
+    assert "iscsi" not in cloud.ports() and "tgtd" not in [
+        daemon.name for daemon in nova_config.daemons(cloud)]
+    cli.choose_workers(cloud, options(volumes="iscsi"))
+    assert "iscsi" in cloud.ports()
+    first = nova_config.daemons(cloud)[0]
+    assert (first.name, first.stop_signal) == ("tgtd", "KILL")
+    assert first.environment == {"TGT_IPC_SOCKET": str(nova_config.tgt_socket(cloud))}
+    cloud.save()
+    with pytest.raises(StackError, match="--volumes is iscsi"):
+        cli.choose_workers(Cloud.load(cloud.data), options(volumes="file"))
 
 
 def test_a_stack_keeps_its_servers(cloud):
