@@ -31,6 +31,9 @@ OPTS = [
                     "message the worker sent to itself through the broker has come back."),
     cfg.IntOpt("service_down_time", default=60, min=2,
                help="A worker whose last heartbeat is older than this many seconds is down."),
+    cfg.IntOpt("message_patience", default=10, min=1,
+               help="Seconds after which a worker does what a row asks for although no message "
+                    "has told it to: the message may be lost. It looks as often."),
     cfg.IntOpt("graceful_shutdown_timeout", default=60, min=0,
                help="Seconds that running requests and messages are given to end after SIGTERM."),
 ]

@@ -45,6 +45,7 @@ OPTIONS = [
                help="Seconds between two looks for base images nobody needs."),
 ]
 CONF = cfg.CONF
+CONF.import_opt("message_patience", "nova.config")
 CONF.register_opts(OPTIONS)
 
 
@@ -118,6 +119,7 @@ class ComputeManager:
     def periodic_tasks(self) -> list[tuple[str, float, Callable[[], Any]]]:
         """Return (name, seconds, function) of what is to be done again and again."""
         return [("reconcile", CONF.reconcile_interval, self.reconcile),
+                ("take-up", CONF.message_patience, self.take_up),
                 ("resources", CONF.resource_report_interval, self.report_resources),
                 ("image-cache", CONF.image_cache_interval, self.clean_image_cache)]
 
@@ -136,6 +138,11 @@ class ComputeManager:
                 self._refresh_all()
             else:
                 self.recover(self._host_rebooted)
+
+    def take_up(self) -> None:
+        """Do what rows have asked for a while and no message has told us to."""
+        if self._ready and self._recovered:
+            self.reconciler.take_up(CONF.message_patience)
 
     def report_resources(self) -> None:
         """Write down what this host offers."""

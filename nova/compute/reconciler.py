@@ -13,6 +13,7 @@ Three kinds of difference, and what is done about each:
 """
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 from oslo_config import cfg
 
 from nova.compute.power import GUEST_MISSING, state_of
-from nova.compute.states import Desired, PowerState, TaskState, VmState
+from nova.compute.states import TASKS, Desired, PowerState, TaskState, VmState
 from nova.compute.worker import CONF, Worker, recovery_context
 from nova.context import RequestContext, admin_context
 from nova.db import actions, instances
@@ -69,6 +70,16 @@ class Reconciler:
                 self._safely(self._one, row, guests.get(row.id),
                              late or row.id in self.worker.again, False)
         self._strays(rows, guests)
+
+    def take_up(self, seconds: float) -> None:
+        """Begin the tasks that were begun so long ago and that nobody here works on."""
+        owned = [task for task, entry in TASKS.items() if entry.owner == "compute"]
+        for row in instances.overdue(owned, host=self.worker.host, begun=seconds):
+            if not self.busy(row.id):
+                LOG.info("Instance %s: %s is begun without a message", row.id, row.task_state)
+                threading.Thread(
+                    target=self._safely, args=(self._one, row, None, True, False), daemon=True,
+                    name="compute-take-up").start()
 
     def _look(self) -> tuple[list[Instance], dict[str, GuestInfo]]:
         rows = instances.get_all({"host": self.worker.host}, sort=(("created_at", "asc"),))

@@ -25,7 +25,7 @@ from nova.db.models import (
     utcnow,
 )
 from nova.db.paging import equals, one_of
-from nova.db.session import affected, again, reader, retry, writer
+from nova.db.session import affected, again, deed, reader, retry, writer
 from nova.exception import (
     BadRequest,
     ClaimFailed,
@@ -241,6 +241,8 @@ def _move(instance_id: str, conditions: list[ColumnElement[bool]], verb: str,
 def _move_once(instance_id: str, conditions: list[ColumnElement[bool]], verb: str,
                log: InstanceAction | None, values: dict[str, Any],
                outcome: tuple[str | None, str | None]) -> Instance:
+    if "task_state" in values:
+        deed(f"to-{values['task_state'] or values.get('vm_state')}")
     with writer() as session:
         moved = affected(
             session, update(Instance).where(Instance.id == instance_id, *conditions).values(values))
@@ -321,6 +323,7 @@ def claim(instance_id: str, host: str, *, from_vm: Any = VmState.BUILDING,
 @retry
 def _claim(instance_id: str, host: str, conditions: list[ColumnElement[bool]],
            values: dict[str, Any]) -> Instance:
+    deed(f"to-{values['task_state']}")
     with writer() as session:
         known = affected(
             session, update(ComputeNode).where(ComputeNode.host == host)
@@ -416,10 +419,20 @@ def ids_on_host(host: str) -> list[str]:
 
 
 @retry
-def overdue(tasks: Collection[TaskState], *, host: Any = ANY, limit: int = 100) -> list[Instance]:
-    """Return instances whose task in ``tasks`` is past its deadline, the longest overdue first."""
-    query = select(Instance).where(
-        Instance.task_state.in_(list(tasks)), Instance.task_deadline < utcnow())
+def overdue(tasks: Collection[TaskState], *, host: Any = ANY, limit: int = 100,
+            begun: float | None = None) -> list[Instance]:
+    """Return instances whose task in ``tasks`` is past its deadline, the longest overdue first.
+
+    With ``begun`` those whose task was begun more than so many seconds ago.
+    """
+    now = utcnow()
+    if begun is None:
+        late = and_(Instance.task_state.in_(list(tasks)), Instance.task_deadline < now)
+    else:
+        late = or_(*(and_(
+            Instance.task_state == task, Instance.task_deadline
+            < now + datetime.timedelta(seconds=TASKS[task].deadline - begun)) for task in tasks))
+    query = select(Instance).where(late)
     if host is not ANY:
         query = query.where(equals(Instance.host, host))
     with reader() as session:

@@ -43,6 +43,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, sessionmaker
 
+from nova import faultpoint
 from nova.exception import DatabaseUnavailable
 
 LOG = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ _in_writer: contextvars.ContextVar[bool] = contextvars.ContextVar("in_writer", d
 SERVER_STATUS_IN_TRANS = 1       # of the MySQL protocol
 
 _again: contextvars.ContextVar[bool] = contextvars.ContextVar("again", default=False)
+_deed: contextvars.ContextVar[str] = contextvars.ContextVar("deed", default="transaction")
 
 
 class Database:
@@ -152,6 +154,8 @@ def writer() -> Iterator[Session]:
         try:
             with current.writers.begin() as session:
                 yield session
+                faultpoint.reach(f"{_deed.get()}:before")
+            faultpoint.reach(f"{_deed.get()}:after")
         finally:
             _in_writer.reset(token)
 
@@ -174,11 +178,14 @@ def retry(function: Callable[P, T]) -> Callable[P, T]:
     for ``reconnect_timeout`` seconds.  Then :class:`nova.exception.DatabaseUnavailable`.
     Inside a caller's own writer() nothing is retried here: the whole transaction is lost.
     """
+    name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         deadlocks, give_up_at, pause, again = 0, None, 0.02, False
         while True:
             token = _again.set(again)
+            deed = _deed.set(name)
             try:
                 return function(*args, **kwargs)
             except (exc.DBAPIError, exc.TimeoutError) as error:
@@ -198,6 +205,7 @@ def retry(function: Callable[P, T]) -> Callable[P, T]:
                     raise
                 LOG.debug("%s: again after %s", function.__qualname__, type(error).__name__)
             finally:
+                _deed.reset(deed)
                 _again.reset(token)
             again = True
             time.sleep(pause * random.uniform(0.5, 1.0))
@@ -212,6 +220,11 @@ def again() -> bool:
     lost.  A create looks for it before it counts, let alone adds, anything.
     """
     return _again.get()
+
+
+def deed(name: str) -> None:
+    """Say what the transaction that begins now does: see :mod:`nova.faultpoint`."""
+    _deed.set(name)
 
 
 def is_deadlock(error: BaseException) -> bool:

@@ -40,6 +40,7 @@ OPTS = [
                help="Seconds between two comparisons of this host's networks with the rows."),
 ]
 CONF = cfg.CONF
+CONF.import_opt("message_patience", "nova.config")
 CONF.register_opts(OPTS)
 
 # An instance's row can be a moment later than its port's; one so old has none any more.
@@ -64,8 +65,16 @@ class NetworkManager:
         self.reconcile()
 
     def periodic_tasks(self) -> list[tuple[str, float, Callable[[], Any]]]:
-        """Return the one task that looks at everything."""
-        return [("reconcile", CONF.network_reconcile_interval, self.reconcile)]
+        """Return what looks at everything and, more often, at what may have no message."""
+        return [("reconcile", CONF.network_reconcile_interval, self.reconcile),
+                ("take-up", CONF.message_patience, self.take_up)]
+
+    def take_up(self) -> None:
+        """Have floating addresses live here, or no more, whose rows say so and no message did."""
+        for route in floating_ips.routes(host=self.host):
+            if self._belongs_here(route) != (route.host == self.host):
+                with _alone(f"Floating IP {route.address}"):
+                    self.apply_floating_ip(admin_context(), route.id)
 
     # -- instances -----------------------------------------------------------------------------
 

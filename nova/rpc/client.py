@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from nova import metrics
+from nova import faultpoint, metrics
 from nova.context import RequestContext
 from nova.exception import NovaError, RpcTimeout, RpcUnavailable
 from nova.rpc import message
@@ -74,7 +74,9 @@ class Client:
     def _counted(self, method: str, kind: str) -> Iterator[None]:
         outcome = "ok"
         try:
+            faultpoint.reach(f"{kind}-{method}:before")
             yield
+            faultpoint.reach(f"{kind}-{method}:after")
         except NovaError as error:
             outcome = type(error).__name__
             raise

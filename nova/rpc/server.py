@@ -8,7 +8,7 @@ import uuid
 from collections import OrderedDict
 from typing import Any
 
-from nova import metrics
+from nova import faultpoint, metrics
 from nova.context import RequestContext
 from nova.exception import NovaError
 from nova.rpc import message
@@ -218,7 +218,9 @@ class Server:
         started = time.monotonic()
         reply, outcome = None, "ok"
         try:
+            faultpoint.reach(f"handle-{request.method}:before")
             result = getattr(self.endpoint, request.method)(context, **request.args)
+            faultpoint.reach(f"handle-{request.method}:after")
             if request.reply_to:
                 reply = message.encode_result(request.unique_id, result)
         except Exception as error:      # whatever a handler raises is the caller's answer

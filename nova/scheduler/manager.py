@@ -43,7 +43,7 @@ OPTIONS = [
     cfg.IntOpt("patience", default=120, min=0,
                help="Seconds an instance is kept waiting when it finds no host only because "
                     "compute services are down; after a restart they come up one by one."),
-    cfg.IntOpt("housekeeping_interval", default=30, min=1,
+    cfg.IntOpt("housekeeping_interval", default=10, min=1,
                help="Seconds between two looks for instances nobody works on."),
 ]
 CONF = config.CONF
@@ -179,8 +179,8 @@ class SchedulerManager:
     def housekeeping(self) -> None:
         """Take up instances that have no worker to take them up.
 
-        Those past the deadline of scheduling (their message got lost), those building on a host
-        that is down, those being deleted that no host has, and volumes in the same situations.
+        Those that wait for a host and whose message may be lost, those building on a host that is
+        down, those being deleted that no host has, and volumes in the same situations.
         """
         self._schedule_overdue()
         self._take_from_hosts_down()
@@ -188,7 +188,7 @@ class SchedulerManager:
         self.volumes.housekeeping()
 
     def _schedule_overdue(self) -> None:
-        for row in instances.overdue([TaskState.SCHEDULING]):
+        for row in instances.overdue([TaskState.SCHEDULING], begun=CONF.message_patience):
             LOG.info("Instance %s waited too long for a host", row.id)
             self.schedule_instances(_context_of(row), [row.id])
 
@@ -198,7 +198,8 @@ class SchedulerManager:
         Such an instance has never been ACTIVE, so nobody has data in it.  Should the host come
         back, its transitions fail, and what it made is reported as a guest without a row.
         """
-        rows = instances.overdue([TaskState.NETWORKING, TaskState.SPAWNING])
+        rows = instances.overdue([TaskState.NETWORKING, TaskState.SPAWNING],
+                                 begun=CONF.message_patience)
         if not rows:
             return
         up = {row.host for row in services.get_all(topic="compute")
@@ -221,7 +222,8 @@ class SchedulerManager:
             self.schedule_instances(context, [row.id])
 
     def _remove_hostless(self) -> None:
-        for row in instances.overdue([TaskState.DELETING], host=None):
+        for row in instances.overdue([TaskState.DELETING], host=None,
+                                     begun=CONF.message_patience):
             try:
                 self.network.deallocate_for_instance(_context_of(row), row.id)
                 instances.delete_row(row.id, from_task=TaskState.DELETING, from_host=None)

@@ -173,7 +173,10 @@ class Cloud:
         with open(self.directory / f"{name}.log", "ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", module, "--config-file", str(config)], cwd=CHECKOUT,
-                stdout=log, stderr=log, start_new_session=True)
+                stdout=log, stderr=log, start_new_session=True, env=self.environment(name))
+
+    def environment(self, name):
+        """Return the environment of a daemon; None is this process's own."""
 
     def log(self, name):
         """Return what a daemon has said so far."""

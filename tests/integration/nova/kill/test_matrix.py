@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""P2, P3: every operation x every step x every daemon on the way: kill -9, restart, settled.
+
+The steps are those the operation really takes: it is done once, undisturbed, and what each
+daemon passes is noted - transitions of the tables of states, commits, messages.  Then once for
+each of them the daemon dies right there.
+"""
+
+import random
+import threading
+import time
+from dataclasses import dataclass
+
+import pytest
+from kill_operations import OPERATIONS, SETTLE, attempt, clean, subject, uncovered
+
+RECOVERY = 30.0     # seconds from the restart of the daemon that died to everything settled
+SAMPLE = 12
+SEED = 20101021
+
+
+@dataclass(frozen=True)
+class Case:
+    operation: str
+    daemon: str
+    point: str
+    number: int
+
+    def __str__(self):
+        return f"{self.operation}: {self.daemon} dies at {self.point} ({self.number})"
+
+
+def cases_of(cloud, name):
+    """Do an operation once; return a case for each step it takes."""
+    operation, one = OPERATIONS[name], subject()
+    operation.prepare(cloud, one)
+
+    def undisturbed():
+        status = attempt(operation, cloud, one)
+        assert status is not None and status < 300, (name, status)
+        assert cloud.wait_until(lambda: operation.state(cloud, one) == operation.after, SETTLE)
+        assert cloud.wait_until(lambda: not cloud.unsettled(), SETTLE), cloud.unsettled()
+
+    trace = cloud.trace(undisturbed)
+    clean(cloud, one)
+    return [Case(name, *step) for step in trace]
+
+
+def failure_of(cloud, case):
+    """Run one case; return what is wrong, None when nothing is."""
+    operation, one = OPERATIONS[case.operation], subject()
+    operation.prepare(cloud, one)
+    cloud.arm(case.daemon, case.point, case.number)
+    answers = []
+    asker = threading.Thread(target=lambda: answers.append(attempt(operation, cloud, one)))
+    asker.start()
+    if not cloud.died(case.daemon):
+        cloud.disarm(case.daemon)
+        asker.join(SETTLE)
+        return "it never came to that point"
+    # What another try would be told must not change what becomes of this one.
+    cloud.start(*case.daemon.split("-"))
+    restarted = time.monotonic()
+    asker.join(SETTLE)
+    status = answers[0] if answers else None
+    if status is not None and status >= 500 and status != 503:
+        return f"the answer was {status}"
+    allowed = {operation.after} if status is not None and status < 300 \
+        else {operation.before, operation.after}
+
+    def settled():
+        return operation.state(cloud, one) in allowed and not cloud.unsettled()
+
+    ended = cloud.wait_until(settled, restarted + RECOVERY - time.monotonic())
+    took = time.monotonic() - restarted
+    wrong = None if ended else (f"answered {status}, is {operation.state(cloud, one)}: "
+                                f"{cloud.unsettled()}")
+    print(f"{case}: {status}, {operation.state(cloud, one)} after {took:.1f} s", flush=True)
+    cloud.wait_port()
+    clean(cloud, one)
+    return wrong
+
+
+def run(cloud, cases):
+    """Run cases; return {case: what is wrong} of those that went wrong."""
+    return {str(case): wrong for case in cases if (wrong := failure_of(cloud, case))}
+
+
+@pytest.mark.timeout(300)
+def test_some_cases_of_the_kill_matrix(kill_cloud):
+    cases = [case for name in OPERATIONS for case in cases_of(kill_cloud, name)]
+    chosen = random.Random(SEED).sample(cases, SAMPLE)
+    assert run(kill_cloud, chosen) == {}
+
+
+@pytest.mark.kill
+@pytest.mark.whole
+@pytest.mark.timeout(3600)
+def test_whole_kill_matrix(kill_cloud, capsys):
+    traces = {name: cases_of(kill_cloud, name) for name in OPERATIONS}
+    cases = [case for found in traces.values() for case in found]
+    started = time.monotonic()
+    failures = run(kill_cloud, cases)
+    with capsys.disabled():
+        print(f"\nkill matrix: {len(OPERATIONS)} operations, {len(cases)} cases, "
+              f"{len(failures)} failures, {time.monotonic() - started:.0f} s")
+    assert failures == {}
+    assert uncovered([(case.daemon, case.point, case.number) for case in found]
+                     for found in traces.values()) == []

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the kill matrix does to a cloud: the operations, and where each may end.
+
+A new operation is one row of :data:`OPERATIONS`.  Which points it passes, and so how many cases
+it has, is found out by doing it once; :func:`uncovered` says which tasks of the tables of states
+no operation passes.
+"""
+
+import http.client
+import itertools
+import urllib.error
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from nova.compute.states import TASKS
+from nova.db import floating_ips
+
+GONE, ACTIVE, STOPPED, LED, FREE = "gone", "active", "stopped", "led", "free"
+SETTLE = 60.0       # seconds an operation nobody disturbs may take
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Subject:
+    """The server (and floating address) of one case."""
+
+    name: str
+    id: str | None = None
+    floating_id: str | None = None
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing a user does.  ``before`` and ``after`` are the states of its subject."""
+
+    prepare: Callable[[Any, Subject], None]
+    act: Callable[[Any, Subject], tuple[int, Any]]
+    state: Callable[[Any, Subject], str]
+    before: str
+    after: str
+
+
+def subject():
+    """Return a subject nothing has been done for."""
+    return Subject(f"case-{next(_numbers)}")
+
+
+# -- states ------------------------------------------------------------------------------------
+
+def server_state(cloud, one):
+    row = cloud.row(one.name)
+    if row is None:
+        return GONE
+    return row.task_state or row.vm_state
+
+
+def floating_state(cloud, one):
+    [row] = floating_ips.find(ids=[one.floating_id])
+    if row.port_id is None and row.host is None:
+        return FREE
+    return LED if row.port_id and row.host == "net" else f"port {row.port_id} on {row.host}"
+
+
+def freed(cloud, one):
+    """State of a deletion that has to free a floating address as well."""
+    server, floating = server_state(cloud, one), floating_state(cloud, one)
+    return {(GONE, FREE): GONE, (ACTIVE, LED): ACTIVE}.get((server, floating),
+                                                           f"{server}, {floating}")
+
+
+# -- what is asked -----------------------------------------------------------------------------
+
+def create(cloud, one):
+    status, answer = cloud.ask("POST", "/servers", {"server": {
+        "name": one.name, "imageRef": cloud.image, "flavorRef": "1"}})
+    if status == 202:
+        one.id = answer["server"]["id"]
+    return status, answer
+
+
+def delete(cloud, one):
+    return cloud.ask("DELETE", f"/servers/{one.id}")
+
+
+def action(name, body=None):
+    return lambda cloud, one: cloud.ask("POST", f"/servers/{one.id}/action", {name: body})
+
+
+def associate(cloud, one):
+    return cloud.ask("POST", f"/servers/{one.id}/action",
+                     {"addFloatingIp": {"address": one.address}})
+
+
+def disassociate(cloud, one):
+    return cloud.ask("POST", f"/servers/{one.id}/action",
+                     {"removeFloatingIp": {"address": one.address}})
+
+
+# -- what is there before ----------------------------------------------------------------------
+
+def must(cloud, one, act, state, wanted):
+    status, answer = act(cloud, one)
+    assert status < 300, answer
+    assert cloud.wait_until(lambda: state(cloud, one) == wanted, SETTLE), state(cloud, one)
+
+
+def nothing(cloud, one):
+    pass
+
+
+def refusing(cloud, one):
+    """The first host refuses."""
+    cloud.driver("c1").set_knobs(spawn_error="HypervisorError", spawn_leaves_remains=True)
+
+
+def booted(cloud, one):
+    must(cloud, one, create, server_state, ACTIVE)
+
+
+def stopped(cloud, one):
+    booted(cloud, one)
+    must(cloud, one, action("os-stop"), server_state, STOPPED)
+
+
+def with_floating(cloud, one):
+    booted(cloud, one)
+    status, answer = cloud.ask("POST", "/os-floating-ips", {"pool": "public"})
+    assert status == 200, answer
+    one.floating_id, one.address = answer["floating_ip"]["id"], answer["floating_ip"]["ip"]
+
+
+def led(cloud, one):
+    with_floating(cloud, one)
+    must(cloud, one, associate, floating_state, LED)
+
+
+OPERATIONS = {
+    "create": Operation(nothing, create, server_state, GONE, ACTIVE),
+    "create-refused": Operation(refusing, create, server_state, GONE, ACTIVE),
+    "delete": Operation(booted, delete, server_state, ACTIVE, GONE),
+    "delete-led": Operation(led, delete, freed, ACTIVE, GONE),
+    "stop": Operation(booted, action("os-stop"), server_state, ACTIVE, STOPPED),
+    "start": Operation(stopped, action("os-start"), server_state, STOPPED, ACTIVE),
+    "reboot": Operation(booted, action("reboot", {"type": "SOFT"}), server_state, ACTIVE, ACTIVE),
+    "reboot-hard": Operation(booted, action("reboot", {"type": "HARD"}), server_state, ACTIVE,
+                             ACTIVE),
+    "associate": Operation(with_floating, associate, floating_state, FREE, LED),
+    "disassociate": Operation(led, disassociate, floating_state, LED, FREE),
+}
+
+
+def attempt(operation, cloud, one):
+    """Do it; return the status, or None when the answer never came."""
+    try:
+        return operation.act(cloud, one)[0]
+    except (OSError, http.client.HTTPException, urllib.error.URLError):
+        return None
+
+
+def clean(cloud, one):
+    """Remove what is left of a case, and wait until it is gone."""
+    cloud.driver("c1").set_knobs()
+    row = cloud.row(one.name)
+    if row is not None:
+        one.id = row.id
+        must(cloud, one, delete, server_state, GONE)
+    if one.floating_id is not None:
+        status, answer = cloud.ask("DELETE", f"/os-floating-ips/{one.floating_id}")
+        assert status < 300, answer
+
+
+def uncovered(traces):
+    """Return the tasks of the tables of states that none of the traces passes."""
+    passed = {point.partition(":")[0] for trace in traces for _daemon, point, _number in trace}
+    return sorted(task for task in TASKS if f"to-{task}" not in passed
+                  and task != "scheduling")       # where a server begins
