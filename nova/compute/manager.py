@@ -17,6 +17,7 @@ from oslo_config import cfg
 from nova import rpc
 from nova.compute import audit, console
 from nova.compute.build import Builder
+from nova.compute.giving_up import give_up
 from nova.compute.locks import InstanceLocks
 from nova.compute.power import Power
 from nova.compute.reconciler import Reconciler
@@ -220,6 +221,12 @@ class ComputeManager:
     def reboot_instance(self, context: RequestContext, instance_id: str) -> None:
         """Reboot a guest, soft or hard as its task says."""
         self.advance(context, instance_id)
+
+    def message_parked(self, context: RequestContext, method: str, args: Mapping[str, Any],
+                       reason: str) -> None:
+        """Give up the task a message was about that no worker survives: ERROR, with a fault."""
+        if "instance_id" in args:
+            give_up(args["instance_id"], self.host, f"{method}: {reason}")
 
     # -- looks and rules ---------------------------------------------------------------------
 

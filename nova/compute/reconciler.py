@@ -20,6 +20,7 @@ from typing import Any
 
 from oslo_config import cfg
 
+from nova.compute.giving_up import give_up
 from nova.compute.power import GUEST_MISSING, state_of
 from nova.compute.states import TASKS, Desired, PowerState, TaskState, VmState
 from nova.compute.worker import CONF, Worker, recovery_context
@@ -36,6 +37,9 @@ OPTIONS = [
                 help="Start guests again that were running when their host went down."),
 ]
 CONF.register_opts(OPTIONS)
+CONF.import_opt("max_deliveries", "nova.rpc.broker", group="rpc")
+
+DIED = "compute_died"       # event of the log: a task was begun by a process that is gone
 
 
 class Reconciler:
@@ -94,10 +98,20 @@ class Reconciler:
         except NovaError as error:
             LOG.error("Instance %s is left as it is: %s", row.id, error)
             self.worker.again.add(row.id)
-        except Exception:  # one broken row must not keep the others from being looked at
+        except Exception as error:  # one broken row must not keep the others from being looked at
             LOG.exception("Instance %s cannot be reconciled", row.id)
+            if row.task_deadline is not None and row.task_deadline < utcnow():
+                give_up(row.id, self.worker.host, f"{type(error).__name__}: {error}")
 
     def _recover_one(self, row: Instance, guest: GuestInfo | None, host_rebooted: bool) -> None:
+        """As :meth:`_one`, but a task that workers die of is given up in the end."""
+        if row.task_state is not None:
+            deaths = actions.count_events(row.id, DIED)
+            if deaths >= CONF.rpc.max_deliveries:
+                give_up(row.id, self.worker.host, f"{deaths} workers died of {row.task_state}")
+                return
+            actions.refused(row.id, DIED, f"The worker died, or was ended, in {row.task_state}.",
+                            self.worker.host)
         self._one(row, guest, True, host_rebooted)
 
     def _one(self, row: Instance, guest: GuestInfo | None, due: bool,

@@ -14,6 +14,7 @@ The table :data:`TASKS` is the whole truth about transient states::
                                           ERROR/-                                ACTIVE/-
     ACTIVE/powering-off --> STOPPED/-       STOPPED/powering-on --> ACTIVE/-
     any/deleting --> (row gone)
+    any/any --> ERROR/-     when whoever does it dies of it, or breaks, every time
 
 A host that refuses a build gives it back: BUILDING/networking or /spawning --> BUILDING/scheduling
 with no host and one refusal more in ``build_request``.  A build that fails for good is ERROR/- and
@@ -120,7 +121,7 @@ TASKS: dict[TaskState, Task] = {
         | {(VmState.ACTIVE, TaskState.REBOOTING)},
         _JUDGED, 180, Recovery.RESUME),
     TaskState.DELETING: Task(
-        "compute", _EVERY_STATE, frozenset({None}), 120, Recovery.RESUME),
+        "compute", _EVERY_STATE, frozenset({None, VmState.ERROR}), 120, Recovery.RESUME),
 }
 
 

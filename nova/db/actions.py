@@ -117,6 +117,18 @@ def events_of(action_id: int) -> Sequence[InstanceActionEvent]:
 
 
 @retry
+def count_events(instance_id: str, event: str) -> int:
+    """Return how often a step is in what is being done to an instance."""
+    with reader() as session:
+        return int(session.scalar(
+            select(func.count(InstanceActionEvent.id))
+            .join(InstanceAction, InstanceAction.id == InstanceActionEvent.action_id)
+            .where(InstanceActionEvent.instance_id == instance_id,
+                   InstanceActionEvent.event == event,
+                   InstanceAction.finished_at.is_(None))) or 0)
+
+
+@retry
 def purge(before: datetime.datetime) -> int:
     """Forget actions begun before a moment whose instance is gone; return how many."""
     with writer() as session:

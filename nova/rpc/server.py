@@ -26,6 +26,8 @@ from nova.rpc.table import MethodTable
 LOG = logging.getLogger(__name__)
 
 REMEMBERED = 500        # messages a server knows again when they come twice
+AGAIN_PAUSE = 0.2       # seconds before a message whose handler broke is tried again, then twice...
+AGAIN_PAUSE_MAX = 5.0
 
 
 class _Job:
@@ -42,9 +44,11 @@ class Server:
 
     ``endpoint`` has a method for each row of the table, called as ``method(context, **args)`` in
     a thread of its own, at most ``pool_size`` at a time from each queue.  A message is
-    acknowledged when its handler has come back, well or with an error.  One whose worker died in
-    the middle comes again, to another worker maybe; after ``max_deliveries`` of that it is put
-    into the queue ``nova_dead_letters``, as is what cannot be understood.
+    acknowledged when its handler has come back, well or with an error of ours.  One whose worker
+    died in the middle, or a cast whose handler raised what nobody expected, comes again, to another
+    worker maybe; after ``max_deliveries`` of that it is put into the queue ``nova_dead_letters``,
+    as is what cannot be understood.  ``endpoint.message_parked(context, method, args, reason)``,
+    where there is one, is told first: what the message was about must not wait for it for ever.
     """
 
     def __init__(self, table: MethodTable, host: str, endpoint: Any, *,
@@ -164,7 +168,7 @@ class Server:
         elif delivery.redelivered and delivery.address.kind == Address.TOPIC:
             self._count(request, delivery)
         else:
-            self._run(request, job)
+            self._run(request, job, delivery)
 
     def _job(self, request: message.Request, delivery: Delivery) -> tuple[_Job, bool]:
         with self._lock:
@@ -194,9 +198,13 @@ class Server:
 
     def _count(self, request: message.Request, delivery: Delivery) -> None:
         """A worker had it and died: send it round once more with that noted on it."""
+        self._send_round(request, delivery, "workers died of it")
+
+    def _send_round(self, request: message.Request, delivery: Delivery, what: str) -> None:
         attempts = delivery.attempts + 1
         if attempts >= CONF.rpc.max_deliveries:
-            self._put_aside(delivery, f"{attempts} workers died of it")
+            self._tell_parked(request, f"{attempts} {what}")
+            self._put_aside(delivery, f"{attempts} {what}")
             return
         LOG.warning("Message %s (%s) comes again, attempt %s", request.unique_id, request.method,
                     attempts + 1)
@@ -206,17 +214,26 @@ class Server:
             expiration=request.timeout if request.reply_to else None)
         delivery.ack()
 
+    def _tell_parked(self, request: message.Request, reason: str) -> None:
+        tell = getattr(self.endpoint, "message_parked", None)
+        if tell is None or request.reply_to is not None:    # who called is told by his deadline
+            return
+        try:
+            tell(RequestContext.from_wire(request.context), request.method, request.args, reason)
+        except Exception:       # a message that cannot be parked would come for ever
+            LOG.exception("What message %s was about is left as it is", request.unique_id)
+
     def _put_aside(self, delivery: Delivery, reason: str) -> None:
         LOG.error("A message on %s was put into nova_dead_letters: %s", self.table.topic, reason)
         self.broker.publish(Address(Address.DEAD, "nova_dead_letters"), delivery.body,
                             persistent=True)
         delivery.ack()
 
-    def _run(self, request: message.Request, job: _Job) -> None:
+    def _run(self, request: message.Request, job: _Job, delivery: Delivery) -> None:
         context = RequestContext.from_wire(request.context)
         context.update_store()      # the request id of every line logged from here on
         started = time.monotonic()
-        reply, outcome = None, "ok"
+        reply, outcome, broken = None, "ok", False
         try:
             faultpoint.reach(f"handle-{request.method}:before")
             result = getattr(self.endpoint, request.method)(context, **request.args)
@@ -229,17 +246,27 @@ class Server:
                 LOG.warning("%s.%s: %s", self.table.topic, request.method, error)
             else:
                 LOG.exception("%s.%s failed", self.table.topic, request.method)
+                broken = request.reply_to is None and delivery.address.kind == Address.TOPIC
         self._note(request, outcome, time.monotonic() - started)
         try:
-            if request.reply_to and reply is not None:
+            if broken:
+                self._try_again(request, delivery, outcome)
+            elif request.reply_to and reply is not None:
                 self._reply(request, reply)
         finally:
             with self._lock:
                 job.done = True
                 job.reply = reply if request.reply_to else None
                 deliveries, job.deliveries = job.deliveries, []
-            for delivery in deliveries:
-                delivery.ack()
+            for one in deliveries:
+                one.ack()
+
+    def _try_again(self, request: message.Request, delivery: Delivery, outcome: str) -> None:
+        """What nobody expected may be over in a moment, or it never is."""
+        time.sleep(min(AGAIN_PAUSE * 2 ** delivery.attempts, AGAIN_PAUSE_MAX))
+        with self._lock:
+            self._jobs.pop(request.unique_id, None)     # or it would count as done
+        self._send_round(request, delivery, f"times it raised {outcome}")
 
     def _note(self, request: message.Request, outcome: str, seconds: float) -> None:
         """Write the one line of a message, under its sender's request id, and count it."""

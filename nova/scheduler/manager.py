@@ -7,12 +7,13 @@ is the decision.  Any number of schedulers may be told of the same instance: one
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from oslo_config import cfg
 
 from nova import config, metrics, rpc
+from nova.compute.giving_up import give_up
 from nova.compute.methods import METHODS as COMPUTE_METHODS
 from nova.compute.request import BuildRequest, with_refusal
 from nova.compute.states import TaskState, VmState
@@ -187,10 +188,23 @@ class SchedulerManager:
         self._remove_hostless()
         self.volumes.housekeeping()
 
+    def message_parked(self, context: RequestContext, method: str, args: Mapping[str, Any],
+                       reason: str) -> None:
+        """Give up placing the instances of a message that no scheduler survives."""
+        for instance_id in args.get("instance_ids", ()):
+            give_up(instance_id, None, f"{method}: {reason}")
+
     def _schedule_overdue(self) -> None:
         for row in instances.overdue([TaskState.SCHEDULING], begun=CONF.message_patience):
             LOG.info("Instance %s waited too long for a host", row.id)
-            self.schedule_instances(_context_of(row), [row.id])
+            try:
+                self.schedule_instances(_context_of(row), [row.id])
+            except NovaError:
+                raise
+            except Exception as error:      # one broken row must not keep the others waiting
+                LOG.exception("Instance %s cannot be placed", row.id)
+                if row.task_deadline is not None and row.task_deadline < utcnow():
+                    give_up(row.id, None, f"{type(error).__name__}: {error}")
 
     def _take_from_hosts_down(self) -> None:
         """Let builds begun on a host that is down go on elsewhere.

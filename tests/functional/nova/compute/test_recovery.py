@@ -530,3 +530,108 @@ def test_what_another_service_delays_is_tried_the_next_period(cloud, monkeypatch
     cloud.computes["host1"].reconcile()
     assert end_of(cloud, one) == (None if operation == "delete" else ACTIVE)
     cloud.assert_no_orphans()
+
+
+METHODS = ("build_instance", "stop_instance", "start_instance", "reboot_instance",
+           "terminate_instance")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_message_that_comes_late_does_nothing(cloud, method):
+    """The row moved on long ago: the hint finds nothing to do and no guest is touched."""
+    cloud.add_host()
+    one, off = boot(cloud), stopped(cloud)
+    guests = [cloud.driver().get_info(each) for each in (one, off)]
+    for instance_id in (one, off, "00000000-0000-0000-0000-000000000000"):
+        getattr(cloud.computes["host1"], method)(cloud.context(), instance_id=instance_id)
+    cloud.scheduler.schedule_instances(cloud.context(), [one, off])
+    assert (cloud.states(one), cloud.states(off)) == (ACTIVE, STOPPED)
+    assert [cloud.driver().get_info(each) for each in (one, off)] == guests
+
+
+def test_task_whose_message_is_parked_is_given_up(cloud):
+    cloud.add_host()
+    one = boot(cloud)
+    cloud.ask(one, TaskState.REBOOTING, "reboot_instance")
+    cloud.post.waiting.clear()
+    cloud.computes["host1"].message_parked(
+        cloud.context(), "reboot_instance", {"instance_id": one}, "5 workers died of it")
+    assert cloud.states(one) == (VmState.ERROR, None)
+    assert cloud.fault(one) == "It failed unexpectedly, as often as it was tried."
+    [reboot, _create] = actions.of_instance(one)
+    assert reboot.finished_at and "5 workers died" in actions.events_of(reboot.id)[0].message
+    # Parked messages about what is over, or elsewhere, change nothing.
+    cloud.computes["host1"].message_parked(cloud.context(), "m", {"instance_id": one}, "again")
+    cloud.scheduler.message_parked(cloud.context(), "m", {"instance_ids": [one]}, "again")
+    cloud.reboot(one, hard=True)
+    cloud.deliver()
+    assert cloud.states(one) == ACTIVE
+
+
+def test_scheduling_whose_message_is_parked_is_given_up(cloud):
+    [one] = cloud.create()
+    cloud.scheduler.message_parked(cloud.context(), "schedule_instances", {"instance_ids": [one]},
+                                   "5 times it raised KeyError")
+    assert cloud.states(one) == (VmState.ERROR, None)
+    assert cloud.unfinished(one) == []
+
+
+def test_task_every_worker_dies_of_does_not_kill_workers_for_ever(cloud, monkeypatch):
+    """A crash of the process, not an exception: only the row can tell how often."""
+    cloud.add_host()
+    one = boot(cloud)
+
+    def die(*_args, **_kwargs):
+        raise Killed("segmentation fault")
+
+    monkeypatch.setattr(type(cloud.driver()), "reboot", die)
+    cloud.reboot(one)
+    deaths = 0
+    with pytest.raises(Killed):
+        cloud.deliver()
+    for _ in range(10):
+        cloud.restart()
+        try:
+            manager = cloud.computes["host1"]
+            manager.reconciler._recover_one(cloud.row(one), None, False)
+            break
+        except Killed:
+            deaths += 1
+    assert deaths == 5
+    assert cloud.states(one) == (VmState.ERROR, None)
+    assert cloud.unfinished(one) == []
+
+
+def test_row_that_breaks_the_reconciler_is_given_up_at_its_deadline(cloud, monkeypatch):
+    cloud.add_host()
+    one = boot(cloud)
+
+    def broken(*_args, **_kwargs):
+        raise KeyError("nobody expected that")
+
+    monkeypatch.setattr(type(cloud.driver()), "reboot", broken)
+    cloud.reboot(one)
+    cloud.post.waiting.clear()
+    overdue(one)
+    cloud.computes["host1"].reconcile()
+    assert cloud.states(one) == (VmState.ERROR, None)
+
+
+def test_row_that_breaks_the_scheduler_keeps_no_other_waiting(cloud, monkeypatch):
+    cloud.add_host()
+    broken, sound = cloud.create()[0], cloud.create()[0]
+    cloud.post.waiting.clear()
+    place = cloud.scheduler.schedule_instances
+
+    def breaks(context, ids):
+        if broken in ids:
+            raise KeyError("nobody expected that")
+        place(context, ids)
+
+    monkeypatch.setattr(cloud.scheduler, "schedule_instances", breaks)
+    for one in (broken, sound):
+        overdue(one)
+    cloud.scheduler.housekeeping()
+    cloud.deliver()
+    assert cloud.states(sound) == ACTIVE
+    assert cloud.states(broken) == (VmState.ERROR, None)

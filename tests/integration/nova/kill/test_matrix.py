@@ -15,6 +15,7 @@ import pytest
 from kill_operations import OPERATIONS, SETTLE, attempt, clean, subject, uncovered
 
 RECOVERY = 30.0     # seconds from the restart of the daemon that died to everything settled
+SAMPLED = ("create", "delete-led", "stop", "associate")
 SAMPLE = 12
 SEED = 20101021
 
@@ -28,6 +29,13 @@ class Case:
 
     def __str__(self):
         return f"{self.operation}: {self.daemon} dies at {self.point} ({self.number})"
+
+
+def warm_up(cloud):
+    """Have made what is made once, by whoever is first: the project's default group."""
+    one = subject()
+    OPERATIONS["delete"].prepare(cloud, one)
+    clean(cloud, one)
 
 
 def cases_of(cloud, name):
@@ -83,12 +91,21 @@ def failure_of(cloud, case):
 
 def run(cloud, cases):
     """Run cases; return {case: what is wrong} of those that went wrong."""
-    return {str(case): wrong for case in cases if (wrong := failure_of(cloud, case))}
+    failures = {}
+    for case in cases:
+        try:
+            wrong = failure_of(cloud, case)
+        except AssertionError as error:     # in what comes before or after: the others still run
+            wrong = f"{error}; {cloud.unsettled()}"
+        if wrong:
+            failures[str(case)] = wrong
+    return failures
 
 
 @pytest.mark.timeout(300)
 def test_some_cases_of_the_kill_matrix(kill_cloud):
-    cases = [case for name in OPERATIONS for case in cases_of(kill_cloud, name)]
+    warm_up(kill_cloud)
+    cases = [case for name in SAMPLED for case in cases_of(kill_cloud, name)]
     chosen = random.Random(SEED).sample(cases, SAMPLE)
     assert run(kill_cloud, chosen) == {}
 
@@ -97,6 +114,7 @@ def test_some_cases_of_the_kill_matrix(kill_cloud):
 @pytest.mark.whole
 @pytest.mark.timeout(3600)
 def test_whole_kill_matrix(kill_cloud, capsys):
+    warm_up(kill_cloud)
     traces = {name: cases_of(kill_cloud, name) for name in OPERATIONS}
     cases = [case for found in traces.values() for case in found]
     started = time.monotonic()

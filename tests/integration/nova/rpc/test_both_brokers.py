@@ -47,7 +47,11 @@ class Worker:
                            task_state=None)
 
     def crash(self, context):
+        self.seen.append("crash")
         raise OSError("the password is s3cret")
+
+    def message_parked(self, context, method, args, reason):
+        self.seen.append((context.request_id, method, args, reason))
 
     def unspeakable(self, context):
         return object()
@@ -281,6 +285,26 @@ def test_message_that_kills_its_workers_is_put_aside(table, serve, any_broker):
         server.stop(grace=0)
     assert deaths == 5 == broker_module.CONF.rpc.max_deliveries
     assert dead_letters_with(any_broker, "poison") == 1
+
+
+def test_message_whose_handler_breaks_is_put_aside_and_the_worker_told(
+        table, serve, any_broker, monkeypatch):
+    monkeypatch.setattr("nova.rpc.server.AGAIN_PAUSE", 0.01)
+    dead_letters_with(any_broker, "")
+    _server, worker = serve(pool_size=1)
+    rpc.Client(table).cast(CONTEXT, "crash")
+    eventually(lambda: len(worker.seen) == 6)
+    assert worker.seen == ["crash"] * 5 + [
+        (CONTEXT.request_id, "crash", {}, "5 times it raised OSError")]
+    assert rpc.Client(table).call(CONTEXT, "echo", text="alive")["text"] == "alive"
+    assert dead_letters_with(any_broker, '"crash"') == 1
+
+
+def test_call_whose_handler_breaks_is_answered_and_not_repeated(table, serve):
+    _server, worker = serve()
+    with pytest.raises(RemoteError):
+        rpc.Client(table).call(CONTEXT, "crash")
+    assert worker.seen == ["crash"]
 
 
 def test_ping_comes_back_through_the_broker(table, serve, any_broker):
