@@ -33,6 +33,7 @@ WHERE = [
     ("metadata", "nova.api.metadata.app", "OPTS"),
     ("monitoring", "nova.monitoring", "OPTS"),
     ("network_api", "nova.api.openstack.network.subnets", "OPTS"),
+    ("notifications", "nova.notifications", "OPTS"),
     ("quota", "nova.quota", "OPTS"),
     ("rpc", "nova.rpc.broker", "RPC_OPTS"),
     ("scheduler", "nova.scheduler.manager", "OPTIONS"),

@@ -28,7 +28,7 @@ from typing import Any, Protocol
 
 from oslo_config import cfg
 
-from nova import config, monitoring, policy, rpc
+from nova import config, monitoring, notifications, policy, rpc
 from nova.context import admin_context
 from nova.db import services as service_rows
 from nova.exception import NovaError
@@ -38,6 +38,7 @@ LOG = logging.getLogger(__name__)
 
 CONF = cfg.CONF
 
+FLUSH_TIMEOUT = 5.0     # seconds for what is still to be told when a daemon ends
 BEATS_MISSED = 3        # a worker that missed so many heartbeats says that it is not well
 
 
@@ -200,6 +201,7 @@ def run(services: Sequence[Service]) -> int:
     stopping.set()
     LOG.info("Stopping on %s", signal.Signals(got).name)
     _stop(started, CONF.graceful_shutdown_timeout)
+    notifications.flush(FLUSH_TIMEOUT)
     LOG.info("Stopped")
     return 0
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-from nova import config, db, monitoring, rpc
+from nova import config, db, monitoring, notifications, rpc
 from nova.db import schema
 from nova.service import Service, Worker
 from nova.wsgi import WsgiService
@@ -19,6 +19,7 @@ def prepare(transport_url: str | None = None) -> None:
     db.configure()
     schema.check()
     rpc.configure(transport_url)
+    notifications.set_up(rpc.configured_to_reach_others() and transport_url is None)
 
 
 def apis() -> list[Service]:

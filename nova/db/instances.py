@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, defer
 
 from nova.compute.states import TASKS, TaskState, VmState
 from nova.db import actions as log_of_actions
-from nova.db import paging
+from nova.db import changes, paging
 from nova.db.models import (
     ComputeNode,
     Instance,
@@ -97,6 +97,8 @@ def create(instances: Sequence[Instance], *, actions: Iterable[InstanceAction] =
                 guard(session)
             # Merged, so that another try starts from the same objects.
             made = [session.merge(instance) for instance in instances]
+            for instance in made:
+                changes.note(session, None, instance)
             for action in actions:
                 session.merge(action)
             session.flush()
@@ -244,9 +246,12 @@ def _move_once(instance_id: str, conditions: list[ColumnElement[bool]], verb: st
     if "task_state" in values:
         deed(f"to-{values['task_state'] or values.get('vm_state')}")
     with writer() as session:
+        before = changes.states_of(session, instance_id)
         moved = affected(
             session, update(Instance).where(Instance.id == instance_id, *conditions).values(values))
         instance = _get(session, instance_id)
+        if moved and before is not None:
+            changes.note(session, before, instance)
         if moved and "task_state" in values:
             log_of_actions.moved(session, instance, log, *outcome)
         elif moved and log is not None:
@@ -290,9 +295,12 @@ def delete_row(instance_id: str, *, from_task: Any = TaskState.DELETING,
     conditions = [equals(column, expected) for column, expected in (
         (Instance.task_state, from_task), (Instance.host, from_host)) if expected is not ANY]
     with writer() as session:
+        last = changes.last_row(session, instance_id)
         gone = affected(
             session, delete(Instance).where(Instance.id == instance_id, *conditions))
         if gone:
+            if last is not None:
+                changes.note(session, (last.vm_state, last.task_state, last.host), last, gone=True)
             log_of_actions.end(session, instance_id)
             return True
         still = session.get(Instance, instance_id)
@@ -334,6 +342,7 @@ def _claim(instance_id: str, host: str, conditions: list[ColumnElement[bool]],
         instance = _get(session, instance_id)
         if instance.transition_id == values["transition_id"]:
             return instance     # by a try whose answer got lost
+        before = (instance.vm_state, instance.task_state, instance.host)
         _check_capacity(node, _usage(session, Instance.host == host, Instance.id != instance_id),
                         instance)
         moved = affected(session, update(Instance).where(
@@ -341,6 +350,7 @@ def _claim(instance_id: str, host: str, conditions: list[ColumnElement[bool]],
         session.refresh(instance)
         if not moved:
             raise _invalid(instance, "claim")
+        changes.note(session, before, instance)
         log_of_actions.moved(session, instance, None)
         return instance
 

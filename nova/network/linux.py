@@ -72,7 +72,23 @@ class LinuxDriver(NetworkDriver):
         set_kernel(self.run, "net/ipv4/ip_forward", 1)
         if self._public and self.bridges.link(self._public) is None:
             raise CommandFailed(f"public_interface: there is no {self._public} on this host.")
+        self._warn_of_hairpins()
         LOG.info("Floating addresses live on %s", self._public or "the loopback interface only")
+
+    def _warn_of_hairpins(self) -> None:
+        """Say what keeps guests elsewhere from each other's floating addresses, on this host.
+
+        While iptables sees bridged packets, one translated back into the network it came from is
+        bridged there, not routed, and no bridge sends out of the card a frame came in by.
+        """
+        try:
+            seen = self.run("cat", "/proc/sys/net/bridge/bridge-nf-call-iptables").strip()
+        except CommandFailed:
+            return      # not even loaded
+        if seen == "1" and not InstanceFirewall("compute", self.run, self.prefix).list():
+            LOG.warning("net.bridge.bridge-nf-call-iptables is 1: guests on other hosts will not "
+                        "reach each other by floating addresses; set it to 0 if this host is to "
+                        "run no guests itself")
 
     def _default_interface(self) -> str | None:
         routes = json.loads(self.run("ip", "-j", "route", "show", "default") or "[]")
@@ -149,7 +165,7 @@ class LinuxDriver(NetworkDriver):
                 self._cut_connections(floating)
 
     def _mark_guests(self, networks: Sequence[HostNetwork]) -> None:
-        """Have what guests on other hosts send be known as theirs."""
+        """Have what guests send be known as theirs where other machines are on the same wire."""
         cards = sorted({one.bridge_interface for one in networks if one.bridge_interface})
         name = self.tables.chain("guests")
         if not cards and not self._marking:
@@ -157,9 +173,9 @@ class LinuxDriver(NetworkDriver):
         with self.tables.edit("bridge") as chains:
             chains["nat"].clear()
             if cards:
-                chains["nat"][name] = [
-                    f"-s {GUEST_MACS} -i {card} -j mark --mark-or {_FROM_GUEST} "
-                    "--mark-target CONTINUE" for card in cards]
+                mark = f"-j mark --mark-or {_FROM_GUEST} --mark-target CONTINUE"
+                chains["nat"][name] = [f"-i tap+ {mark}", *(
+                    f"-s {GUEST_MACS} -i {card} {mark}" for card in cards)]
                 chains["nat"]["PREROUTING"] = [f"-j {name}"]
         self._marking = bool(cards)
 
@@ -181,13 +197,11 @@ class LinuxDriver(NetworkDriver):
                 inside.append(f"{by} {_TCP} {CONF.api.metadata_port} "
                               "-m conntrack --ctstate DNAT -j ACCEPT")
             inside.append(f"{by} {ping} -j ACCEPT")
-            but = ""
-            if network.bridge_interface:
-                # The machine's own network, if the bridge is in it, is no guest; guests on other
-                # hosts, who come the same way, are.
-                inside.append(f"{by} -m mark --mark {_FROM_GUEST}/{_FROM_GUEST} -j DROP")
-                but = f" -m physdev ! --physdev-in {network.bridge_interface}"
-            inside.append(f"{by}{but} -j DROP")
+            # The machine's own network, if the bridge is in it, is no guest; guests on other
+            # hosts, who come the same way, are.
+            only = f" -m mark --mark {_FROM_GUEST}/{_FROM_GUEST}" \
+                if network.bridge_interface else ""
+            inside.append(f"{by}{only} -j DROP")
             forward += [f"{by} -j ACCEPT", f"-o {network.bridge} -j ACCEPT"]
             between += [f"{by} -o {network.bridge} -j RETURN", f"{by} -j {name('isolated')}"]
         filters, mangle = chains["filter"], chains["mangle"]

@@ -38,6 +38,8 @@ LOG = logging.getLogger(__name__)
 TOPICS = Exchange(EXCHANGE, type="topic", durable=True)
 DEAD = Queue(DEAD_LETTERS, exchange=Exchange(""), routing_key=DEAD_LETTERS, durable=True,
              max_length=10000)
+# Notifications are kept for who takes them later, but not for ever for nobody: the oldest go.
+NOTIFICATIONS_KEPT = 10000
 # A temporary queue outlives its process by this, and a lost connection of it too, in seconds.
 TEMPORARY_EXPIRES = 600
 ATTEMPTS = "x-nova-attempts"
@@ -47,6 +49,9 @@ DRAIN = 0.5     # seconds a reader sits in one read: how soon it sees that it is
 
 def _queue(source: Source) -> Queue:
     address, name = source.address, source.queue
+    if address.kind == Address.NOTIFICATION:
+        return Queue(name, exchange=TOPICS, routing_key=address.name, durable=True,
+                     max_length=NOTIFICATIONS_KEPT)
     if address.kind == Address.TOPIC:
         return Queue(name, exchange=TOPICS, routing_key=address.name, durable=True)
     if address.kind == Address.FANOUT:
@@ -172,6 +177,7 @@ class _Publisher:
         self._declare(address)
         exchange, routing_key = {
             Address.TOPIC: (EXCHANGE, address.name),
+            Address.NOTIFICATION: (EXCHANGE, address.name),
             Address.FANOUT: (f"{address.name}_fanout", ""),
         }.get(address.kind, ("", address.name))
         self.producer.publish(
@@ -185,7 +191,7 @@ class _Publisher:
         """See to it that a message is kept although no worker has ever listened."""
         if address in self._declared or address.kind == Address.REPLY:
             return
-        if address.kind == Address.TOPIC:
+        if address.kind in (Address.TOPIC, Address.NOTIFICATION):
             _queue(Source(address, address.name))(self.channel).declare()
         elif address.kind == Address.DEAD:
             DEAD(self.channel).declare()

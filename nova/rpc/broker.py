@@ -56,13 +56,14 @@ class BrokerUnavailable(Exception):
 class Address:
     """Where a message goes, or comes from."""
 
-    kind: str       # TOPIC, FANOUT, REPLY or DEAD
+    kind: str       # TOPIC, FANOUT, REPLY, DEAD or NOTIFICATION
     name: str
 
     TOPIC: ClassVar[str] = "topic"
     FANOUT: ClassVar[str] = "fanout"
     REPLY: ClassVar[str] = "reply"
     DEAD: ClassVar[str] = "dead"
+    NOTIFICATION: ClassVar[str] = "notification"
 
     @classmethod
     def worker(cls, topic: str, host: str | None = None) -> "Address":

@@ -140,16 +140,29 @@ class Namespace:
         self.holder.wait(STOP_TIMEOUT)
 
 
+def cable(one: Namespace, name: str, other: Namespace, other_name: str) -> None:
+    """A cable between two machines; what its ends are called there. Both ends are up."""
+    ends = [f"a{uuid.uuid4().hex[:8]}", f"b{uuid.uuid4().hex[:8]}"]
+    subprocess.run(["ip", "link", "add", ends[0], "type", "veth", "peer", "name", ends[1]],
+                   check=True, timeout=10)
+    for end, side, wanted in ((ends[0], one, name), (ends[1], other, other_name)):
+        subprocess.run(["ip", "link", "set", end, "netns", str(side.holder.pid)],
+                       check=True, timeout=10)
+        side.run(["ip", "link", "set", end, "name", wanted], check=True)
+        side.run(["ip", "link", "set", wanted, "up"], check=True)
+
+
 class PretendHost(Namespace):
     """See the module. `workdir` is a folder QEMU may read; `client` is the public network."""
 
-    def __init__(self, name: str = "", libvirt: bool = True) -> None:
+    def __init__(self, name: str = "", libvirt: bool = True, public: bool = True) -> None:
         self.name = name or f"host-{uuid.uuid4().hex[:6]}"
         self.work = Path(tempfile.mkdtemp(prefix="snakestack-host-"))
         self.work.chmod(0o755)
         self.workdir = self.work / "data"
         self.workdir.mkdir(mode=0o755)
         self._libvirt = libvirt
+        self._public = public
 
     def __enter__(self) -> "PretendHost":
         try:
@@ -170,11 +183,13 @@ class PretendHost(Namespace):
         script = SETUP.format(work=self.work, name=self.name, python=sys.executable, watch=watch)
         super().__init__(self._hold(["--mount", "--uts", "--propagation", "private"], script),
                          ("net", "mount", "uts"))
-        self.client = Namespace(self._hold(
-            [], f"ip link set lo up; exec {sys.executable} {watch}"), ("net",))
+        if self._public:
+            self.client = Namespace(self._hold(
+                [], f"ip link set lo up; exec {sys.executable} {watch}"), ("net",))
         self._wait(lambda: (self.work / "ready").exists(), "the namespaces")
-        self._wait(lambda: "UP" in self.client.run(["ip", "link", "show", "lo"]).stdout, "lo")
-        self._cable()
+        if self._public:
+            self._wait(lambda: "UP" in self.client.run(["ip", "link", "show", "lo"]).stdout, "lo")
+            self._cable()
         if self._libvirt:
             self.start_libvirt()
 
@@ -196,16 +211,9 @@ class PretendHost(Namespace):
             shutil.copytree(CACHE, self.work / "var/cache/libvirt", dirs_exist_ok=True)
 
     def _cable(self) -> None:
-        ends = [f"a{self.holder.pid}", f"b{self.holder.pid}"]
-        subprocess.run(["ip", "link", "add", ends[0], "type", "veth", "peer", "name", ends[1]],
-                       check=True, timeout=10)
-        for end, side, name, address in ((ends[0], self, "pub", PUBLIC),
-                                         (ends[1], self.client, "eth0", CLIENT)):
-            subprocess.run(["ip", "link", "set", end, "netns", str(side.holder.pid)],
-                           check=True, timeout=10)
-            side.run(["ip", "link", "set", end, "name", name], check=True)
+        cable(self, "pub", self.client, "eth0")
+        for side, name, address in ((self, "pub", PUBLIC), (self.client, "eth0", CLIENT)):
             side.run(["ip", "address", "add", address, "dev", name], check=True)
-            side.run(["ip", "link", "set", name, "up"], check=True)
         self.run(["ip", "route", "add", "default", "via", CLIENT.split("/")[0]], check=True)
 
     def start_libvirt(self) -> None:

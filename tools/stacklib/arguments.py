@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line of tools/stack. Standard library only: it is read before anything exists."""
 import argparse
+import ipaddress
 from pathlib import Path
 
 from .layout import COMPUTES_MAX, MONITOR, MONITORS, SERVICES, default_data
@@ -35,6 +36,11 @@ def server(text: str) -> str:
     return text
 
 
+def address(text: str) -> str:
+    """An IPv4 address."""
+    return str(ipaddress.IPv4Address(text))
+
+
 def computes(text: str) -> int:
     """A number of compute workers."""
     number = int(text)
@@ -61,6 +67,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     up.add_argument("--compute", choices=("libvirt", "fake"),
                     help="real machines, or pretended ones (default libvirt where it answers)")
     up.add_argument("--port-base", type=port_base, metavar="N", help="add N to every port")
+    up.add_argument("--address", type=address, metavar="IP",
+                    help="where the APIs listen (default 127.0.0.1)")
     up.add_argument("--broker", type=broker, metavar="URL", help="every worker of nova a daemon of "
                     "its own over this RabbitMQ (amqp://user:password@host/virtual_host)")
     up.add_argument("--db", type=server, metavar="URL", help="databases on this server "

@@ -119,7 +119,7 @@ def choose_workers(cloud: Cloud, options: argparse.Namespace) -> None:
 
     :raises StackError: they do not fit together, or not what this stack has
     """
-    outside.choose(cloud, options.broker, options.db)
+    outside.choose(cloud, options.broker, options.db, options.address)
     if options.volumes and Cloud.exists(cloud.data) and options.volumes != cloud.volumes:
         raise StackError(f"this stack's --volumes is {cloud.volumes}, chosen with its first up; "
                          "give another --data")
@@ -145,7 +145,7 @@ def refuse_others(cloud: Cloud, supervisor: Supervisor) -> None:
     wanted = [(name, cloud.port(name)) for name in cloud.ports()]
     if cloud.has("nova"):
         wanted += nova_config.monitor_ports(cloud)
-    taken = [f"{name} {port}" for name, port in wanted if probe.tcp_open("127.0.0.1", port)]
+    taken = [f"{name} {port}" for name, port in wanted if probe.tcp_open(cloud.address, port)]
     if taken:
         raise StackError(f"these ports are in use by others: {', '.join(taken)}; "
                          "give --port-base N to shift all ports by N")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The image service of the stack: SQLite, files on disk, the registry in the same process."""
 from . import manage, outside
-from .layout import ADDRESS, REGION, Cloud, write_atomically
+from .layout import REGION, Cloud, write_atomically
 from .packages import CHECKOUT, PRODUCT_VENV
 from .probe import http_status
 from .supervise import Daemon
@@ -54,7 +54,7 @@ def prepare(cloud: Cloud) -> None:
     (state / "images").mkdir(parents=True, exist_ok=True)
     path = cloud.etc / "glance/glance-api.conf"
     write_atomically(path, CONFIG.format(
-        address=ADDRESS, port=cloud.port("image"), state=state,
+        address=cloud.address, port=cloud.port("image"), state=state,
         database=outside.database_url(cloud, "glance", state / "glance.sqlite"),
         paste=CHECKOUT / "etc/glance/glance-api-paste.ini") + authtoken(cloud, "glance"), 0o600)
     manage.run("glance.cmd.manage", "--config-file", str(path), "db", "sync")
@@ -66,4 +66,4 @@ def daemons(cloud: Cloud) -> list[Daemon]:
         "glance-api", "glance",
         [str(PRODUCT_VENV / "bin/python"), "-m", "glance.cmd.api", "--config-file",
          str(cloud.etc / "glance/glance-api.conf")],
-        answers=lambda: http_status(ADDRESS, port, "/healthcheck") == 200)]
+        answers=lambda: http_status(cloud.address, port, "/healthcheck") == 200)]

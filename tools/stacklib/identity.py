@@ -17,7 +17,7 @@ from typing import Any
 import requests
 
 from . import outside, packages
-from .layout import ADDRESS, REGION, Cloud, write_atomically
+from .layout import REGION, Cloud, write_atomically
 from .probe import http_status
 from .progress import StackError
 from .supervise import Daemon
@@ -111,8 +111,8 @@ def daemon(cloud: Cloud) -> Daemon:
         "keystone", "keystone",
         [str(packages.KEYSTONE_VENV / "bin/python"), "-P",
          str(packages.CHECKOUT / "tools/stacklib/keystone_serve.py"),
-         str(cloud.etc / "keystone/keystone.conf"), ADDRESS, str(port)],
-        answers=lambda: http_status(ADDRESS, port, "/v3") == 200)
+         str(cloud.etc / "keystone/keystone.conf"), cloud.address, str(port)],
+        answers=lambda: http_status(cloud.address, port, "/v3") == 200)
 
 
 class Identity:

@@ -68,6 +68,7 @@ class Cloud:
     db: str = ""  # URL of a database server; empty: SQLite
     computes: int = 1
     volumes: str = "file"  # or "iscsi": how servers reach their volumes
+    address: str = ADDRESS  # where Keystone, glance and nova listen
     port_base: int = 0
     facts: dict[str, object] = field(default_factory=dict)
 
@@ -116,7 +117,7 @@ class Cloud:
         return MONITOR + number + self.port_base
 
     def url(self, name: str, path: str = "") -> str:
-        return f"http://{ADDRESS}:{self.port(name)}{path}"
+        return f"http://{self.address}:{self.port(name)}{path}"
 
     def secret(self, name: str) -> str:
         """A password of this stack, made on first use and kept."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import manage, outside
 from .glance_config import authtoken
-from .layout import ADDRESS, REGION, Cloud, write_atomically
+from .layout import REGION, Cloud, write_atomically
 from .packages import CHECKOUT, PRODUCT_VENV
 from .probe import http_status, tcp_open
 from .progress import StackError
@@ -132,7 +132,7 @@ def prepare(cloud: Cloud) -> None:
         database=outside.database_url(cloud, "nova", state(cloud) / "nova.sqlite"),
         host=cloud.facts["host"], prefix=cloud.facts["prefix"], state=state(cloud), region=REGION,
         compute=cloud.compute, network="linux" if real else "fake", drain=STOP_WAIT // 2,
-        paste=CHECKOUT / "etc/nova/api-paste.ini", address=ADDRESS,
+        paste=CHECKOUT / "etc/nova/api-paste.ini", address=cloud.address,
         compute_port=cloud.port("compute"), network_port=cloud.port("network"),
         metadata_port=cloud.port("metadata"), ec2_port=cloud.port("ec2"),
         virt_type=cloud.facts.get("virt_type", "auto"), volumes=cloud.volumes,
@@ -144,7 +144,7 @@ def prepare(cloud: Cloud) -> None:
         places = state(cloud) / host if host != cloud.facts["host"] else state(cloud)
         places.mkdir(exist_ok=True)
         write_atomically(own_path(cloud, name), OWN.format(
-            host=host, state=places, address=ADDRESS, port=cloud.monitor(number)), 0o600)
+            host=host, state=places, address=cloud.address, port=cloud.monitor(number)), 0o600)
     manage.nova_manage(str(path(cloud)), [["db", "sync"]])
 
 
@@ -214,9 +214,9 @@ def target(cloud: Cloud) -> Daemon:
     """The iSCSI target. It ignores SIGTERM while it has targets, and keeps nothing of its own."""
     port = cloud.port("iscsi")
     return Daemon(
-        "tgtd", "nova", ["tgtd", "-f", "--iscsi", f"portal={ADDRESS}:{port}",
+        "tgtd", "nova", ["tgtd", "-f", "--iscsi", f"portal={cloud.address}:{port}",
                          "--control-port", str(TGT_CONTROL)],
-        lambda: tcp_open(ADDRESS, port), {"TGT_IPC_SOCKET": str(tgt_socket(cloud))},
+        lambda: tcp_open(cloud.address, port), {"TGT_IPC_SOCKET": str(tgt_socket(cloud))},
         stop_signal="KILL")
 
 
@@ -229,12 +229,13 @@ def monitor_ports(cloud: Cloud) -> list[tuple[str, int]]:
 def daemons(cloud: Cloud) -> list[Daemon]:
     def answers() -> bool:
         # the metadata service knows nobody but guests, and says so
-        return all(http_status(ADDRESS, cloud.port(name), "/") in statuses for name, statuses in
-                   (("compute", (200, 300)), ("network", (200, 300)), ("metadata", (200, 404)),
-                    ("ec2", (403,))))
+        return all(http_status(cloud.address, cloud.port(name), "/") in statuses
+                   for name, statuses in (
+                       ("compute", (200, 300)), ("network", (200, 300)),
+                       ("metadata", (200, 404)), ("ec2", (403,))))
 
     def well(port: int) -> bool:
-        return http_status(ADDRESS, port, "/healthz") == 200
+        return http_status(cloud.address, port, "/healthz") == 200
 
     def started(name: str, module: str, port: int) -> Daemon:
         serves = name in ("nova-all", "nova-api")

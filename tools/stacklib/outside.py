@@ -28,17 +28,18 @@ TIMEOUT = 10.0  # seconds for a connection, or an answer
 LET_GO = 15.0  # seconds the broker takes at most to notice that a listener is gone
 
 
-def choose(cloud: Cloud, broker: str | None, server: str | None) -> None:
+def choose(cloud: Cloud, broker: str | None, server: str | None,
+           address: str | None = None) -> None:
     """What was asked for is written into the stack; one that exists keeps what it has.
 
     :raises StackError: it has something else already, or a URL cannot be used
     """
-    for name, asked in (("broker", broker), ("db", server)):
+    for name, asked in (("broker", broker), ("db", server), ("address", address)):
         known = getattr(cloud, name)
         if asked and Cloud.exists(cloud.data) and asked != known:
             raise StackError(f"this stack's --{name} is {shown(known) or 'none'}, chosen with its "
                              "first up; give another --data")
-        setattr(cloud, name, known or asked or "")
+        setattr(cloud, name, asked or known)
     if cloud.db:
         _server_url(cloud)
         cloud.facts.setdefault("databases", f"snakestack_{secrets.token_hex(4)}")

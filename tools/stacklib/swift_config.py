@@ -187,7 +187,7 @@ def proxy_configuration(cloud: Cloud, user: str) -> str:
     with_keystone = cloud.has("keystone")
     auth = "tempauth s3token authtoken keystoneauth" if with_keystone else "tempauth"
     text = PROXY.format(
-        address=ADDRESS, port=cloud.port("object-store"), user=user, etc=folder(cloud),
+        address=cloud.address, port=cloud.port("object-store"), user=user, etc=folder(cloud),
         region=REGION,
         admin=cloud.secret("tempauth_admin"), tester=cloud.secret("tempauth_tester"),
         tester2=cloud.secret("tempauth_tester2"), tester3=cloud.secret("tempauth_tester3"),
@@ -244,7 +244,7 @@ def daemons(cloud: Cloud) -> list[Daemon]:
         Daemon("swift-proxy", "swift",
                [python, "-m", "swift.cli.proxy_server", str(etc / "proxy-server.conf"),
                 "--verbose"],
-               answers=lambda: http_status(ADDRESS, port, "/healthcheck") == 200,
+               answers=lambda: http_status(cloud.address, port, "/healthcheck") == 200,
                environment=where),
         Daemon("swift-consistency", "swift",
                [python, "-m", "swift.cli.consistency", *configurations, "--verbose"],

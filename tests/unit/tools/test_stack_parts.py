@@ -69,7 +69,8 @@ def test_every_port_is_shifted(cloud):
 @pytest.mark.parametrize("line", [
     ["up", "--port-base", "60000"], ["up", "--port-base", "-1"], ["up", "cinder"],
     ["up", "--compute", "xen"], ["up", "--broker", "redis://x"], ["up", "--db", "sqlite:///x"],
-    ["up", "--computes", "0"], ["up", "--computes", "65"], ["env", "csh"], [], ["dance"],
+    ["up", "--computes", "0"], ["up", "--address", "here"], ["up", "--computes", "65"],
+    ["env", "csh"], [], ["dance"],
 ])
 def test_wrong_command_lines_end_with_the_usage(line, capsys):
     with pytest.raises(SystemExit) as ended:
@@ -250,7 +251,7 @@ MYSQL = "mysql+pymysql://us:pa$s@db:3306/"
 
 
 def options(**more):
-    none = dict.fromkeys(("broker", "db", "computes", "compute", "volumes"))
+    none = dict.fromkeys(("broker", "db", "computes", "compute", "volumes", "address"))
     return SimpleNamespace(**{**none, **more})
 
 

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cloud on four hosts: guests on different ones, each its own machine, as one network."""
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from data_centre import DataCentre, remove
+from stacklib import backing
+
+pytestmark = [pytest.mark.whole, pytest.mark.guest, pytest.mark.timeout(900)]
+SSH_TIMEOUT = 150   # seconds until a guest that was just created lets us in
+
+MAKE = """
+import json
+folder, key = {folder!r}, {key!r}
+image = cloud.create_image("guest", filename=folder + "/disk.qcow2", disk_format="qcow2",
+                           container_format="bare", wait=True, timeout=120)
+pair = cloud.create_keypair("mine")
+open(key, "w").write(pair.private_key)
+group = cloud.create_security_group("web", "ssh from anywhere")
+cloud.create_security_group_rule(group.id, 22, 22, "tcp", "0.0.0.0/0")
+flavor = cloud.get_flavor("m1.nano")
+made = []
+for name in ("one", "two"):
+    made.append(cloud.create_server(name, image=image, flavor=flavor, key_name="mine",
+                                    security_groups=["web"], wait=False))
+found = {{}}
+for server in made:
+    server = cloud.wait_for_server(server, auto_ip=False, timeout=240)
+    address = cloud.create_floating_ip("public", wait=False)
+    cloud.compute.add_floating_ip_to_server(server, address.floating_ip_address)
+    port = next(iter(cloud.network.ports(device_id=server.id)))
+    found[server.name] = {{"id": server.id, "floating": address.floating_ip_address,
+                           "fixed": port.fixed_ips[0]["ip_address"], "mac": port.mac_address}}
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def centre(amqp_url, guest_image):
+    """The data centre; its hosts' files must be QEMU's to read."""
+    backing.ensure("mariadb")
+    name = f"snakestack_dc{int(time.time())}"
+    engine = sqlalchemy.create_engine(backing.MYSQL_URL, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name} CHARACTER SET utf8mb4"))
+    folder = Path(tempfile.mkdtemp(prefix="snakestack-dc-"))
+    folder.chmod(0o755)
+    try:
+        with DataCentre(folder, amqp_url, f"{backing.MYSQL_URL}{name}", guest_image) as made:
+            print(f"data centre up: {made.seconds}, {sum(made.seconds.values()):.0f} s in all")
+            yield made
+    finally:
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text(f"DROP DATABASE {name}"))
+        engine.dispose()
+        remove(folder)
+
+
+@pytest.fixture(scope="module")
+def guests(centre, guest_image):
+    """Two guests, their floating and fixed addresses, and who is where."""
+    key = centre.cloud.data / "key"
+    started = time.monotonic()
+    found = json.loads(centre.sdk(
+        MAKE.format(folder=str(guest_image), key=str(key))).splitlines()[-1])
+    key.chmod(0o600)
+    print(f"two servers active: {time.monotonic() - started:.0f} s")
+    return found
+
+
+def ssh(centre, address, command):
+    """Run a command in a guest from the public client; None while it refuses."""
+    done = centre.client.run(
+        ["ssh", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+         "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "LogLevel=ERROR",
+         "-i", str(centre.cloud.data / "key"), f"root@{address}", command])
+    return done.stdout if done.returncode == 0 else None
+
+
+def until(question, what, timeout=SSH_TIMEOUT):
+    deadline = time.monotonic() + timeout
+    while not (answer := question()):
+        assert time.monotonic() < deadline, f"{what}: not in {timeout} s"
+        time.sleep(1)
+    return answer
+
+
+def ping(centre, guest, address):
+    """Whether a guest reaches an address."""
+    return "0% packet loss" in (ssh(
+        centre, guest["floating"], f"ping -c 2 -W 3 {address} | grep -w '0% packet loss'") or "")
+
+
+def test_guests_on_two_hosts_are_one_network(centre, guests):
+    one, two = guests["one"], guests["two"]
+    assert [len(host.qemu_pids()) for host in centre.computes] == [1, 1]
+    for name, guest in guests.items():
+        # Its key and its name came from the metadata service on the network host.
+        assert until(lambda guest=guest: ssh(centre, guest["floating"], "hostname"),
+                     f"ssh to {name}").strip() == name
+    # Nothing but ssh is let in, until the group says so: on both hosts, by one message to each.
+    assert not ping(centre, one, two["fixed"])
+    refused = centre.client.run(["busybox", "ping", "-c", "1", "-W", "3", one["floating"]])
+    assert refused.returncode != 0
+    centre.sdk("group = cloud.get_security_group('web')\n"
+               "cloud.create_security_group_rule(group.id, protocol='icmp', "
+               "remote_group_id=group.id)")
+    until(lambda: ping(centre, one, two["fixed"]), "ping from one to two", 60)
+    until(lambda: ping(centre, two, one["fixed"]), "ping from two to one", 60)
+    # By each other's floating addresses as well, which the network host translates.
+    assert ssh(centre, one["floating"],
+               f"(sleep 2) | nc -w 5 {two['floating']} 22 | head -c 3") == "SSH"
+
+
+def test_guests_have_what_the_network_host_gives_and_no_more(centre, guests):
+    one = guests["one"]
+    until(lambda: ssh(centre, one["floating"], "true") is not None, "ssh to one")
+    assert ping(centre, one, "10.77.0.1")
+    for address, port in (("10.77.0.1", 8775), ("10.20.0.20", 8775), ("10.20.0.10", 8774),
+                          ("10.20.0.10", 3306)):
+        said = ssh(centre, one["floating"],
+                   f"(sleep 1) | nc -w 3 {address} {port} >/dev/null 2>&1; echo $?")
+        assert said.strip() == "1", (address, port)
+    assert ssh(centre, one["floating"],
+               "wget -q -O - http://169.254.169.254/latest/meta-data/hostname").startswith("one")
+    # A guest says nothing in another's name, whichever host that one is on.
+    neighbour = centre.computes[0].run(["ip", "-j", "link"]).stdout
+    assert guests["two"]["mac"] not in neighbour
+
+
+def test_compute_hosts_have_no_address_on_the_guests_wire(centre, guests):
+    for host in centre.computes:
+        shown = json.loads(host.run(["ip", "-j", "address", "show", "br100"], check=True).stdout)
+        assert shown[0]["addr_info"] == []
+        assert "dnsmasq" not in "".join(
+            Path(f"/proc/{pid}/comm").read_text() for pid in host.pids()
+            if Path(f"/proc/{pid}").exists())
+
+
+def test_a_host_whose_worker_was_away_catches_up(centre, guests):
+    """Rules that change while a compute worker is down are in force when it is back."""
+    one, two = guests["one"], guests["two"]
+    until(lambda: ssh(centre, two["floating"], "true") is not None, "ssh to two")
+    name = next(name for name in centre.processes if name.startswith("nova-compute"))
+    host = centre.processes[name].place[0]
+    centre.stop(name)
+    centre.sdk("group = cloud.get_security_group('web')\n"
+               "cloud.create_security_group_rule(group.id, 80, 80, 'tcp', '0.0.0.0/0')")
+    assert ssh(centre, one["floating"], "true") is not None, "guests run on without a worker"
+    centre.start(name, host)
+    until(lambda: centre.well(name), name, 60)
+    until(lambda: "--dport 80" in host.run(["iptables-save"]).stdout, "the rule", 60)
+
+
+def test_all_that_was_made_is_gone_again(centre, guests):
+    centre.sdk("for server in cloud.list_servers():\n"
+               "    cloud.delete_server(server.id, wait=True, timeout=120)\n"
+               "for address in cloud.list_floating_ips():\n"
+               "    cloud.delete_floating_ip(address.id)")
+    until(lambda: not any(host.qemu_pids() for host in centre.computes), "no guests", 60)
+    for host in centre.computes:
+        assert "tap" not in host.run(["ip", "-o", "link"]).stdout
+        assert not [line for line in host.run(["iptables-save"]).stdout.splitlines()
+                    if "--comment" in line]
+    config = centre.config(centre.network, "audit", "metadata", 0)
+    done = centre.network.run([sys.executable, "-m", "nova.cmd.manage.main", "--config-file",
+                               config, "audit"], check=True)
+    assert "0 findings" in done.stdout, done.stdout
