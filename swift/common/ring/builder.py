@@ -12,6 +12,7 @@ import math
 import pickle
 import time
 import uuid
+from collections import Counter
 
 from swift.common.ring.format import NONE_DEV, TYPE_CODE, RingData, replace_file
 from swift.common.ring.placement import Tree, dispersion, rebalance
@@ -253,8 +254,9 @@ class RingBuilder:
     def _age_moves(self):
         hours = int(time.time() - self._last_part_moves_epoch) // 3600
         if hours > 0:
+            older = bytes(min(255, age + hours) for age in range(256))
             self._last_part_moves = array.array(
-                'B', bytes(min(255, age + hours) for age in self._last_part_moves))
+                'B', bytes(self._last_part_moves).translate(older))
             self._last_part_moves_epoch = int(time.time())
 
     # -- placement -----------------------------------------------------------
@@ -313,13 +315,12 @@ class RingBuilder:
             row.extend([self.none] * (size - len(row)))
 
     def _count_parts(self):
+        held: Counter = Counter()
+        for row in self._replica2part2dev or ():
+            held.update(row)
         for dev in self.devs:
             if dev is not None:
-                dev['parts'] = 0
-        for row in self._replica2part2dev or ():
-            for dev_id in row:
-                if dev_id != self.none and self.devs[dev_id] is not None:
-                    self.devs[dev_id]['parts'] += 1
+                dev['parts'] = held[dev['id']]
 
     def update_dispersion(self):
         """Recount the dispersion; the table by tier is returned."""

@@ -13,6 +13,10 @@ node to the child that still lacks most and has room for this partition.
 import heapq
 import math
 import random
+from collections import Counter
+from itertools import zip_longest
+
+from swift.common.ring.fill import fill
 
 EPSILON = 1e-9
 
@@ -190,11 +194,12 @@ class Rebalance:
 
     def run(self):
         """Returns ``(replicas placed, parts moved or placed)``."""
+        if all(row.count(self.none) == len(row) for row in self.table):
+            return self._first()
         self._gather_homeless()
-        held: dict[int, int] = {}
+        held: Counter = Counter()
         for row in self.table:
-            for dev_id in row:
-                held[dev_id] = held.get(dev_id, 0) + 1
+            held.update(row)
         held.pop(self.none, None)
         self.tree.set_wanted(sum(map(len, self.table)), held)
         self._gather_crowded()
@@ -205,6 +210,17 @@ class Rebalance:
         changed = {p for (p, r), old in before.items() if self.table[r][p] != old}
         count = sum(1 for (p, r), old in before.items() if self.table[r][p] != old)
         return count, changed
+
+    def _first(self):
+        """Nothing is placed yet: fill the table, then mend what whole numbers made too close."""
+        self._old = {}
+        total = sum(map(len, self.table))
+        self.tree.set_wanted(total, {})
+        fill(self.tree, self.table, self.none, self.rng)
+        self.movable = lambda part: True
+        self._gather_crowded()
+        self._place()
+        return total, range(len(self.table[0]))
 
     def _take(self, part, replica):
         dev_id = self.table[replica][part]
@@ -240,16 +256,14 @@ class Rebalance:
         paths = self.tree.paths
         if len(self.gathered) == len(self.table[0]):
             return
-        for part in range(len(self.table[0])):
-            holders = self._holders(part)
-            close = False
-            seen: dict[Node, int] = {}
-            for _, dev_id in holders:
-                for node in paths[dev_id]:
-                    seen[node] = n = seen.get(node, 0) + 1
-                    close |= n > node.limit
-            if not close or not self._free_to_move(part):
+        crowded, _ = crowding(self.table, self.tree, lambda node: node.limit)
+        for part in sorted(crowded):
+            if not self._free_to_move(part):
                 continue
+            holders = self._holders(part)
+            seen: Counter = Counter()
+            for _, dev_id in holders:
+                seen.update(paths[dev_id])
             best = None
             for replica, dev_id in holders:
                 path = paths[dev_id]
@@ -364,6 +378,44 @@ def rebalance(table, devs, replicas, *, overload, none, movable, seed):
     return count, parts, tree
 
 
+def crowding(table, tree, limit):
+    """Which partitions have more replicas in a tier than ``limit(node)`` of it, and the counts.
+
+    Returns ``(partition -> by how many at worst, node -> {n: partitions with n replicas there})``.
+    Most partitions hold a tier once; only the others are looked at one by one.
+    """
+    excess: dict[int, int] = {}
+    counts: dict[Node, dict[int, int]] = {}
+    rows = len(table)
+    for depth in range(4):
+        at = {dev_id: path[depth] for dev_id, path in tree.paths.items()}
+        columns = [list(map(at.get, row)) for row in table]
+        once: Counter = Counter()
+        for column in columns:
+            once.update(column)
+        together = Counter(t for t in zip_longest(*columns) if len(set(t)) != rows)
+        bad: dict[tuple, int] = {}
+        for nodes, times in together.items():
+            for node, n in Counter(nodes).items():
+                if node is None:
+                    continue
+                by_n = counts.setdefault(node, {})
+                by_n[n] = by_n.get(n, 0) + times
+                once[node] -= n * times
+                if n > limit(node):
+                    bad[nodes] = max(bad.get(nodes, 0), n - limit(node))
+        once.pop(None, None)
+        for node, times in once.items():
+            if times:
+                by_n = counts.setdefault(node, {})
+                by_n[1] = by_n.get(1, 0) + times
+        if bad:
+            for part, nodes in enumerate(zip_longest(*columns)):
+                if nodes in bad:
+                    excess[part] = max(excess.get(part, 0), bad[nodes])
+    return excess, counts
+
+
 def dispersion(table, devs, replicas, none):
     """Per cent of replicas that sit closer together than they could, and a table by tier.
 
@@ -374,20 +426,8 @@ def dispersion(table, devs, replicas, none):
     if not table or not tree.root.size:
         return 0.0, {}
     parts = len(table[0])
-    counts: dict[Node, dict[int, int]] = {}
-    worse = 0
-    for part in range(parts):
-        seen: dict[Node, int] = {}
-        for row in table:
-            if part < len(row) and row[part] != none and row[part] in tree.paths:
-                for node in tree.paths[row[part]]:
-                    seen[node] = seen.get(node, 0) + 1
-        crowd = 0
-        for node, n in seen.items():
-            counts.setdefault(node, {}).setdefault(n, 0)
-            counts[node][n] += 1
-            crowd = max(crowd, n - node.spread_limit)
-        worse += crowd
+    excess, counts = crowding(table, tree, lambda node: node.spread_limit)
+    worse = sum(excess.values())
     graph = {}
     for node, by_n in counts.items():
         top = node.spread_limit
