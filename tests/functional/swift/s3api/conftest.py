@@ -21,7 +21,9 @@ def acl_url(cluster):
 @pytest.fixture(scope="session")
 def s3(cluster):
     """boto3's client of test:tester."""
-    return boto(cluster.url, *KEYS["tester"])
+    client = boto(cluster.url, *KEYS["tester"])
+    yield client
+    client.close()
 
 
 @pytest.fixture
@@ -41,7 +43,10 @@ def bucket(s3):
 @pytest.fixture(scope="session")
 def acl_clients(acl_url):
     """boto3's clients by user name, where lists of S3's own decide."""
-    return {name: boto(acl_url, *keys) for name, keys in KEYS.items()}
+    clients = {name: boto(acl_url, *keys) for name, keys in KEYS.items()}
+    yield clients
+    for client in clients.values():
+        client.close()
 
 
 @pytest.fixture
