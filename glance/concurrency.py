@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -66,6 +67,11 @@ def spawn_periodic(interval: float, function: Callable[[], Any], name: str) -> N
                 LOG.exception("periodic task %s failed; next try in %.0f s", name, interval)
 
     eventlet.spawn(loop)
+
+
+def spawn(function: Callable[..., Any], *args: Any) -> None:
+    """Run `function` beside this request, in a (green) thread that no process waits for."""
+    threading.Thread(target=function, args=args, daemon=True).start()
 
 
 def listen(host: str, port: int, backlog: int) -> Any:

@@ -10,7 +10,7 @@ from oslo_config import cfg
 
 from glance import config, outbound, store
 from glance.api import app
-from glance.image import limits, reconciler, service
+from glance.image import importing, limits, reconciler, service
 from glance.registry import client
 from glance.registry.client import rest
 from glance.registry.db import session
@@ -28,13 +28,15 @@ def list_api_opts() -> Options:
     of these names."""
     return [
         (None, _list([config.PORT_API], config.SERVER_OPTIONS, service.OPTIONS, limits.OPTIONS,
-                     reconciler.OPTIONS, app.OPTIONS, store.OPTIONS, client.OPTIONS)),
+                     importing.OPTIONS, reconciler.OPTIONS, app.OPTIONS, store.OPTIONS,
+                     client.OPTIONS)),
         (config.PASTE_GROUP, config.PASTE_OPTIONS),
         (session.GROUP, session.OPTIONS),
         (store.GROUP, store.GROUP_OPTIONS),
-        ("file", filesystem.OPTIONS),
-        ("deep", swift.OPTIONS),
-        ("bucket", s3.OPTIONS),
+        (importing.STAGING, importing.STAGING_OPTIONS),
+        ("file", _list(filesystem.OPTIONS, store.STORE_OPTIONS)),
+        ("deep", _list(swift.OPTIONS, store.STORE_OPTIONS)),
+        ("bucket", _list(s3.OPTIONS, store.STORE_OPTIONS)),
         (outbound.GROUP, outbound.OPTIONS),
         (rest.GROUP, _list(rest.OPTIONS, rest.auth_options())),
     ]

@@ -25,6 +25,33 @@ LOG = logging.getLogger(__name__)
 ADMIN = "rule:admin_required"
 MEMBER = "rule:admin_required or (role:member and project_id:%(project_id)s)"
 ANYONE = "@"
+SERVICE = "rule:admin_required or role:service"
+
+_SPACE = "namespaces/{namespace}"
+# name, default, description, method, path below /v2/metadefs
+_METADEFS: tuple[tuple[str, str, str, str, str], ...] = (
+    ("get_metadef_namespaces", ANYONE, "List namespaces", "GET", "namespaces"),
+    ("get_metadef_namespace", ANYONE, "Show a namespace", "GET", _SPACE),
+    ("add_metadef_namespace", ADMIN, "Create a namespace", "POST", "namespaces"),
+    ("modify_metadef_namespace", ADMIN, "Change a namespace", "PUT", _SPACE),
+    ("delete_metadef_namespace", ADMIN, "Delete a namespace", "DELETE", _SPACE),
+    ("list_metadef_resource_types", ANYONE, "List resource types", "GET", "resource_types"),
+    ("get_metadef_resource_type", ANYONE, "List resource types of a namespace", "GET",
+     f"{_SPACE}/resource_types"),
+    ("add_metadef_resource_type_association", ADMIN, "Add a resource type to a namespace", "POST",
+     f"{_SPACE}/resource_types"),
+    ("remove_metadef_resource_type_association", ADMIN, "Take a resource type from a namespace",
+     "DELETE", f"{_SPACE}/resource_types/{{name}}"),
+    *((f"{verb}_metadef_{kind}", default, f"{what} {kind} definitions", method,
+       f"{_SPACE}/{several}/{{name}}")
+      for kind, several in (("property", "properties"), ("object", "objects"), ("tag", "tags"))
+      for verb, default, what, method in (
+          ("get", ANYONE, "Show", "GET"), ("add", ADMIN, "Add", "POST"),
+          ("modify", ADMIN, "Change", "PUT"), ("delete", ADMIN, "Delete", "DELETE"))),
+    *((f"get_metadef_{several}", ANYONE, f"List {several} of a namespace", "GET",
+       f"{_SPACE}/{several}") for several in ("properties", "objects", "tags")),
+    ("add_metadef_tags", ADMIN, "Replace all tags of a namespace", "POST", f"{_SPACE}/tags"),
+)
 
 # name, default, description, (method, path) pairs
 _TABLE: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = (
@@ -60,8 +87,25 @@ _TABLE: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = (
      (("DELETE", "/v2/images/{image_id}/members/{member_id}"),)),
     ("set_owner", ADMIN, "Create an image for, or give it to, another project",
      (("POST", "/v2/images"), ("PATCH", "/v2/images/{image_id}"))),
+    ("set_image_location", SERVICE, "Say where the data of an image lies",
+     (("PATCH", "/v2/images/{image_id}"), ("POST", "/v2/images/{image_id}/locations"))),
+    ("get_image_location", SERVICE, "See where the data of an image lies",
+     (("GET", "/v2/images/{image_id}"), ("GET", "/v2/images/{image_id}/locations"))),
+    ("delete_image_location", ADMIN, "Remove one of several copies of an image's data",
+     (("PATCH", "/v2/images/{image_id}"), ("DELETE", "/v2/stores/{store_id}/{image_id}"))),
+    ("import_image", MEMBER, "Stage image data, import it, or have it fetched",
+     (("PUT", "/v2/images/{image_id}/stage"), ("POST", "/v2/images/{image_id}/import"))),
+    ("copy_image", ADMIN, "Copy an image's data to further stores",
+     (("POST", "/v2/images/{image_id}/import"),)),
+    ("copy_from", MEMBER, "Have image data fetched, API version 1", (("POST", "/v1/images"),)),
+    ("tasks_api_access", ADMIN, "Use the tasks API",
+     (("POST", "/v2/tasks"), ("GET", "/v2/tasks"), ("GET", "/v2/tasks/{task_id}"))),
+    ("manage_image_cache", ADMIN, "See and change what is in the image cache",
+     (("GET", "/v2/cache"), ("PUT", "/v2/cache/{image_id}"), ("DELETE", "/v2/cache"))),
     ("get_store_details", ADMIN, "Show how stores are set up",
      (("GET", "/v2/info/stores/detail"),)),
+    *((name, default, description, ((method, f"/v2/metadefs/{path}"),))
+      for name, default, description, method, path in _METADEFS),
 )
 
 RULES: list[policy.RuleDefault] = [

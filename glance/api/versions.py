@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The API versions this service speaks, as clients discover them.
 
-A minor version of v2 is listed only when everything it stands for is there: 2.1 brought JSON
-patches of today's form, 2.2 the ``virtual_size`` and member schemas.  2.3 and later bring tasks,
-metadata definitions and imports, which answer 501; what of them is there already (deactivation,
-community images, hidden images, ``os_hash_value``, stores) needs no version to be used.
+All minor versions of v2 up to the one that brought the locations API (2.17) are listed: clients
+look there for tasks, imports, several stores, the cache and metadata definitions.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-V2_MINORS = 2  # 2.0, 2.1, 2.2
+V2_MINORS = 17
 V1_MINORS = 1
 
 _VERSIONS: tuple[tuple[int, int, str], ...] = (

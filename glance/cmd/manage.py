@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import pathlib
 import sys
 
 from oslo_config import cfg
@@ -52,6 +53,18 @@ def _audit(conf: cfg.ConfigOpts) -> int:
     return 1 if found else 0
 
 
+def _metadefs(conf: cfg.ConfigOpts, args: argparse.Namespace) -> int:
+    from glance.cmd import metadefs
+
+    if args.action == "load_metadefs":
+        print(f"{metadefs.load(conf, args.path, args.replace)} namespace(s) loaded")
+    elif args.action == "unload_metadefs":
+        print(f"{metadefs.unload(conf)} namespace(s) removed")
+    else:
+        print(f"{metadefs.export(conf, args.path)} namespace(s) written")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
     parser.add_argument("--config-file", action="append", default=[],
@@ -63,6 +76,13 @@ def _parser() -> argparse.ArgumentParser:
     sync.add_argument("revision", nargs="?", default="head")
     database.add_parser("version", help="print the schema's revision")
     database.add_parser("check", help="exit 0 if the schema is this release's")
+    load = database.add_parser("load_metadefs", help="load metadata definitions from files")
+    load.add_argument("path", nargs="?", type=pathlib.Path,
+                      help="directory; that of this release when left out")
+    load.add_argument("--replace", action="store_true", help="namespaces that are there as well")
+    database.add_parser("unload_metadefs", help="remove the definitions that are not protected")
+    export = database.add_parser("export_metadefs", help="write the definitions into files")
+    export.add_argument("path", type=pathlib.Path, help="directory")
     # the names of old
     commands.add_parser("db_sync", help="db sync").add_argument(
         "revision", nargs="?", default="head")
@@ -82,6 +102,8 @@ def main(argv: list[str] | None = None) -> int:
         conf = config.load(files, PROGRAM, cfg.ConfigOpts())
         if command == "db_sync":
             return _sync(conf, args.revision)
+        if command.endswith("_metadefs"):
+            return _metadefs(conf, args)
         return {"db_version": _version, "db_check": _check, "audit": _audit}[command](conf)
     except sqlalchemy.exc.DBAPIError as error:  # its own text would show the whole statement
         print(f"{PROGRAM}: the database refused: {error.orig}", file=sys.stderr)

@@ -35,6 +35,9 @@ def findings(service: ImageService) -> Iterator[str]:
     for image in service.registry.list_transient(service_context()):
         known.setdefault(image["id"], set()).update(store.name for store in service.stores)
         yield f"image {image['id']} is {image['status']} since {image['upload_age']:.0f} s"
+    for image_id in service.importer.staging.list_ids():
+        if image_id not in known:
+            yield f"the staging area holds data of image {image_id}, which is gone"
     for store in service.stores:
         for image_id in store.list_ids():
             if store.name not in known.get(image_id, ()):

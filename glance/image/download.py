@@ -22,7 +22,7 @@ def open_image(stores: Stores, image: Image, offset: int = 0,
     handed out and `CorruptData` is raised, so no reader can mistake bad data for good.
     """
     problem: exceptions.GlanceError = exceptions.NotFound(f"image {image['id']} has no data")
-    for place in image["locations"]:
+    for place in stores.ordered(image["locations"]):
         try:
             store = stores[place["store"]]
             found = store.size(place["url"])

@@ -11,7 +11,7 @@ from glance import exceptions
 from glance.context import service_context
 from glance.image import states
 from glance.image.service import ImageService
-from glance.registry.types import Image
+from glance.registry.types import Image, Task
 
 LOG = logging.getLogger(__name__)
 
@@ -25,10 +25,11 @@ OPTIONS = [
 ]
 #: seconds a delete gets to finish in the process that began it
 DELETE_GRACE = 60.0
+UNFINISHED = ("pending", "processing")
 
 
 class Reconciler:
-    """Puts right images that are in a transient status without an owner."""
+    """Puts right images and tasks that are in a transient status without an owner."""
 
     def __init__(self, service: ImageService, stall_timeout: float = 900.0) -> None:
         self.service = service
@@ -49,7 +50,36 @@ class Reconciler:
             except exceptions.GlanceError as error:
                 LOG.error("image %s in status %s could not be put right, trying again later: %s",
                           image["id"], image["status"], error.message)
+        for task in self.service.registry.list_tasks(context, statuses=list(UNFINISHED)):
+            try:
+                done += self._settle_task(task)
+            except exceptions.GlanceError as error:
+                LOG.error("task %s could not be put right, trying again later: %s", task["id"],
+                          error.message)
         return done
+
+    def _settle_task(self, task: Task) -> bool:
+        alive = self.service.worker.is_alive(task["worker"], task["id"])
+        if alive or (alive is None and task["age"] < self.stall_timeout):
+            return False
+        self.service.importer.abandon(task, proven=alive is False)
+        return True
+
+    def _settle_import(self, image: Image, alive: bool | None) -> bool:
+        if alive or (alive is None and image["upload_age"] < self.stall_timeout):
+            return False
+        task = self.service.registry.get_task(service_context(), image["upload_token"])
+        self.service.importer.abandon(task, proven=alive is False)
+        return True
+
+    def _settle_staged(self, image: Image, alive: bool | None) -> bool:
+        """Half of a staged image goes with its process, a whole one when its time is over."""
+        importer = self.service.importer
+        if image["upload_token"]:
+            if alive is None:
+                alive = image["upload_age"] < self.stall_timeout
+            return not alive and importer.unstage(image)
+        return image["upload_age"] > importer.lifetime and importer.unstage(image)
 
     def _settle(self, image: Image, at_start: bool) -> bool:
         alive = self.service.worker.is_alive(image["upload_worker"], image["upload_token"])
@@ -57,6 +87,10 @@ class Reconciler:
             if alive is None:
                 alive = image["upload_age"] < self.stall_timeout
             return not alive and self._kill(image)
+        if image["status"] == states.UPLOADING:
+            return self._settle_staged(image, alive)
+        if image["status"] == states.IMPORTING:
+            return self._settle_import(image, alive)
         uploading = bool(image["upload_token"]) and alive is not False
         if uploading and image["upload_age"] < self.stall_timeout:
             return False
@@ -83,7 +117,7 @@ class Reconciler:
         if not all([self.service.remove_bytes(image["id"], place)
                     for place in image["locations"]]):
             return False
-        for store in self.service.stores:
+        for store in (*self.service.stores, self.service.importer.staging):
             store.discard(image["id"])
         self.service.registry.delete_image(service_context(), image["id"], final=True)
         LOG.info("image %s: delete finished", image["id"])

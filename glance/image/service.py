@@ -17,10 +17,12 @@ from typing import Any
 from oslo_config import cfg
 
 from glance import exceptions, policy
-from glance.context import RequestContext
+from glance.context import RequestContext, service_context
 from glance.image import download, states
 from glance.image.formats import Inspector
+from glance.image.importing import Importer
 from glance.image.limits import Limits
+from glance.image.locations import Locations
 from glance.image.upload import Readable, UploadStream
 from glance.image.worker import Worker
 from glance.registry import authorization
@@ -35,6 +37,13 @@ LOG = logging.getLogger(__name__)
 OPTIONS = [
     cfg.StrOpt("state_path", default="/var/lib/glance",
                help="Directory for the lock files of running workers."),
+    cfg.BoolOpt("show_multiple_locations", default=False,
+                help="Show where image data lies, and let it be set by PATCH, to whom policy "
+                     "allows it (get_image_location, set_image_location, "
+                     "delete_image_location)."),
+    cfg.BoolOpt("show_image_direct_url", default=False,
+                help="Show direct_url, where image data lies, to whom get_image_location "
+                     "allows it."),
     cfg.IntOpt("patch_attempts", default=3, min=1,
                help="How often an update is applied anew when somebody else's came between."),
 ]
@@ -69,13 +78,21 @@ class ImageService:
         self.limits = limits
         self.worker = worker
         self.patch_attempts = patch_attempts
+        #: given by `from_conf`, for both need the service itself
+        self.importer: Importer
+        self.locations: Locations
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> ImageService:
         """The service `conf` describes; nothing is contacted yet."""
         conf.register_opts(OPTIONS)
-        return cls(registry_client.from_conf(conf), Stores.from_conf(conf), policy.Policy(conf),
-                   Limits(conf), Worker(f"{conf.state_path}/workers"), conf.patch_attempts)
+        service = cls(registry_client.from_conf(conf), Stores.from_conf(conf),
+                      policy.Policy(conf), Limits(conf), Worker(f"{conf.state_path}/workers"),
+                      conf.patch_attempts)
+        service.importer = Importer.from_conf(conf, service)
+        service.locations = Locations(service, shown=conf.show_multiple_locations,
+                                      direct_url=conf.show_image_direct_url)
+        return service
 
     def check(self) -> None:
         """Raise unless the registry can be used and the stores are set up.
@@ -84,6 +101,7 @@ class ImageService:
         metadata, can be served without it.
         """
         self.registry.check()
+        self.importer.staging.check()
         for store in self.stores:
             try:
                 store.check()
@@ -121,13 +139,13 @@ class ImageService:
     def update(self, context: RequestContext, image: Image, changes: Mapping[str, Any], *,
                purge_props: bool = True) -> Image:
         """Apply checked changes to an image as it was read; `Conflict` if it changed since."""
-        self._check_mutable(context, image, "modify_image")
+        self.check_mutable(context, image, "modify_image")
         after = {**image, **changes}
         if after["visibility"] != image["visibility"]:
             self._check_visibility(context, after)
         if after["owner"] != image["owner"]:
             self.policy.check(context, "set_owner", after)
-        if image["status"] != states.QUEUED:
+        if image["status"] not in (states.QUEUED, states.UPLOADING):
             for field in ("disk_format", "container_format"):
                 if after[field] != image[field]:
                     raise exceptions.Forbidden(
@@ -144,7 +162,7 @@ class ImageService:
         if action:
             self.policy.check(context, action, image)
 
-    def _check_mutable(self, context: RequestContext, image: Image, action: str) -> None:
+    def check_mutable(self, context: RequestContext, image: Image, action: str) -> None:
         if not authorization.is_mutable(context, image):
             raise exceptions.Forbidden(f"image {image['id']} belongs to another project")
         self.policy.check(context, action, image)
@@ -152,13 +170,13 @@ class ImageService:
     def set_tag(self, context: RequestContext, image_id: str, tag: str, present: bool) -> None:
         """Add or remove one tag."""
         image = self.get(context, image_id)
-        self._check_mutable(context, image, "modify_image")
+        self.check_mutable(context, image, "modify_image")
         self.registry.set_tag(context, image_id, tag, present, self.limits.tags)
 
     def set_active(self, context: RequestContext, image_id: str, active: bool) -> None:
         """Allow downloads again, or stop them; doing it twice is fine."""
         image = self.get(context, image_id)
-        self._check_mutable(context, image, "reactivate" if active else "deactivate")
+        self.check_mutable(context, image, "reactivate" if active else "deactivate")
         wanted = states.ACTIVE if active else states.DEACTIVATED
         both = (states.ACTIVE, states.DEACTIVATED)
         if image["status"] not in both:
@@ -179,36 +197,26 @@ class ImageService:
         :raises Gone: it was deleted meanwhile.
         """
         image = self.get(context, image_id)
-        self._check_mutable(context, image, "upload_image")
+        self.check_mutable(context, image, "upload_image")
         store = self.stores.writable(store_name)
         check_uploadable(image)
         self.limits.check_size(size or 0)
         self.limits.check_upload(self.registry, context, image["owner"], size or 0)
         service = context.for_service()
-        token = str(uuid.uuid4())
-        self.worker.uploads.add(token)
-        try:
+        with self.worker.working(str(uuid.uuid4())) as token:
             self.registry.update_image(
                 service, image_id,
                 {"status": states.SAVING, "upload_token": token,
                  "upload_worker": self.worker.id, "upload_bytes": 0},
                 from_status=(states.QUEUED,))
             return self._receive(service, image, token, store, body, size, checksum)
-        finally:
-            self.worker.uploads.discard(token)
 
     def _receive(self, service: RequestContext, image: Image, token: str, store: Store,
                  body: Readable, size: int | None, checksum: str | None) -> Image:
         image_id = image["id"]
 
         def on_beat(received: int) -> None:
-            try:
-                self.registry.beat(service, image_id, token, received)
-                self.limits.check_upload(self.registry, service, image["owner"], 0,
-                                         already_counted=1)
-            except exceptions.Unavailable as error:  # it may be back before the last byte is in
-                LOG.warning("upload of image %s goes on without a sign of life: %s", image_id,
-                            error.message)
+            self.beat(image, token, received)
 
         stream = UploadStream(
             body, size, Inspector(image["disk_format"], image["container_format"]),
@@ -222,22 +230,34 @@ class ImageService:
                   "upload_worker": None, "upload_bytes": None,
                   "locations": [{"store": store.name, "url": stored.url, "crc32": stream.crc32}]}
         try:
-            return self._finish_upload(service, image_id, token, finish)
+            return self.finish_upload(service, image_id, token, finish)
         except (exceptions.NotFound, exceptions.Conflict):
             # Deleted, or given up by a reconciler, while the last bytes came in.
             self.remove_bytes(image_id, {"store": store.name, "url": stored.url})
-            self._finish_delete(service, image_id)
+            self.finish_delete(service, image_id)
             raise exceptions.Gone(
                 f"image {image_id} was deleted while its data was being uploaded") from None
 
-    def _finish_upload(self, service: RequestContext, image_id: str, token: str,
-                       finish: Mapping[str, Any]) -> Image:
+    def beat(self, image: Image, token: str, received: int) -> None:
+        """A sign of life of an upload; raises to stop it: `Gone`, `LimitExceeded`."""
+        service = service_context()
+        try:
+            self.registry.beat(service, image["id"], token, received)
+            self.limits.check_upload(self.registry, service, image["owner"], 0,
+                                     already_counted=1)
+        except exceptions.Unavailable as error:  # it may be back before the last byte is in
+            LOG.warning("upload of image %s goes on without a sign of life: %s", image["id"],
+                        error.message)
+
+    def finish_upload(self, service: RequestContext, image_id: str, token: str,
+                      finish: Mapping[str, Any],
+                      from_status: Sequence[str] = (states.SAVING,)) -> Image:
         """Make the image active.  A registry that restarts just now gets half a minute; whether
         an attempt whose answer got lost did succeed is read from the row."""
         for attempt in range(1, FINISH_ATTEMPTS + 1):
             try:
                 return self.registry.update_image(service, image_id, finish, upload_token=token,
-                                                  from_status=(states.SAVING,))
+                                                  from_status=from_status)
             except exceptions.Conflict:
                 image = self.registry.get_image(service, image_id)
                 places = [place["url"] for place in image["locations"]]
@@ -259,7 +279,7 @@ class ImageService:
                 service, image_id, {"status": states.KILLED, "upload_bytes": None},
                 upload_token=token, from_status=(states.SAVING,))
         except (exceptions.NotFound, exceptions.Conflict):
-            self._finish_delete(service, image_id)
+            self.finish_delete(service, image_id)
         except exceptions.GlanceError as failure:
             LOG.error("image %s stays in status saving until the next round of the reconciler: "
                       "%s", image_id, failure.message)
@@ -297,14 +317,16 @@ class ImageService:
         removed by the reconciler.
         """
         image = self.get(context, image_id)
-        self._check_mutable(context, image, "delete_image")
+        self.check_mutable(context, image, "delete_image")
         image = self.registry.delete_image(context, image_id)
         service = context.for_service()
-        if image["status"] == states.SAVING:
+        if image["status"] in (states.UPLOADING, states.IMPORTING):
+            self.importer.staging.discard(image_id)
+        if image["status"] in (states.SAVING, states.IMPORTING):
             LOG.info("image %s deleted during its upload; the upload will notice", image_id)
             return
         if all([self.remove_bytes(image_id, place) for place in image["locations"]]):
-            self._finish_delete(service, image_id)
+            self.finish_delete(service, image_id)
 
     def remove_bytes(self, image_id: str, place: Mapping[str, Any]) -> bool:
         """Remove one copy of an image's data; whether none of it is left."""
@@ -322,7 +344,7 @@ class ImageService:
             return False
         return True
 
-    def _finish_delete(self, service: RequestContext, image_id: str) -> None:
+    def finish_delete(self, service: RequestContext, image_id: str) -> None:
         try:
             self.registry.delete_image(service, image_id, final=True)
         except exceptions.GlanceError as error:
@@ -364,13 +386,13 @@ class ImageService:
                         members: Sequence[Mapping[str, Any]]) -> None:
         """Make `members` ({member, can_share}) the whole list."""
         image = self.get(context, image_id)
-        self._check_mutable(context, image, "add_member")
+        self.check_mutable(context, image, "add_member")
         self.registry.replace_members(context, image_id, members, self.limits.members)
 
     def delete_member(self, context: RequestContext, image_id: str, member: str) -> None:
         """Stop sharing an image with one member."""
         image = self.get(context, image_id)
-        self._check_mutable(context, image, "delete_member")
+        self.check_mutable(context, image, "delete_member")
         self.registry.delete_member(context, image_id, member)
 
 

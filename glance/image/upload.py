@@ -33,16 +33,16 @@ class UploadStream:
     :param size: the announced number of bytes, or None for a chunked body.
     :param checksum: an md5 the caller announced, to be compared at the end.
     :param check_size: raises `LimitExceeded` for a size that is too large.
+    :param algorithm: of the hash that proves the content.
     :param on_beat: told the bytes so far every `BEAT_INTERVAL` seconds; may raise to stop.
     """
 
-    algorithm = "sha512"
-
     def __init__(self, source: Readable, size: int | None, inspector: Inspector, *,
                  check_size: Callable[[int], None], on_beat: Callable[[int], None],
-                 checksum: str | None = None) -> None:
+                 checksum: str | None = None, algorithm: str = "sha512") -> None:
+        self.algorithm = algorithm
         self._source = source
-        self._announced = size
+        self.announced = size
         self._inspector = inspector
         self._check_size = check_size
         self._on_beat = on_beat
@@ -61,9 +61,9 @@ class UploadStream:
             if time.monotonic() - last_beat >= BEAT_INTERVAL:
                 self._on_beat(self.received)
                 last_beat = time.monotonic()
-        if self._announced is not None and self.received != self._announced:
+        if self.announced is not None and self.received != self.announced:
             raise exceptions.ClientDisconnected(
-                f"image data: {self._announced} bytes were announced, {self.received} arrived")
+                f"image data: {self.announced} bytes were announced, {self.received} arrived")
         if self._expected_checksum not in (None, self.checksum):
             raise exceptions.Invalid(
                 f"checksum: {self._expected_checksum} was announced, the data has {self.checksum}")
@@ -71,8 +71,8 @@ class UploadStream:
 
     def _next(self) -> bytes:
         wanted = CHUNK
-        if self._announced is not None:
-            wanted = min(CHUNK, self._announced - self.received)
+        if self.announced is not None:
+            wanted = min(CHUNK, self.announced - self.received)
         if wanted <= 0:
             return b""
         try:

@@ -8,12 +8,14 @@ them only the age of their last heartbeat speaks.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import pathlib
 import socket
 import uuid
+from collections.abc import Iterator
 
 
 class Worker:
@@ -78,6 +80,15 @@ class Worker:
             return False
         finally:
             os.close(descriptor)
+
+    @contextlib.contextmanager
+    def working(self, token: str) -> Iterator[str]:
+        """This process is at work on the upload of that token."""
+        self.uploads.add(token)
+        try:
+            yield token
+        finally:
+            self.uploads.discard(token)
 
     def sweep(self) -> None:
         """Remove the lock files of workers that are gone."""

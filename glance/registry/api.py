@@ -9,7 +9,8 @@ As in 2011: ``GET /``, ``/images``, ``/images/detail``, ``/images/ID``, ``POST /
 New are conditions on ``PUT /images/ID``, in headers: ``X-Glance-Registry-From-Status`` (comma
 separated), ``X-Glance-Registry-Upload-Token``, ``X-Glance-Registry-Version``; the parameters
 ``filters`` (a JSON list of triples), ``visibility``, ``member_status`` and ``sort`` of lists; and
-``/images/ID/tags/T``, ``/images/ID/beat``, ``/transient``, ``/usage``.
+``/images/ID/tags/T``, ``/images/ID/beat``, ``/transient``, ``/usage``, ``/tasks[/ID]`` and
+``POST /metadefs/METHOD``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import webob
 
 from glance import exceptions, wsgi
 from glance.image import fields, states
-from glance.registry import query
+from glance.registry import query, tasks
 from glance.registry.client.base import RegistryClient
 from glance.registry.types import COLUMNS, OPERATORS, UPLOAD_COLUMNS, Image, ImageQuery, Member
 
@@ -88,8 +89,10 @@ def _check_locations(places: Any) -> None:
                 for name in ("store", "url")) or len(place["store"]) > fields.MAX_NAME:
             raise exceptions.Invalid("locations: each needs the texts store and url")
         _check_count("crc32", place.get("crc32") or 0)
-    if len({place["store"] for place in places}) != len(places):
-        raise exceptions.Invalid("locations: at most one in each store")
+        if not isinstance(place.get("metadata", {}), dict):
+            raise exceptions.Invalid("locations: metadata must be an object")
+    if len({place["url"] for place in places}) != len(places):
+        raise exceptions.Invalid("locations: an address may be there only once")
 
 
 def _check_count(name: str, value: Any) -> None:
@@ -226,7 +229,7 @@ def usage(request: wsgi.Request) -> webob.Response:
     """GET /usage?owner=PROJECT."""
     used = _registry(request).usage(request.context, request.query().get("owner"))
     return wsgi.json_response({"usage": {"images": used.images, "uploads": used.uploads,
-                                         "bytes": used.bytes}})
+                                         "bytes": used.bytes, "staged": used.staged}})
 
 
 def _limit(request: wsgi.Request) -> int:
@@ -302,6 +305,70 @@ def shared_images(request: wsgi.Request, member_id: str) -> webob.Response:
     return wsgi.json_response({"shared_images": [_member_view(member) for member in found]})
 
 
+_TASK_TEXTS = ("id", "type", "status", "owner", "user_id", "request_id", "image_id", "message",
+               "worker", "expires_at")
+_TASK_OBJECTS = ("input", "result")
+_TASK_QUERY = {"image_id": str, "statuses": list, "kind": str, "marker": str, "limit": int}
+
+
+def _task_values(document: dict[str, Any]) -> dict[str, Any]:
+    for name, value in document.items():
+        wanted = str if name in _TASK_TEXTS else dict if name in _TASK_OBJECTS else ()
+        if not isinstance(value, (wanted, type(None))) or wanted == ():
+            raise exceptions.Invalid(f"task: {name[:64]} is unknown or of the wrong type")
+    return tasks.parse_times(document)
+
+
+def create_task(request: wsgi.Request) -> webob.Response:
+    """POST /tasks {task: {...}}."""
+    _require_service(request)
+    values = _task_values(_object(request, "task"))
+    if not values.get("id") or not values.get("type"):
+        raise exceptions.Invalid("task: needs an id and a type")
+    return wsgi.json_response({"task": _registry(request).create_task(request.context, values)})
+
+
+def show_task(request: wsgi.Request, task_id: str) -> webob.Response:
+    """GET /tasks/ID."""
+    return wsgi.json_response({"task": _registry(request).get_task(request.context, task_id)})
+
+
+def list_tasks(request: wsgi.Request) -> webob.Response:
+    """GET /tasks?wanted={...}."""
+    try:
+        wanted = json.loads(request.query().get("wanted", "{}"))
+    except ValueError:
+        raise exceptions.Invalid("wanted: not valid JSON") from None
+    if not isinstance(wanted, dict) or not all(
+            isinstance(value, (_TASK_QUERY.get(name, ()), type(None)))
+            for name, value in wanted.items()):
+        raise exceptions.Invalid(f"wanted: must be an object of {', '.join(_TASK_QUERY)}")
+    found = _registry(request).list_tasks(request.context, **wanted)
+    return wsgi.json_response({"tasks": found})
+
+
+def update_task(request: wsgi.Request, task_id: str) -> webob.Response:
+    """PUT /tasks/ID {task: {...}, from_status: [...]}."""
+    _require_service(request)
+    document = request.json_object()
+    values = document.get("task") if isinstance(document, dict) else None
+    if not isinstance(values, dict):
+        raise exceptions.Invalid("task: an object of this name is needed")
+    values = _task_values(values)
+    states_wanted = document.get("from_status") or ["pending", "processing"]
+    if not isinstance(states_wanted, list):
+        raise exceptions.Invalid("from_status: must be a list")
+    changed = _registry(request).update_task(request.context, task_id, values, states_wanted)
+    return wsgi.json_response({"changed": changed})
+
+
+def metadefs(request: wsgi.Request, method: str) -> webob.Response:
+    """POST /metadefs/METHOD {args: {...}}."""
+    args = _object(request, "args")
+    return wsgi.json_response(
+        {"result": _registry(request).metadefs(request.context, method, **args)})
+
+
 ROUTES: tuple[tuple[str, dict[str, wsgi.Handler]], ...] = (
     ("/", {"GET": index}),
     ("/images", {"GET": index, "POST": create}),
@@ -314,6 +381,9 @@ ROUTES: tuple[tuple[str, dict[str, wsgi.Handler]], ...] = (
     ("/shared-images/{member_id}", {"GET": shared_images}),
     ("/transient", {"GET": transient}),
     ("/usage", {"GET": usage}),
+    ("/tasks", {"GET": list_tasks, "POST": create_task}),
+    ("/tasks/{task_id}", {"GET": show_task, "PUT": update_task}),
+    ("/metadefs/{method}", {"POST": metadefs}),
 )
 
 

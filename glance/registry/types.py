@@ -8,8 +8,9 @@ An image is a plain dictionary, the same over REST and in process::
      "protected", "os_hidden", "created_at", "updated_at", "deleted_at", "deleted", "version",
      "upload_bytes", "properties": {name: value}, "tags": [str], "locations": [location]}
 
-A location is ``{"store", "url", "crc32"}``, a member ``{"image_id", "member", "can_share",
-"status", "created_at", "updated_at"}``.  Times are ISO 8601 in UTC, to the second, with a ``Z``.
+A location is ``{"store", "url", "crc32", "metadata"}``, a member ``{"image_id", "member",
+"can_share", "status", "created_at", "updated_at"}``.  Times are ISO 8601 in UTC, to the second,
+with a ``Z``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from typing import Any
 
 Image = dict[str, Any]
 Member = dict[str, Any]
+#: ``{"id", "type", "status", "owner", "user_id", "request_id", "image_id", "input", "result",
+#: "message", "worker", "created_at", "updated_at", "expires_at"}``; input and result are objects
+Task = dict[str, Any]
 
 OPERATORS = ("eq", "neq", "gt", "gte", "lt", "lte", "in")
 SORT_KEYS = ("name", "status", "container_format", "disk_format", "size", "id", "created_at",
@@ -53,8 +57,10 @@ class ImageQuery:
 
 @dataclasses.dataclass(frozen=True)
 class Usage:
-    """What a project takes up: images, uploads under way, bytes stored and on their way."""
+    """What a project takes up: images, uploads under way, bytes stored and on their way, bytes
+    staged for an import."""
 
     images: int
     uploads: int
     bytes: int
+    staged: int = 0

@@ -10,7 +10,7 @@ among the entry points of ``glance.stores``; the class implements `glance.store.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from oslo_config import cfg
@@ -22,6 +22,11 @@ OPTIONS = [
     cfg.DictOpt("enabled_backends", default={"file": "filesystem"},
                 help="The stores in use as name:type pairs; types are filesystem, swift, s3, "
                      "http (read only), or a plug-in of the entry point group glance.stores."),
+]
+STORE_OPTIONS = [
+    cfg.IntOpt("weight", default=0,
+               help="Of several stores that hold an image, those with more weight are read "
+                    "first."),
 ]
 GROUP = "glance_store"
 GROUP_OPTIONS = [
@@ -55,6 +60,9 @@ class Stores:
         if not enabled:
             raise exceptions.ConfigurationError("enabled_backends: at least one store is needed")
         stores = {name: _load(kind).from_conf(conf, name) for name, kind in enabled.items()}
+        for name, store in stores.items():
+            conf.register_opts(STORE_OPTIONS, name)
+            store.weight = conf[name].weight
         default = conf[GROUP].default_backend
         if default is None and len(stores) == 1:
             default = next(iter(stores))
@@ -79,6 +87,14 @@ class Stores:
         if store.read_only:
             raise exceptions.Invalid(f"store: {store.name} cannot be written to")
         return store
+
+    def ordered(self, places: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Locations in the order in which they are read: by weight, then as they are."""
+        def weight(place: Mapping[str, Any]) -> int:
+            store = self.get(place["store"])
+            return -store.weight if store is not None else 0
+
+        return sorted(places, key=weight)
 
     def for_scheme(self, scheme: str) -> Store | None:
         """The first store that understands addresses of this scheme."""

@@ -42,6 +42,8 @@ class Store(abc.ABC):
 
     def __init__(self, name: str) -> None:
         self.name = name
+        #: of several stores that hold an image, those with more are read first
+        self.weight = 0
 
     def details(self) -> dict[str, Any]:
         """What an administrator may know of how this store is set up; never credentials."""

@@ -188,7 +188,7 @@ class FilesystemStore(Store):
         seen = set()
         for top, _ in self._directories:
             for directory in (top, top / PARTIAL):
-                for entry in os.scandir(directory):
+                for entry in os.scandir(directory) if directory.is_dir() else ():
                     image_id = entry.name.partition(".")[0]
                     if SAFE_ID.fullmatch(image_id) and image_id not in seen:
                         seen.add(image_id)

@@ -187,30 +187,6 @@ def make_s3(url):
     return store
 
 
-class WebHandler(BaseHTTPRequestHandler):
-    """Files that a test puts into ``server.files``, whole or in ranges."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_args):
-        pass
-
-    def do_GET(self):
-        found = self.server.files.get(self.path)
-        status = 200 if found is not None else 404
-        found = found or b""
-        if status == 200 and "Range" in self.headers:
-            first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
-            found, status = found[int(first):int(last) + 1 if last else None], 206
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(found)))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(found)
-
-    do_HEAD = do_GET  # noqa: N815 - the name http.server looks for
-
-
 def make_http(port):
     """A store that may fetch from that one port of loopback."""
     return HttpStore("deep", Fetcher(networks=["127.0.0.0/8"], ports=[port], connect_timeout=2,

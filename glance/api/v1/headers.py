@@ -17,6 +17,7 @@ from glance.registry.types import Image
 
 _META = "HTTP_X_IMAGE_META_"
 _PROPERTY = "PROPERTY_"
+COPY_FROM = "x-glance-api-copy-from"
 _TEXT = ("name", "disk_format", "container_format", "owner", "id")
 _NUMBERS = ("min_ram", "min_disk")
 _BOOLEANS = ("protected",)
@@ -48,10 +49,9 @@ def _pairs(request: wsgi.Request) -> Iterator[tuple[str, str]]:
 
 def parse(request: wsgi.Request) -> tuple[dict[str, Any], dict[str, Any]]:
     """(image values, expectations): what to store, and ``size``, ``checksum`` and ``store``, which
-    an upload is held to.
+    an upload is held to, or ``location`` and ``copy_from``, where the data is instead.
 
     :raises Invalid: naming the header.
-    :raises Forbidden: for a location: data comes with the request or not at all.
     """
     values: dict[str, Any] = {}
     properties: dict[str, str] = {}
@@ -60,10 +60,8 @@ def parse(request: wsgi.Request) -> tuple[dict[str, Any], dict[str, Any]]:
         prefix = _PROPERTY.lower()
         if name.startswith(prefix):
             properties[name.removeprefix(prefix)] = text
-        elif name in ("location", "copy_from"):
-            if text:
-                raise exceptions.Forbidden(f"x-image-meta-{name}: this service does not take data "
-                                           "from elsewhere")
+        elif name == "location":
+            expected[name] = text or None
         elif name in _TEXT:
             values[name] = text or None
         elif name in _NUMBERS:
@@ -78,6 +76,9 @@ def parse(request: wsgi.Request) -> tuple[dict[str, Any], dict[str, Any]]:
             expected[name] = text or None
         elif name not in _IGNORED:
             raise exceptions.Invalid(f"x-image-meta-{name[:64]}: no such field")
+    copied = request.headers.get(COPY_FROM)
+    if copied:
+        expected["copy_from"] = _text(copied, COPY_FROM)
     if values.get("id") is None:
         values.pop("id", None)
     else:
@@ -91,9 +92,14 @@ def parse(request: wsgi.Request) -> tuple[dict[str, Any], dict[str, Any]]:
     return values, expected
 
 
+# what this version knows nothing of, in its own words
+_STATUSES = {"uploading": "queued", "importing": "saving"}
+
+
 def document(image: Image) -> dict[str, Any]:
     """The image as this version shows it; where its data lies is nobody's business."""
     return {**{name: image[name] for name in _SHOWN},
+            "status": _STATUSES.get(image["status"], image["status"]),
             "size": image["size"] or 0, "is_public": image["visibility"] == "public",
             "created_at": _time(image["created_at"]), "updated_at": _time(image["updated_at"]),
             "deleted_at": None, "deleted": False, "properties": dict(image["properties"])}

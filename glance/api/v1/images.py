@@ -12,6 +12,7 @@ from glance.api import ranges
 from glance.api.data import OCTETS, announced_size, data_response
 from glance.api.v1 import headers
 from glance.image import states
+from glance.image.importing import DOWNLOAD, Order
 from glance.image.service import check_uploadable
 from glance.registry import query
 from glance.registry.types import Image
@@ -74,14 +75,34 @@ def create(request: wsgi.Request) -> webob.Response:
     if has_data:
         check_uploadable({**dict.fromkeys(("disk_format", "container_format")), **values,
                           "status": states.QUEUED})
+    if has_data + sum(bool(expected.get(name)) for name in ("location", "copy_from")) > 1:
+        raise exceptions.Invalid("body: give one of data, x-image-meta-location and "
+                                 f"{headers.COPY_FROM}")
     image = request.service.create(context, values)
-    if has_data:
-        try:
+    try:
+        if has_data:
             image = _upload(request, image["id"], expected)
-        except exceptions.GlanceError:
-            _forget_if_queued(request, image["id"])
-            raise
+        else:
+            image = _from_elsewhere(request, image, expected)
+    except exceptions.GlanceError:
+        _forget_if_queued(request, image["id"])
+        raise
     return _answer(request, image, 201)
+
+
+def _from_elsewhere(request: wsgi.Request, image: Image, expected: dict[str, Any]) -> Image:
+    """Have the data fetched (the image is saving until then), or note where it lies."""
+    service, context = request.service, request.context
+    if expected.get("location"):
+        return service.locations.register(context, image, expected["location"])
+    if expected.get("copy_from"):
+        service.policy.check(context, "copy_from", image)
+        importer = service.importer
+        order = Order(DOWNLOAD, importer.stores(
+            expected.get("store") and [expected["store"]], False), expected["copy_from"])
+        importer.start(context, image["id"], order, {"import_from": order.uri})
+        return service.get(context, image["id"])
+    return image
 
 
 def _forget_if_queued(request: wsgi.Request, image_id: str) -> None:
@@ -114,6 +135,11 @@ def update(request: wsgi.Request, image_id: str) -> webob.Response:
     image = request.service.update(context, image, changes, purge_props=purge)
     if has_data:
         image = _upload(request, image_id, expected)
+    elif expected.get("location") or expected.get("copy_from"):
+        if image["status"] != states.QUEUED:
+            raise exceptions.Conflict(f"image {image_id} is {image['status']}; its data cannot be "
+                                      "replaced")
+        image = _from_elsewhere(request, image, expected)
     return _answer(request, image, 200)
 
 

@@ -14,6 +14,8 @@ def _store(request: wsgi.Request, name: str) -> dict[str, Any]:
     document: dict[str, Any] = {"id": name}
     if name == request.service.stores.default:
         document["default"] = "true"
+    if request.service.stores[name].weight:
+        document["weight"] = request.service.stores[name].weight
     if request.service.stores[name].read_only:
         document["read-only"] = "true"
     return document
@@ -36,10 +38,11 @@ def stores_detail(request: wsgi.Request) -> webob.Response:
 
 
 def imports(request: wsgi.Request) -> webob.Response:
-    """GET /v2/info/import: there are no import methods; data comes by PUT."""
+    """GET /v2/info/import: how images can be imported."""
     request.require_identity()
     return wsgi.json_response({"import-methods": {
-        "description": "Import methods available.", "type": "array", "value": []}})
+        "description": "Import methods available.", "type": "array",
+        "value": list(request.service.importer.methods)}})
 
 
 def usage(request: wsgi.Request) -> webob.Response:
@@ -51,5 +54,7 @@ def usage(request: wsgi.Request) -> webob.Response:
     return wsgi.json_response({"usage": {
         "image_size_total": {"limit": limits.bytes // mib if limits.bytes >= 0 else -1,
                              "usage": -(-used.bytes // mib)},
+        "image_stage_total": {"limit": limits.staged // mib if limits.staged >= 0 else -1,
+                              "usage": -(-used.staged // mib)},
         "image_count_total": {"limit": limits.images, "usage": used.images},
         "image_count_uploading": {"limit": limits.uploads, "usage": used.uploads}}})

@@ -28,9 +28,11 @@ def create(request: wsgi.Request) -> webob.Response:
     image = request.service.create(request.context, values)
     path = f"/v2/images/{image['id']}"
     stores = request.service.stores
-    return wsgi.json_response(views.image(image), 201, {
+    return wsgi.json_response(views.image(image, request), 201, {
         "Location": wsgi.absolute_url(request, path),
-        "OpenStack-image-store-ids": ",".join(store.name for store in stores)})
+        "OpenStack-image-import-methods": ",".join(request.service.importer.methods),
+        "OpenStack-image-store-ids": ",".join(
+            store.name for store in stores if not store.read_only)})
 
 
 def index(request: wsgi.Request) -> webob.Response:
@@ -41,7 +43,7 @@ def index(request: wsgi.Request) -> webob.Response:
     found = request.service.list(request.context, query)
     kept = [(name, value) for name, value in pairs if name != "marker"]
     document: dict[str, Any] = {
-        "images": [views.image(image) for image in found],
+        "images": [views.image(image, request) for image in found],
         "schema": "/v2/schemas/images", "first": _link(kept)}
     if found and len(found) == query.limit:
         document["next"] = _link([*kept, ("marker", found[-1]["id"])])
@@ -50,7 +52,8 @@ def index(request: wsgi.Request) -> webob.Response:
 
 def show(request: wsgi.Request, image_id: str) -> webob.Response:
     """GET /v2/images/{id}."""
-    return wsgi.json_response(views.image(request.service.get(request.context, image_id)))
+    return wsgi.json_response(
+        views.image(request.service.get(request.context, image_id), request))
 
 
 def update(request: wsgi.Request, image_id: str) -> webob.Response:
@@ -66,7 +69,7 @@ def update(request: wsgi.Request, image_id: str) -> webob.Response:
     for attempt in range(1, request.service.patch_attempts + 1):
         image = request.service.get(context, image_id)
         try:
-            return wsgi.json_response(views.image(_apply(request, image, changes)))
+            return wsgi.json_response(views.image(_apply(request, image, changes), request))
         except exceptions.Conflict:
             # Only a change that came between is worth another look at the image.
             changed = request.service.get(context, image_id)["version"] != image["version"]
@@ -77,6 +80,11 @@ def update(request: wsgi.Request, image_id: str) -> webob.Response:
 
 def _apply(request: wsgi.Request, image: Image,
            changes: list[tuple[str, str, Any]]) -> Image:
+    locations = request.service.locations
+    if any(patch.is_location(path) for _, path, _ in changes):
+        if not locations.shown:
+            raise exceptions.Forbidden("locations: this name is reserved")
+        return locations.patch(request.context, image, changes)
     values = patch.apply(image, changes)
     if not values:
         return image

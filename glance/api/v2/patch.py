@@ -25,6 +25,8 @@ def _decode_pointer(pointer: Any) -> str:
         raise exceptions.Invalid(
             f"path: {str(pointer)[:64]!r} is not a JSON pointer; it starts with a slash")
     pieces = pointer[1:].split("/")
+    if pieces[0] == "locations" and len(pieces) <= 2:
+        return pointer[1:]
     if pieces[0] in fields.RESERVED:
         raise exceptions.Forbidden(f"{pieces[0]}: this name is reserved")
     if len(pieces) > 1:
@@ -57,6 +59,11 @@ def _parse_change(change: Any, media_type: str) -> tuple[str, str, Any]:
     if operation != "remove" and "value" not in change:
         raise exceptions.Invalid(f"value: is missing for {name[:64]}")
     return operation, name, change.get("value")
+
+
+def is_location(path: str) -> bool:
+    """Whether an operation is on the locations of an image, not on a field."""
+    return path.partition("/")[0] == "locations"
 
 
 def parse(document: Any, media_type: str) -> list[tuple[str, str, Any]]:

@@ -6,7 +6,19 @@ from __future__ import annotations
 import webob
 
 from glance import exceptions, wsgi
-from glance.api.v2 import actions, discovery, image_data, images, members, schemas, tags
+from glance.api.v2 import (
+    actions,
+    discovery,
+    image_data,
+    images,
+    imports,
+    locations,
+    members,
+    metadefs,
+    schemas,
+    tags,
+    tasks,
+)
 
 
 def _unsupported(what: str) -> dict[str, wsgi.Handler]:
@@ -28,18 +40,20 @@ ROUTES: tuple[tuple[str, dict[str, wsgi.Handler]], ...] = (
     ("/images/{image_id}/members", {"GET": members.index, "POST": members.create}),
     ("/images/{image_id}/members/{member_id}",
      {"GET": members.show, "PUT": members.update, "DELETE": members.delete}),
-    ("/images/{image_id}/stage", _unsupported("image import")),
-    ("/images/{image_id}/import", _unsupported("image import")),
+    ("/images/{image_id}/stage", {"PUT": imports.stage}),
+    ("/images/{image_id}/import", {"POST": imports.start}),
+    ("/images/{image_id}/tasks", {"GET": tasks.of_image}),
+    ("/images/{image_id}/locations", {"GET": locations.index, "POST": locations.create}),
+    ("/stores/{store_id}/{image_id}", {"DELETE": locations.delete_from_store}),
     *((f"/schemas/{name}", {"GET": schemas.handler(name)}) for name in schemas.documents()),
     ("/schemas/{name}", _unsupported("this schema")),
-    ("/schemas/metadefs/{name}", _unsupported("the metadata definitions API")),
     ("/info/stores", {"GET": discovery.stores}),
     ("/info/stores/detail", {"GET": discovery.stores_detail}),
     ("/info/import", {"GET": discovery.imports}),
     ("/info/usage", {"GET": discovery.usage}),
-    ("/tasks", _unsupported("the tasks API")),
-    ("/tasks/{task_id}", _unsupported("the tasks API")),
-    ("/metadefs/{rest:.*}", _unsupported("the metadata definitions API")),
+    ("/tasks", {"GET": tasks.index, "POST": tasks.create}),
+    ("/tasks/{task_id}", {"GET": tasks.show}),
+    *metadefs.ROUTES,
 )
 
 

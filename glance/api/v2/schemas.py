@@ -8,6 +8,8 @@ from typing import Any
 import webob
 
 from glance import wsgi
+from glance.api.v2 import metadef_schemas
+from glance.api.v2.tasks import TASK
 from glance.image import fields, states
 
 _MEMBER: dict[str, Any] = {
@@ -46,7 +48,10 @@ def documents() -> dict[str, dict[str, Any]]:
     """Every schema by its name."""
     image = fields.image_schema()
     return {"image": image, "images": _collection("images", "image", image, paged=True),
-            "member": _MEMBER, "members": _collection("members", "member", _MEMBER, paged=False)}
+            "member": _MEMBER, "members": _collection("members", "member", _MEMBER, paged=False),
+            "task": TASK, "tasks": _collection("tasks", "task", TASK, paged=True),
+            **{f"metadefs/{name}": document
+               for name, document in metadef_schemas.documents().items()}}
 
 
 def handler(name: str) -> wsgi.Handler:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from glance import wsgi
 from glance.registry.types import Image, Member
 
 _FIELDS = ("name", "disk_format", "container_format", "visibility", "size", "virtual_size",
@@ -13,9 +14,10 @@ _FIELDS = ("name", "disk_format", "container_format", "visibility", "size", "vir
 IMAGE_SCHEMA = "/v2/schemas/image"
 
 
-def image(found: Image) -> dict[str, Any]:
+def image(found: Image, request: wsgi.Request) -> dict[str, Any]:
     """One image: custom properties beside the fields, never over them."""
     document: dict[str, Any] = dict(found["properties"])
+    document.update(request.service.locations.view(request.context, found))
     for name in _FIELDS:
         document[name] = found[name]
     path = f"/v2/images/{found['id']}"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from glance.context import RequestContext
-from glance.registry.types import Image, ImageQuery, Member, Usage
+from glance.registry.types import Image, ImageQuery, Member, Task, Usage
 
 
 class RegistryClient(abc.ABC):
@@ -64,8 +64,32 @@ class RegistryClient(abc.ABC):
 
     @abc.abstractmethod
     def list_transient(self, context: RequestContext) -> list[Image]:
-        """Images in ``saving`` or ``pending_delete`` with their upload columns and
+        """Images that are getting data or losing it, with their upload columns and
         ``upload_age`` (seconds since the last sign of life); for the service only."""
+
+    @abc.abstractmethod
+    def create_task(self, context: RequestContext, values: Mapping[str, Any]) -> Task:
+        """Record work that will go on after the answer; for the service only."""
+
+    @abc.abstractmethod
+    def get_task(self, context: RequestContext, task_id: str) -> Task:
+        """A task of the caller's project, or any for an administrator; with ``age``, the seconds
+        since it last changed."""
+
+    @abc.abstractmethod
+    def list_tasks(self, context: RequestContext, **wanted: Any) -> list[Task]:
+        """Tasks the caller may see, newest first; `wanted` are ``image_id``, ``statuses``,
+        ``kind``, ``marker`` and ``limit``."""
+
+    @abc.abstractmethod
+    def update_task(self, context: RequestContext, task_id: str, values: Mapping[str, Any],
+                    from_status: Sequence[str] = ("pending", "processing")) -> bool:
+        """Change a task in one of those states, False if it is in another; for the service
+        only.  Finished tasks whose time is over are removed on the way."""
+
+    @abc.abstractmethod
+    def metadefs(self, context: RequestContext, method: str, **args: Any) -> Any:
+        """Call one of the methods that `glance.registry.metadefs.METHODS` lists."""
 
     @abc.abstractmethod
     def set_tag(self, context: RequestContext, image_id: str, tag: str, present: bool,

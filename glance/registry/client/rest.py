@@ -15,7 +15,7 @@ from oslo_config import cfg
 from glance import exceptions
 from glance.context import RequestContext, service_context
 from glance.registry.client.base import RegistryClient
-from glance.registry.types import Image, ImageQuery, Member, Usage
+from glance.registry.types import Image, ImageQuery, Member, Task, Usage
 
 LOG = logging.getLogger(__name__)
 
@@ -200,6 +200,24 @@ class RestClient(RegistryClient):
 
     def list_transient(self, context: RequestContext) -> list[Image]:
         return self._call(context, "GET", "/transient")["images"]
+
+    def create_task(self, context: RequestContext, values: Mapping[str, Any]) -> Task:
+        return self._call(context, "POST", "/tasks", {"task": dict(values)})["task"]
+
+    def get_task(self, context: RequestContext, task_id: str) -> Task:
+        return self._call(context, "GET", _path("tasks", task_id))["task"]
+
+    def list_tasks(self, context: RequestContext, **wanted: Any) -> list[Task]:
+        return self._call(context, "GET", "/tasks",
+                          query={"wanted": json.dumps(wanted)})["tasks"]
+
+    def update_task(self, context: RequestContext, task_id: str, values: Mapping[str, Any],
+                    from_status: Sequence[str] = ("pending", "processing")) -> bool:
+        return self._call(context, "PUT", _path("tasks", task_id), {
+            "task": dict(values), "from_status": list(from_status)})["changed"]
+
+    def metadefs(self, context: RequestContext, method: str, **args: Any) -> Any:
+        return self._call(context, "POST", _path("metadefs", method), {"args": args})["result"]
 
     def set_tag(self, context: RequestContext, image_id: str, tag: str, present: bool,
                 limit: int) -> None:

@@ -14,12 +14,12 @@ from sqlalchemy.engine import Connection
 from glance import exceptions
 from glance.context import RequestContext
 from glance.image import states
-from glance.registry import authorization
+from glance.registry import authorization, metadefs
 from glance.registry.client.base import RegistryClient
-from glance.registry.db import images, listing, members
+from glance.registry.db import images, listing, members, tasks
 from glance.registry.db.revision import HEAD
 from glance.registry.db.session import Database, retried
-from glance.registry.types import Image, ImageQuery, Member, Usage
+from glance.registry.types import Image, ImageQuery, Member, Task, Usage
 
 #: what an upload or a delete establishes; a caller's own update never touches these
 SERVICE_FIELDS = frozenset({
@@ -42,6 +42,10 @@ def _visible(connection: Connection, context: RequestContext, image_id: str) -> 
     if not authorization.is_visible(context, image, is_member):
         raise _missing(image_id)
     return image
+
+
+def _no_task(task_id: str) -> exceptions.NotFound:
+    return exceptions.NotFound(f"no task with id {task_id[:64]!r} was found")
 
 
 def _mutable(connection: Connection, context: RequestContext, image_id: str) -> Image:
@@ -170,6 +174,44 @@ class SqlClient(RegistryClient):
         _internal_only(context)
         with self.database.reading() as connection:
             return images.transient(connection)
+
+    @retried
+    def create_task(self, context: RequestContext, values: Mapping[str, Any]) -> Task:
+        _internal_only(context)
+        with self.database.writing() as connection:
+            tasks.insert(connection, values)
+            found = tasks.get(connection, values["id"])
+        if found is None:
+            raise _no_task(values["id"])
+        return found
+
+    @retried
+    def get_task(self, context: RequestContext, task_id: str) -> Task:
+        with self.database.reading() as connection:
+            found = tasks.get(connection, task_id)
+        if found is None or not (context.is_admin or found["owner"] == context.project_id):
+            raise _no_task(task_id)
+        return found
+
+    @retried
+    def list_tasks(self, context: RequestContext, **wanted: Any) -> list[Task]:
+        owner = None if context.is_admin else context.project_id or ""
+        with self.database.reading() as connection:
+            return tasks.select(connection, owner=owner, **wanted)
+
+    @retried
+    def update_task(self, context: RequestContext, task_id: str, values: Mapping[str, Any],
+                    from_status: Sequence[str] = ("pending", "processing")) -> bool:
+        _internal_only(context)
+        with self.database.writing() as connection:
+            changed = tasks.update(connection, task_id, values, from_status)
+            if values.get("expires_at"):
+                tasks.expire(connection)
+        return changed
+
+    @retried
+    def metadefs(self, context: RequestContext, method: str, **args: Any) -> Any:
+        return metadefs.call(self.database, context, method, args)
 
     @retried
     def set_tag(self, context: RequestContext, image_id: str, tag: str, present: bool,

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import datetime
+import json
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -53,14 +55,18 @@ def _details_statement() -> Any:
     on executing a statement than on the rows it brings."""
     wanted: Any = sa.bindparam("ids", expanding=True)
     no_text, no_number = sa.cast(sa.null(), sa.Text), sa.cast(sa.null(), sa.BigInteger)
+    nothing = (no_number, no_number, no_text)
     return sa.union_all(
         sa.select(sa.literal_column("'p'").label("kind"), properties.c.image_id,
                   properties.c.name.label("name"), properties.c.value.label("value"),
-                  no_number.label("number")).where(properties.c.image_id.in_(wanted)),
-        sa.select(sa.literal_column("'t'"), tags.c.image_id, tags.c.value, no_text, no_number)
+                  no_number.label("number"), no_number.label("position"), no_text.label("meta"))
+        .where(properties.c.image_id.in_(wanted)),
+        sa.select(sa.literal_column("'t'"), tags.c.image_id, tags.c.value, no_text, *nothing)
         .where(tags.c.image_id.in_(wanted)),
         sa.select(sa.literal_column("'l'"), locations.c.image_id, locations.c.store,
-                  locations.c.url, locations.c.crc32).where(locations.c.image_id.in_(wanted)))
+                  locations.c.url, locations.c.crc32,
+                  sa.cast(locations.c.position, sa.BigInteger), sa.cast(locations.c.meta, sa.Text))
+        .where(locations.c.image_id.in_(wanted)))
 
 
 _DETAILS = _details_statement()
@@ -72,16 +78,20 @@ def attach_details(connection: Connection, found: Sequence[dict[str, Any]]) -> N
     ids = list(by_id)
     for start in range(0, len(ids), _BATCH):
         rows = connection.execute(_DETAILS, {"ids": ids[start:start + _BATCH]})
-        for kind, image_id, name, value, number in rows:
+        for kind, image_id, name, value, number, position, meta in rows:
             image = by_id[image_id]
             if kind == "p":
                 image["properties"][name] = value
             elif kind == "t":
                 image["tags"].append(name)
             else:
-                image["locations"].append({"store": name, "url": value, "crc32": number})
+                image["locations"].append((position, {
+                    "store": name, "url": value, "crc32": number,
+                    "metadata": json.loads(meta) if meta else {}}))
     for image in found:
         image["tags"].sort()
+        image["locations"] = [place for _, place in sorted(
+            image["locations"], key=operator.itemgetter(0))]
 
 
 def get(connection: Connection, image_id: str, *, deleted: bool = False) -> dict[str, Any] | None:
@@ -130,9 +140,10 @@ def _replace_details(connection: Connection, image_id: str, values: Mapping[str,
         moment = now()
         if values["locations"]:
             connection.execute(locations.insert(), [
-                {"image_id": image_id, "store": place["store"], "url": place["url"],
-                 "crc32": place.get("crc32"), "created_at": moment}
-                for place in values["locations"]])
+                {"image_id": image_id, "position": position, "store": place["store"],
+                 "url": place["url"], "crc32": place.get("crc32"), "created_at": moment,
+                 "meta": json.dumps(place["metadata"]) if place.get("metadata") else None}
+                for position, place in enumerate(values["locations"])])
 
 
 def update(connection: Connection, image_id: str, values: Mapping[str, Any], *,
@@ -171,7 +182,7 @@ def beat(connection: Connection, image_id: str, upload_token: str, received: int
     return connection.execute(
         sa.update(images)
         .where(images.c.id == image_id, images.c.upload_token == upload_token,
-               images.c.status == states.SAVING)
+               images.c.status.in_(states.RECEIVING))
         .values(upload_beat=now(), upload_bytes=received)).rowcount > 0
 
 
@@ -181,7 +192,7 @@ def transient(connection: Connection) -> list[dict[str, Any]]:
     found = []
     for row in connection.execute(
             sa.select(images).where(
-                images.c.status.in_((states.SAVING, states.PENDING_DELETE)))):
+                images.c.status.in_((*states.RECEIVING, states.PENDING_DELETE)))):
         image = _to_image(row)
         beat_at = image.pop("upload_beat") or row.updated_at
         image["upload_age"] = (moment - max(beat_at, row.updated_at)).total_seconds()
@@ -190,20 +201,23 @@ def transient(connection: Connection) -> list[dict[str, Any]]:
     return found
 
 
-def usage(connection: Connection, owner: str | None) -> tuple[int, int, int]:
-    """(images, uploads, bytes) of `owner`; bytes of images about to be removed still count."""
+def usage(connection: Connection, owner: str | None) -> tuple[int, int, int, int]:
+    """(images, uploads, bytes, staged bytes) of `owner`; images about to be removed still count,
+    staged bytes are not among the bytes."""
     owned = images.c.owner == owner if owner is not None else images.c.owner.is_(None)
+    arrived = sa.func.coalesce(images.c.upload_bytes, 0)
+    staged = images.c.status.in_((states.UPLOADING, states.IMPORTING))
     row = connection.execute(
         sa.select(
             sa.func.count(images.c.id),
             sa.func.coalesce(sa.func.sum(
-                sa.case((images.c.status == states.SAVING, 1), else_=0)), 0),
+                sa.case((images.c.status.in_(states.RECEIVING), 1), else_=0)), 0),
             sa.func.coalesce(sa.func.sum(
-                sa.case((images.c.status == states.SAVING, sa.func.coalesce(
-                    images.c.upload_bytes, 0)),
+                sa.case((images.c.status == states.SAVING, arrived), (staged, 0),
                     else_=sa.func.coalesce(images.c.size, 0))), 0),
+            sa.func.coalesce(sa.func.sum(sa.case((staged, arrived), else_=0)), 0),
         ).where(owned, images.c.status.not_in((states.DELETED, states.KILLED)))).one()
-    return int(row[0]), int(row[1]), int(row[2])
+    return int(row[0]), int(row[1]), int(row[2]), int(row[3])
 
 
 def set_tag(connection: Connection, image_id: str, tag: str, present: bool, limit: int) -> None:

@@ -4,4 +4,4 @@
 Kept apart from the migrations so that a daemon can check it without loading alembic (11 MB).
 """
 
-HEAD = "001_first_tables"
+HEAD = "002_locations_tasks_metadefs"

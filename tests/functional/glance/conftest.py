@@ -11,6 +11,7 @@ import wsgiref.simple_server
 import pytest
 import webob
 from oslo_config import cfg
+from web_server import web_server
 
 from glance import config, wsgi
 from glance.api import app
@@ -139,6 +140,27 @@ def make_conf(tmp_path):
     return make
 
 
+@pytest.fixture
+def web():
+    """A web server; its ``files`` are a dictionary."""
+    with web_server() as server:
+        yield server
+
+
+@pytest.fixture
+def importing_api(make_api, web):
+    """The service with two stores and web servers as a third, allowed to fetch from `web`;
+    imports are over when the call that starts them returns."""
+    api = make_api(
+        enabled_backends="file:file,deep:file,web:http",
+        glance_store={"default_backend": "file"}, show_multiple_locations=True,
+        deep={"filesystem_store_datadir": "/nowhere"},
+        import_filtering_opts={"allowed_networks": "127.0.0.0/8",
+                               "allowed_ports": web.server_port})
+    api.service.importer.spawn = lambda function, *args: function(*args)
+    return api
+
+
 @pytest.fixture(scope="session")
 def empty_registry(tmp_path_factory):
     """A database file at this release's schema, made once by the migrations."""
@@ -167,6 +189,8 @@ def make_api(make_conf, tmp_path, database_url):
             "paste_deploy": {"flavor": "noauth"},
             "database": {"connection": database_url},
             "file": {"filesystem_store_datadir": tmp_path / "images"}}
+        if "deep" in options:
+            options["deep"] = {"filesystem_store_datadir": tmp_path / "deep"}
         for name, value in options.items():
             if isinstance(value, dict):
                 sections.setdefault(name, {}).update(value)

@@ -6,6 +6,7 @@ import pathlib
 import threading
 
 import pytest
+import sqlalchemy as sa
 
 from glance import exceptions
 from glance.context import service_context
@@ -49,6 +50,24 @@ def test_migrations_arrive_at_the_models(database):
     assert migration.version(database) == HEAD
     assert migration.differences(database) == []
     SqlClient(database).check()
+
+
+def test_locations_of_the_first_release_are_kept(database):
+    migration.sync(database, "001_first_tables")
+    with database.writing() as connection:
+        connection.execute(sa.text(
+            "INSERT INTO images (id, status, visibility, min_disk, min_ram, protected, os_hidden, "
+            "created_at, updated_at, deleted, version) VALUES ('i', 'active', 'private', 0, 0, "
+            "false, false, '2020-01-01', '2020-01-01', false, 1)"))
+        for store in ("b", "a"):
+            connection.execute(sa.text(
+                "INSERT INTO image_locations (image_id, store, url, crc32, created_at) VALUES "
+                f"('i', '{store}', 'file:///{store}', 7, '2020-01-01')"))
+    migration.sync(database)
+    assert migration.differences(database) == []
+    assert SqlClient(database).get_image(SERVICE, "i")["locations"] == [
+        {"store": store, "url": f"file:///{store}", "crc32": 7, "metadata": {}}
+        for store in ("a", "b")]
 
 
 def test_many_uploads_to_one_image_one_wins(registry):

@@ -324,7 +324,8 @@ def test_info(api, admin):
     detail = admin.get("/v2/info/stores/detail").json
     assert detail["stores"][0]["type"] == "filesystem"
     assert "/" not in str(detail)
-    assert api.get("/v2/info/import").json["import-methods"]["value"] == []
+    assert api.get("/v2/info/import").json["import-methods"]["value"] == [
+        "glance-direct", "web-download", "copy-image"]
 
 
 def test_info_usage(make_api):
@@ -332,6 +333,7 @@ def test_info_usage(make_api):
     api.active(b"x" * (1 << 20))
     api.create()
     assert api.get("/v2/info/usage").json["usage"] == {
+        "image_stage_total": {"limit": -1, "usage": 0},
         "image_count_total": {"limit": 5, "usage": 2},
         "image_size_total": {"limit": 3, "usage": 1},
         "image_count_uploading": {"limit": 100, "usage": 0}}

@@ -27,8 +27,8 @@ def dead_upload(api, worker_id, bytes_in_store=True):
         "upload_bytes": 3}, from_status=("queued",))
     if bytes_in_store:
         store = api.service.stores["file"]
-        (store.partial / f"{image['id']}.rest").write_bytes(b"abc")
-        (store.datadir / image["id"]).write_bytes(b"abc")
+        (store._directories[0][0] / ".partial" / f"{image['id']}.rest").write_bytes(b"abc")
+        (store._directories[0][0] / image["id"]).write_bytes(b"abc")
     return image
 
 

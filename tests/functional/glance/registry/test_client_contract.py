@@ -115,11 +115,44 @@ def test_one_upload_wins(registry):
     with pytest.raises(exceptions.Conflict):
         registry.update_image(SERVICE, image["id"], {"status": "active"}, upload_token="t2",
                               from_status=("saving",))
-    place = {"store": "file", "url": "file:///x", "crc32": 4294967295}
+    place = {"store": "file", "url": "file:///x", "crc32": 4294967295, "metadata": {"a": [1]}}
     done = registry.update_image(
         SERVICE, image["id"], {"status": "active", "size": 7, "locations": [place]},
         upload_token="t1", from_status=("saving",))
     assert (done["status"], done["size"], done["locations"]) == ("active", 7, [place])
+
+
+def test_tasks(registry):
+    ids = [str(uuid.uuid4()) for _ in range(3)]
+    for index, task_id in enumerate(ids):
+        made = registry.create_task(SERVICE, {
+            "id": task_id, "type": "import", "owner": "alpha" if index else "beta",
+            "input": {"a": [1]}, "image_id": ids[0], "worker": "w"})
+        assert (made["status"], made["input"], made["message"]) == ("pending", {"a": [1]}, "")
+    assert registry.update_task(SERVICE, ids[0], {"status": "processing"}, ("pending",))
+    assert not registry.update_task(SERVICE, ids[0], {"status": "processing"}, ("pending",))
+    assert registry.update_task(SERVICE, ids[0], {
+        "status": "success", "result": {"b": 2}, "expires_at": "2999-01-01T00:00:00"})
+    found = registry.get_task(SERVICE, ids[0])
+    assert (found["result"], found["expires_at"]) == ({"b": 2}, "2999-01-01T00:00:00Z")
+    assert not registry.update_task(SERVICE, ids[0], {"status": "processing"})
+    with pytest.raises(exceptions.NotFound):
+        registry.get_task(ALICE, ids[0])
+    assert {task["id"] for task in registry.list_tasks(ALICE)} == set(ids[1:])
+    for caller, method, args in ((ALICE, registry.create_task, ({"id": "x", "type": "x"},)),
+                                 (ALICE, registry.update_task, (ids[1], {"status": "x"}))):
+        with pytest.raises(exceptions.Forbidden):
+            method(caller, *args)
+    everything = registry.list_tasks(SERVICE, image_id=ids[0], limit=2)
+    rest = registry.list_tasks(SERVICE, image_id=ids[0], marker=everything[-1]["id"])
+    assert [task["id"] for task in [*everything, *rest]] == [
+        task["id"] for task in registry.list_tasks(SERVICE)]
+    assert len(registry.list_tasks(SERVICE, statuses=["pending"], kind="import")) == 2
+    # finished tasks are forgotten when their time is over
+    registry.update_task(SERVICE, ids[1], {"status": "failure",
+                                           "expires_at": "2001-01-01T00:00:00"})
+    with pytest.raises(exceptions.NotFound):
+        registry.get_task(SERVICE, ids[1])
 
 
 def test_status_moves_only_as_the_table_says(registry):

@@ -134,6 +134,14 @@ def test_manage(tmp_path, capsys, monkeypatch):
     assert run("db", "sync") == (0, f"empty -> {HEAD}", "")
     assert run("db_sync") == (0, f"{HEAD} -> {HEAD}", "")
     assert run("db", "check")[0] == 0
+    assert run("db", "load_metadefs") == (0, "3 namespace(s) loaded", "")
+    assert run("db", "load_metadefs") == (0, "0 namespace(s) loaded", "")
+    assert run("db", "export_metadefs", str(tmp_path / "written"))[1] == "3 namespace(s) written"
+    assert run("db", "unload_metadefs")[1] == "3 namespace(s) removed"
+    assert run("db", "load_metadefs", str(tmp_path / "written"))[1] == "3 namespace(s) loaded"
+    assert run("db", "load_metadefs", "--replace")[1] == "3 namespace(s) loaded"
+    (tmp_path / "written/bad.json").write_text('{"namespace": 5}')
+    assert run("db", "load_metadefs", str(tmp_path / "written"))[0] == 1
     (tmp_path / "images/.partial").mkdir(parents=True)
     assert run("audit") == (0, "0 finding(s)", "")
     stray = str(uuid.uuid4())

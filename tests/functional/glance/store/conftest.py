@@ -4,15 +4,12 @@
 import socket
 import subprocess
 import sys
-import threading
 import time
 import uuid
 
 # by name: importing eventlet makes the attribute http.server a green copy of the module
-from http.server import ThreadingHTTPServer
-
 import pytest
-from glance_stores import Cloud, WebHandler, make_http, make_s3
+from glance_stores import Cloud, make_http, make_s3
 
 from glance.store.filesystem import FilesystemStore
 
@@ -44,20 +41,6 @@ def s3_server():
     yield "127.0.0.1", port
     process.terminate()
     process.wait(10)
-
-
-@pytest.fixture
-def web():
-    """A web server; its ``files`` are a dictionary."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), WebHandler)
-    server.daemon_threads = True
-    server.files = {}
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join(10)
-    server.server_close()
 
 
 @pytest.fixture
