@@ -54,7 +54,7 @@ def _audit(conf: cfg.ConfigOpts) -> int:
 
 
 def _metadefs(conf: cfg.ConfigOpts, args: argparse.Namespace) -> int:
-    from glance.cmd import metadefs
+    from glance.api.v2 import metadef_files as metadefs
 
     if args.action == "load_metadefs":
         print(f"{metadefs.load(conf, args.path, args.replace)} namespace(s) loaded")

@@ -19,7 +19,7 @@ _TIMES = ("created_at", "updated_at")
 
 def default_directory() -> pathlib.Path:
     """Where the definitions of this release lie."""
-    tree = pathlib.Path(__file__).resolve().parents[2] / "etc/glance/metadefs"
+    tree = pathlib.Path(__file__).resolve().parents[3] / "etc/glance/metadefs"
     return tree if tree.is_dir() else pathlib.Path("/etc/glance/metadefs")
 
 
