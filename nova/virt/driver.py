@@ -34,6 +34,7 @@ from nova import config
 from nova.compute.states import PowerState
 from nova.image.model import Image, ImageSource
 from nova.network.model import VIF
+from nova.volume.model import Connector, VolumeConnection
 
 OPTIONS = [
     cfg.StrOpt("compute_driver", default="libvirt",
@@ -54,9 +55,12 @@ class RebootType(StrEnum):
 
 @dataclass(frozen=True)
 class BootImages:
-    """What a guest starts from: a root image and, for a trio, a kernel and perhaps a ramdisk."""
+    """What a guest starts from: a root image and, for a trio, a kernel and perhaps a ramdisk.
 
-    root: Image
+    There is no root image where the guest boots from a volume.
+    """
+
+    root: Image | None = None
     kernel: Image | None = None
     ramdisk: Image | None = None
 
@@ -66,11 +70,30 @@ class BootImages:
 
 
 @dataclass(frozen=True)
+class AttachedVolume:
+    """A volume as one guest has it: where it is, and as which disk (``vdb``) the guest sees it.
+
+    The guest finds it by its serial number, which is the volume's id.  ``boot_index`` 0 is the
+    disk the guest boots from, in place of a root image.
+    """
+
+    connection: VolumeConnection
+    device: str
+    boot_index: int | None = None
+
+    @property
+    def volume_id(self) -> str:
+        """The volume's id, and the disk's serial number."""
+        return self.connection.volume_id
+
+
+@dataclass(frozen=True)
 class InstanceSpec:
     """An instance as a hypervisor sees it.  Sizes as their names say; 0 is none.
 
     ``root_gb`` 0 means: as large as the image is.  ``config_drive`` maps file names to contents
-    and is None where there is no such drive.
+    and is None where there is no such drive.  ``volumes`` are all the volumes the guest starts
+    with.
     """
 
     id: str
@@ -92,6 +115,12 @@ class InstanceSpec:
     extra_specs: Mapping[str, str] = field(default_factory=dict)
     config_drive: Mapping[str, bytes] | None = None
     vifs: tuple[VIF, ...] = ()
+    volumes: tuple[AttachedVolume, ...] = ()
+
+    @property
+    def boot_volume(self) -> AttachedVolume | None:
+        """The volume the guest boots from; None where it boots from an image."""
+        return next((one for one in self.volumes if one.boot_index == 0), None)
 
     @property
     def name(self) -> str:
@@ -177,7 +206,7 @@ class ComputeDriver(abc.ABC):
 
     @abc.abstractmethod
     def spawn(self, spec: InstanceSpec, images: BootImages, source: ImageSource) -> None:
-        """Bring a guest to life: images, disks, network, machine.
+        """Bring a guest to life: images, disks, volumes, network, machine.
 
         A guest that runs already is left alone.  One that exists and is off is started with the
         disks it has.  Half-made disks of an earlier attempt are made anew.  After a failure the
@@ -203,7 +232,10 @@ class ComputeDriver(abc.ABC):
 
     @abc.abstractmethod
     def power_on(self, spec: InstanceSpec) -> None:
-        """Start the guest with the disks it has; one that runs already is left alone."""
+        """Start the guest with the disks it has and the volumes of ``spec``.
+
+        One that runs already is left alone.
+        """
 
     @abc.abstractmethod
     def reboot(self, spec: InstanceSpec, kind: RebootType, timeout: float = 0,
@@ -232,6 +264,32 @@ class ComputeDriver(abc.ABC):
         Cheap where everything is as wanted already.  After a failure what was refused is as it
         was.
         """
+
+    @abc.abstractmethod
+    def connector(self) -> Connector:
+        """Say who on this host will reach for volumes."""
+
+    @abc.abstractmethod
+    def attach_volume(self, instance_id: str, volume: AttachedVolume) -> None:
+        """Give a guest a volume: at once when it runs, else with its next start.
+
+        A guest that has it is left alone.  HypervisorError when what is reached is not that
+        volume - another name, another size - and then the guest does not have it.
+        """
+
+    @abc.abstractmethod
+    def detach_volume(self, instance_id: str, volume_id: str, timeout: float = 0,
+                      keep_waiting: Callable[[], bool] | None = None) -> None:
+        """Take a volume from a guest; one that has it not, or no guest, is success.
+
+        On return nothing on this host has the volume open.  A running guest is asked, again and
+        again for ``timeout`` seconds; HypervisorError when it has not let go by then: it still
+        has the volume.  ``keep_waiting`` as for :meth:`power_off`.
+        """
+
+    @abc.abstractmethod
+    def volumes_in_use(self) -> dict[str, dict[str, str]]:
+        """Return what running guests have open: device by volume id, by instance UUID."""
 
     @abc.abstractmethod
     def get_available_resource(self) -> HostResources:

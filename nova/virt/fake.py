@@ -23,6 +23,7 @@ from nova.compute.states import PowerState
 from nova.image.model import ImageSource
 from nova.network.model import VIF
 from nova.virt.driver import (
+    AttachedVolume,
     BootImages,
     ComputeDriver,
     GuestInfo,
@@ -32,6 +33,7 @@ from nova.virt.driver import (
     RebootType,
     uptime_line,
 )
+from nova.volume.model import Connector
 
 OPTIONS = [
     cfg.IntOpt("vcpus", default=64, min=0, help="Processors the pretended host offers."),
@@ -50,6 +52,8 @@ class Knobs:
     ``spawn_failures`` is how many spawns fail before one succeeds again (-1: all).
     ``spawn_leaves_remains`` makes a failing spawn leave a dead guest behind.
     ``deaf`` guests do not listen when they are asked to power off or reboot.
+    ``greedy`` guests do not let go of a volume.  ``attach_leaves_remains`` makes a failing attach
+    fail after the guest got the volume.
     ``refused_rules`` names instances whose rules no packet filter takes.
     """
 
@@ -60,6 +64,11 @@ class Knobs:
     destroy_error: str | None = None
     power_error: str | None = None
     list_error: str | None = None
+    attach_error: str | None = None
+    attach_leaves_remains: bool = False
+    attach_seconds: float = 0.0
+    detach_error: str | None = None
+    greedy: bool = False
     deaf: bool = False
     fetch_images: bool = False
     refused_rules: list[str] = field(default_factory=list)
@@ -102,7 +111,8 @@ class FakeDriver(ComputeDriver):
 
     def _read(self, instance_id: str) -> dict[str, Any] | None:
         try:
-            return json.loads(self._path(instance_id).read_bytes())
+            # Guests of an earlier release had no volumes.
+            return {"volumes": {}, **json.loads(self._path(instance_id).read_bytes())}
         except FileNotFoundError:
             return None
 
@@ -159,7 +169,7 @@ class FakeDriver(ComputeDriver):
         guest = self._read(spec.id)
         if guest is not None:
             if guest["power_state"] != PowerState.RUNNING:
-                self._boot(guest, spec.vifs)
+                self._boot(guest, spec)
             return
         knobs = self._knobs()
         if knobs.fetch_images:
@@ -173,16 +183,17 @@ class FakeDriver(ComputeDriver):
                  "memory_mb": spec.memory_mb, "vcpus": spec.vcpus, "root_gb": spec.root_gb,
                  "power_state": PowerState.SHUTDOWN, "process_id": None,
                  "images": [image.id for image in images.all()], "console": "",
-                 "metadata": dict(spec.metadata), "vifs": []}
+                 "metadata": dict(spec.metadata), "vifs": [], "volumes": {}}
         if knobs.spawn_error and knobs.spawn_failures:
             knobs.spawn_failures -= 1
             if knobs.spawn_leaves_remains:
                 self._write(guest)
             _raise(knobs.spawn_error, "spawn a guest")
-        self._boot(guest, spec.vifs)
+        self._boot(guest, spec)
 
-    def _boot(self, guest: dict[str, Any], vifs: Sequence[VIF]) -> None:
-        guest["vifs"] = [vif.to_wire() for vif in vifs]
+    def _boot(self, guest: dict[str, Any], spec: InstanceSpec) -> None:
+        guest["vifs"] = [vif.to_wire() for vif in spec.vifs]
+        guest["volumes"] = {one.volume_id: one.device for one in spec.volumes}
         guest["power_state"] = PowerState.RUNNING
         guest["process_id"] = uuid.uuid4().int % 10**9
         guest["console"] += _boot_log(guest)
@@ -222,7 +233,7 @@ class FakeDriver(ComputeDriver):
         if knobs.power_error:
             _raise(knobs.power_error, "power a guest on")
         if guest["power_state"] != PowerState.RUNNING:
-            self._boot(guest, spec.vifs)
+            self._boot(guest, spec)
 
     def reboot(self, spec: InstanceSpec, kind: RebootType, timeout: float = 0,
                keep_waiting: Callable[[], bool] | None = None) -> None:
@@ -232,7 +243,7 @@ class FakeDriver(ComputeDriver):
             _raise(knobs.power_error, "reboot a guest")
         if kind is RebootType.SOFT and knobs.deaf and not self._wait(timeout, keep_waiting):
             return
-        self._boot(guest, spec.vifs)
+        self._boot(guest, spec)
 
     def get_console_output(self, instance_id: str, limit: int) -> bytes:
         return self._need(instance_id)["console"].encode()[-limit:] if limit > 0 else b""
@@ -251,6 +262,49 @@ class FakeDriver(ComputeDriver):
             if guest is not None and guest["vifs"] != as_wire:
                 guest["vifs"] = as_wire
                 self._write(guest)
+
+    def connector(self) -> Connector:
+        return Connector(host=self.host)
+
+    def attach_volume(self, instance_id: str, volume: AttachedVolume) -> None:
+        knobs = self._knobs()
+        if knobs.attach_seconds:
+            time.sleep(knobs.attach_seconds)
+        if knobs.attach_error and not knobs.attach_leaves_remains:
+            _raise(knobs.attach_error, "attach a volume")
+        guest = self._need(instance_id)
+        taken = {device: one for one, device in guest["volumes"].items()}
+        if taken.get(volume.device, volume.volume_id) != volume.volume_id:
+            raise exception.HypervisorError(action="attach a volume",
+                                            reason=f"{volume.device} is taken")
+        guest["volumes"][volume.volume_id] = volume.device
+        self._write(guest)
+        if knobs.attach_error:
+            _raise(knobs.attach_error, "attach a volume")
+
+    def detach_volume(self, instance_id: str, volume_id: str, timeout: float = 0,
+                      keep_waiting: Callable[[], bool] | None = None) -> None:
+        knobs = self._knobs()
+        if knobs.detach_error:
+            _raise(knobs.detach_error, "detach a volume")
+        guest = self._read(instance_id)
+        if guest is None or volume_id not in guest["volumes"]:
+            return
+        if knobs.greedy and guest["power_state"] == PowerState.RUNNING:
+            self._wait(timeout, keep_waiting)
+            raise exception.HypervisorError(action="detach a volume",
+                                            reason=f"the guest keeps it after {timeout:g} s")
+        guest = self._need(instance_id)
+        del guest["volumes"][volume_id]
+        self._write(guest)
+
+    def volumes_in_use(self) -> dict[str, dict[str, str]]:
+        found = {}
+        for instance_id, info in self.list_instances().items():
+            guest = self._read(instance_id)
+            if info.running and guest is not None and guest["volumes"]:
+                found[instance_id] = dict(guest["volumes"])
+        return found
 
     def get_available_resource(self) -> HostResources:
         return HostResources(

@@ -4,7 +4,8 @@
 ::
 
     <instances_path>/<uuid>/instance.json   which bases and disks; written last, so: all is there
-                            disk            qcow2 over a base image
+                            disk            qcow2 over a base image; none where the guest
+                                            boots from a volume
                             disk.eph0       raw, ext4
                             disk.swap       raw
                             disk.config     iso9660
@@ -26,6 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nova.compute.devices import ROOT_DEVICE, local_devices
 from nova.exception import HypervisorError, ImageUnacceptable
 from nova.image.inspection import Verdict
 from nova.linux import qemu_img
@@ -58,7 +60,7 @@ class Record:
     id: str
     project_id: str
     disks: tuple[Disk, ...]
-    base: str
+    base: str | None
     kernel: str | None = None
     ramdisk: str | None = None
 
@@ -98,30 +100,34 @@ class InstanceDirectory:
         """Where virtlogd writes what the guest says."""
         return self.path / "console.log"
 
-    def create(self, spec: InstanceSpec, root: Verdict, keys: Mapping[str, str | None],
-               unsized_limit: int) -> Record:
+    def create(self, spec: InstanceSpec, root: Verdict | None,
+               keys: Mapping[str, str | None], unsized_limit: int) -> Record:
         """Make all disks of a new guest and then the record; what was half made is made anew.
 
-        ``keys`` names the bases: ``base``, ``kernel``, ``ramdisk``.
+        ``keys`` names the bases: ``base``, ``kernel``, ``ramdisk``.  Without ``root`` the guest
+        boots from a volume, which is its first disk.
         """
-        size = self._root_size(spec, root, unsized_limit)
+        size = 0 if root is None else self._root_size(spec, root, unsized_limit)
         self.remove()
         self.owner.make_directory(self.path)
-        disks = [Disk("disk", "qcow2", "vda")]
-        qemu_img.create_overlay(root, self.path / "disk", size)
-        if spec.ephemeral_gb:
-            disks.append(Disk("disk.eph0", "raw", f"vd{'abcdef'[len(disks)]}"))
+        disks = []
+        if root is not None:
+            disks.append(Disk("disk", "qcow2", ROOT_DEVICE))
+            qemu_img.create_overlay(root, self.path / "disk", size)
+        names = local_devices(spec.ephemeral_gb, spec.swap_mb)
+        if "ephemeral" in names:
+            disks.append(Disk("disk.eph0", "raw", names["ephemeral"]))
             self._formatted("disk.eph0", spec.ephemeral_gb * GIB,
                             "mkfs.ext4", "-q", "-F", "-L", "ephemeral0")
-        if spec.swap_mb:
-            disks.append(Disk("disk.swap", "raw", f"vd{'abcdef'[len(disks)]}"))
+        if "swap" in names:
+            disks.append(Disk("disk.swap", "raw", names["swap"]))
             self._formatted("disk.swap", spec.swap_mb * MIB, "mkswap")
         if spec.config_drive is not None:
             disks.append(Disk("disk.config", "raw", "hdd", "cdrom"))
             self._config_drive(spec.config_drive)
         for disk in disks:
             self.owner.hand_over(self.path / disk.file)
-        made = Record(spec.id, spec.project_id, tuple(disks), str(keys["base"]),
+        made = Record(spec.id, spec.project_id, tuple(disks), keys.get("base"),
                       keys.get("kernel"), keys.get("ramdisk"))
         write_json(self.path / RECORD, asdict(made))
         return made

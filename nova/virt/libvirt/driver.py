@@ -24,6 +24,7 @@ from nova.linux.firewall import InstanceFirewall
 from nova.linux.run import CommandFailed, Runner
 from nova.network.model import VIF
 from nova.virt.driver import (
+    AttachedVolume,
     BootImages,
     ComputeDriver,
     GuestInfo,
@@ -34,11 +35,13 @@ from nova.virt.driver import (
     guest_name,
     uptime_line,
 )
-from nova.virt.libvirt import console, disks, host, xml
+from nova.virt.libvirt import console, disks, host, volumes, xml
+from nova.virt.libvirt.attach import GuestVolumes
 from nova.virt.libvirt.disks import GIB, MIB, InstanceDirectory, Record
 from nova.virt.libvirt.files import Owner
 from nova.virt.libvirt.guest import Libvirt
 from nova.virt.libvirt.imagecache import ImageCache
+from nova.volume.model import Connector
 
 LOG = logging.getLogger(__name__)
 
@@ -73,6 +76,7 @@ class LibvirtDriver(ComputeDriver):
         super().__init__(host_name)
         self.directory = Path(directory or CONF.instances_path).absolute()
         self.libvirt = Libvirt(CONF.libvirt.uri)
+        self.volumes = GuestVolumes(self.libvirt)
         self.bridges = Bridges(runner or Runner(), CONF.host_prefix)
         self.firewall = InstanceFirewall("compute", runner, CONF.host_prefix)
         self._capabilities: host.Capabilities | None = None
@@ -94,7 +98,7 @@ class LibvirtDriver(ComputeDriver):
         mode = CONF.libvirt.cpu_mode or ("host-model" if virt_type == "kvm" else "maximum")
         self._capabilities = capabilities
         self._machine = xml.Machine(virt_type, capabilities.arch, CONF.libvirt.machine_type, mode,
-                                    owner)
+                                    owner, volumes.initiator_name(self.host))
         self._cache = self._bases(owner)
         self._cache.prepare()
         LOG.info("libvirt %s: guests run as %s in %s", CONF.libvirt.uri, virt_type,
@@ -178,7 +182,7 @@ class LibvirtDriver(ComputeDriver):
                  for kind, image in (("base", images.root), ("kernel", images.kernel),
                                      ("ramdisk", images.ramdisk)) if image is not None}
         return files.create(
-            spec, bases["base"],
+            spec, bases.get("base"),
             {kind: verdict.path.name for kind, verdict in bases.items()},
             CONF.libvirt.max_image_gb * GIB)
 
@@ -186,13 +190,21 @@ class LibvirtDriver(ComputeDriver):
         self.plug_network(spec.id, spec.vifs)
         files = self._files(spec.id)
         paths = xml.Paths(
-            directory=files.path, base=self.cache.path(record.base),
-            base_format=self._base_format(record.base),
+            directory=files.path, base=self.cache.path(record.base) if record.base else None,
+            base_format=self._base_format(record.base or ""),
             kernel=self.cache.path(record.kernel) if record.kernel else None,
             ramdisk=self.cache.path(record.ramdisk) if record.ramdisk else None,
             console_log=files.console_log)
-        self.libvirt.define_and_start(
-            spec.id, xml.domain(spec, record, paths, self.machine))
+        for volume in spec.volumes:
+            self._open_file(volume)
+        text = xml.domain(spec, record, paths, self.machine)
+        with self.volumes.secrets(spec.volumes):
+            self.libvirt.define_and_start(spec.id, text)
+        try:
+            self.volumes.check_sizes(spec.id, spec.volumes)
+        except HypervisorError:
+            self.libvirt.destroy(spec.id)
+            raise
 
     @staticmethod
     def _base_format(key: str) -> str:
@@ -255,6 +267,44 @@ class LibvirtDriver(ComputeDriver):
         self.power_off(spec.id, timeout if kind is RebootType.SOFT else 0, keep_waiting)
         if keep_waiting is None or keep_waiting():
             self._start(spec, record)
+
+    # -- volumes -----------------------------------------------------------------------------
+
+    def connector(self) -> Connector:
+        return Connector(host=self.host, initiator=volumes.initiator_name(self.host),
+                         ip=CONF.my_ip)
+
+    def attach_volume(self, instance_id: str, volume: AttachedVolume) -> None:
+        self._settled_info(instance_id)
+        self._open_file(volume)
+        self.volumes.attach(instance_id, volume, self.machine.initiator)
+
+    def _open_file(self, volume: AttachedVolume) -> None:
+        """Let QEMU have a volume that is a file of this host."""
+        if volume.connection.driver != "file":
+            return
+        volumes.check_names(volume.connection)
+        path = Path(str(volume.connection.path))
+        try:
+            closed = self.machine.owner.can_pass(path.parent)
+            if closed is not None:
+                raise HypervisorError(
+                    action="attach a volume",
+                    reason=f"{closed} is closed to user {self.machine.owner.uid}, whom QEMU "
+                           "runs as")
+            if path.is_symlink() or not path.is_file():
+                raise HypervisorError(action="attach a volume", reason=f"{path} is not a file")
+            self.machine.owner.hand_over(path)
+        except OSError as error:
+            raise HypervisorError(action="attach a volume", reason=str(error)) from error
+
+    def detach_volume(self, instance_id: str, volume_id: str, timeout: float = 0,
+                      keep_waiting: Callable[[], bool] | None = None) -> None:
+        self.libvirt.settled_guest(instance_id)
+        self.volumes.detach(instance_id, volume_id, timeout, keep_waiting)
+
+    def volumes_in_use(self) -> dict[str, dict[str, str]]:
+        return self.volumes.in_use()
 
     # -- network -----------------------------------------------------------------------------
 

@@ -152,7 +152,7 @@ class Libvirt:
 
     def guest(self, instance_id: str) -> GuestInfo | None:
         """Return what is known of a guest of ours; None when there is none."""
-        return self._on_domain("look at a guest", instance_id, _info, None)
+        return self.on_domain("look at a guest", instance_id, _info, None)
 
     def settled_guest(self, instance_id: str) -> GuestInfo | None:
         """As guest(), after a start that is under way came to its end.
@@ -161,7 +161,7 @@ class Libvirt:
         and nothing says yet whether it will run.  HypervisorError after START_TIMEOUT.
         """
         until = time.monotonic() + START_TIMEOUT
-        while self._on_domain("look at a guest", instance_id, _is_starting, False):
+        while self.on_domain("look at a guest", instance_id, _is_starting, False):
             if time.monotonic() >= until:
                 raise HypervisorError(
                     action="start a guest",
@@ -171,7 +171,7 @@ class Libvirt:
 
     def taps(self, instance_id: str) -> list[str]:
         """Return the host's devices a guest is plugged into."""
-        return self._on_domain("look at a guest", instance_id,
+        return self.on_domain("look at a guest", instance_id,
                                lambda domain: xml.taps_of(domain.XMLDesc(0)), [])
 
     def define_and_start(self, instance_id: str, domain_xml: str) -> None:
@@ -190,25 +190,29 @@ class Libvirt:
             except libvirt.libvirtError as error:
                 if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
                     raise
-        self._on_domain("stop a guest", instance_id, stop, None, CHANGE_TIMEOUT)
+        self.on_domain("stop a guest", instance_id, stop, None, CHANGE_TIMEOUT)
 
     def undefine(self, instance_id: str) -> None:
         """Forget a guest that is off; one that is not there is success."""
-        self._on_domain("remove a guest", instance_id,
+        self.on_domain("remove a guest", instance_id,
                         lambda domain: domain.undefineFlags(_UNDEFINE_FLAGS), None)
 
     def ask_to_power_off(self, instance_id: str) -> None:
         """Press the guest's power button; InstanceNotFound when there is no guest."""
         missing = object()
-        done = self._on_domain(
+        done = self.on_domain(
             "ask a guest to power off", instance_id,
             lambda domain: domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN),
             missing)
         if done is missing:
             raise InstanceNotFound(instance_id=instance_id)
 
-    def _on_domain(self, action: str, instance_id: str, function: Callable[..., Any],
-                   missing: Any, timeout: float = LOOK_TIMEOUT) -> Any:
+    def on_domain(self, action: str, instance_id: str, function: Callable[..., Any],
+                  missing: Any, timeout: float = LOOK_TIMEOUT) -> Any:
+        """Return ``function(domain)`` for a guest of ours, ``missing`` when there is none.
+
+        Called as :meth:`call` says: it may be called twice.
+        """
         def run(connection: libvirt.virConnect) -> Any:
             domain = connection.lookupByUUIDString(instance_id)
             if xml.label_of(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)) is None:

@@ -2,15 +2,14 @@
 """The domain a guest is, as libvirt's XML.  Built as a tree: no value can become markup."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lxml import etree
 from lxml.builder import E
 
-from nova.network.model import VIF
 from nova.virt.driver import InstanceSpec
+from nova.virt.libvirt import volumes
 from nova.virt.libvirt.disks import Record
 from nova.virt.libvirt.files import Owner
 
@@ -31,6 +30,7 @@ class Machine:
     machine_type: str = "pc"
     cpu_mode: str = "maximum"
     owner: Owner = Owner()
+    initiator: str = ""            # iSCSI name of this host
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Paths:
     """Where a guest's files are."""
 
     directory: Path
-    base: Path
+    base: Path | None
     base_format: str
     kernel: Path | None
     ramdisk: Path | None
@@ -66,7 +66,7 @@ def domain(spec: InstanceSpec, record: Record, paths: Paths, machine: Machine) -
         E.clock(E.timer(name="pit", tickpolicy="delay"), E.timer(name="rtc", tickpolicy="catchup"),
                 offset="utc"),
         E.on_poweroff("destroy"), E.on_reboot("restart"), E.on_crash("destroy"),
-        _devices(spec.vifs, record, paths),
+        _devices(spec, record, paths, machine),
         type=machine.virt_type)
     if machine.arch in ("x86_64", "i686"):
         root.append(E.cpu(mode=machine.cpu_mode))
@@ -108,8 +108,11 @@ def _os(spec: InstanceSpec, paths: Paths, machine: Machine) -> etree._Element:
     return element
 
 
-def _devices(vifs: Sequence[VIF], record: Record, paths: Paths) -> etree._Element:
+def _devices(spec: InstanceSpec, record: Record, paths: Paths,
+             machine: Machine) -> etree._Element:
     devices = E.devices()
+    for volume in spec.volumes:
+        devices.append(volumes.disk(volume, machine.initiator))
     for disk in record.disks:
         if disk.device == "cdrom":
             devices.append(E.disk(
@@ -128,7 +131,7 @@ def _devices(vifs: Sequence[VIF], record: Record, paths: Paths) -> etree._Elemen
                 E.format(type=paths.base_format), E.source(file=str(paths.base)),
                 E.backingStore(), type="file"))
         devices.append(element)
-    for vif in vifs:
+    for vif in spec.vifs:
         devices.append(E.interface(
             E.mac(address=vif.mac), E.target(dev=vif.tap, managed="no"),
             E.model(type="virtio"), E.driver(name="qemu"), E.mtu(size=str(vif.mtu)),

@@ -22,7 +22,8 @@ from nova.virt.driver import ComputeDriver
 
 TRACES = {
     "instances": ("claim", "transition", "delete_row", "add_fault"),
-    "driver": ("spawn", "destroy", "power_off", "power_on", "reboot"),
+    "driver": ("spawn", "destroy", "power_off", "power_on", "reboot", "attach_volume",
+               "detach_volume"),
     "network": ("allocate_for_instance", "deallocate_for_instance"),
 }
 
@@ -477,7 +478,8 @@ def test_rules_changed_while_no_message_came_are_applied_by_the_next_period(clou
 def test_the_contract_names_every_trace():
     """The tripwire watches every method of the contract that changes a guest."""
     looks = {"init_host", "list_instances", "get_info", "get_console_output", "plug_network",
-             "refresh_network", "get_available_resource", "host_uptime", "cleanup", "audit"}
+             "refresh_network", "get_available_resource", "host_uptime", "cleanup", "audit", "connector",
+             "volumes_in_use"}
     assert set(ComputeDriver.__abstractmethods__) == looks | set(TRACES["driver"])
 
 

@@ -20,7 +20,14 @@ from oslo_config import cfg  # noqa: E402
 
 from nova.image.model import Image  # noqa: E402
 from nova.network.model import VIF  # noqa: E402
-from nova.virt.driver import BootImages, InstanceSpec, RebootType, load_driver  # noqa: E402
+from nova.virt.driver import (  # noqa: E402
+    AttachedVolume,
+    BootImages,
+    InstanceSpec,
+    RebootType,
+    load_driver,
+)
+from nova.volume.model import VolumeConnection  # noqa: E402
 
 
 class Files:
@@ -42,10 +49,16 @@ class Files:
                 yield chunk
 
 
+def volume_of(values):
+    return AttachedVolume(VolumeConnection.from_dict(values["connection"]), values["device"],
+                          values.get("boot_index"))
+
+
 def spec_of(values):
+    volumes = tuple(volume_of(one) for one in values.pop("volumes", ()))
     vifs = tuple(VIF.from_wire(vif) for vif in values.pop("vifs", ()))
     drive = values.pop("config_drive", None)
-    return InstanceSpec(**values, vifs=vifs, config_drive=drive and {
+    return InstanceSpec(**values, vifs=vifs, volumes=volumes, config_drive=drive and {
         name: text.encode() for name, text in drive.items()})
 
 
@@ -61,6 +74,9 @@ def perform(driver, source, request):
         return None
     if operation == "power_on":
         driver.power_on(spec_of(request["spec"]))
+        return None
+    if operation == "attach":
+        driver.attach_volume(request["id"], volume_of(request["volume"]))
         return None
     if operation == "console":
         return driver.get_console_output(request["id"], request["limit"]).decode(errors="replace")

@@ -2,6 +2,7 @@
 """The fake hypervisor keeps the contract, and its guests outlive it."""
 
 import dataclasses
+import json
 import uuid
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from nova import exception
 from nova.compute.states import PowerState
 from nova.image.model import Image
-from nova.virt.driver import BootImages, InstanceSpec, RebootType
+from nova.virt.driver import AttachedVolume, BootImages, InstanceSpec, RebootType
 from nova.virt.fake import FakeDriver
+from nova.volume.model import VolumeConnection
 
 IMAGES = BootImages(Image(id=str(uuid.uuid4())))
 
@@ -106,3 +108,48 @@ def test_audit_names_both_sides(driver):
     driver.spawn(here, IMAGES, None)
     problems = {problem.as_tuple()[:2] for problem in driver.audit([gone.id])}
     assert problems == {("guest", here.id), ("guest", gone.id)}
+
+
+def volume(device="vdb", **more):
+    one = str(uuid.uuid4())
+    return AttachedVolume(VolumeConnection(one, "file", 1, path=f"/volume-{one}"), device, **more)
+
+
+def test_volumes_come_and_go(driver):
+    one, first, second = spec(), volume(), volume("vdc")
+    driver.spawn(dataclasses.replace(one, volumes=(first,)), BootImages(), None)
+    for _ in range(2):
+        driver.attach_volume(one.id, second)
+    again = FakeDriver("host1", driver.directory)
+    assert again.volumes_in_use() == {
+        one.id: {first.volume_id: "vdb", second.volume_id: "vdc"}}
+    for _ in range(2):
+        again.detach_volume(one.id, first.volume_id)
+    assert driver.volumes_in_use() == {one.id: {second.volume_id: "vdc"}}
+    with pytest.raises(exception.HypervisorError):
+        driver.attach_volume(one.id, volume("vdc"))
+    driver.power_off(one.id)
+    assert driver.volumes_in_use() == {}
+    driver.detach_volume(str(uuid.uuid4()), second.volume_id)
+
+
+def test_greedy_guest_keeps_its_volume_until_it_is_off(driver):
+    one, first = spec(), volume()
+    driver.spawn(dataclasses.replace(one, volumes=(first,)), IMAGES, None)
+    driver.knobs.greedy = True
+    with pytest.raises(exception.HypervisorError):
+        driver.detach_volume(one.id, first.volume_id, timeout=0.1)
+    assert driver.volumes_in_use() == {one.id: {first.volume_id: "vdb"}}
+    driver.power_off(one.id)
+    driver.detach_volume(one.id, first.volume_id)
+
+
+def test_a_guest_of_an_earlier_release_has_no_volumes(driver):
+    one, first = spec(), volume()
+    driver.spawn(one, IMAGES, None)
+    path = driver.directory / f"{one.id}.guest"
+    guest = json.loads(path.read_bytes())
+    del guest["volumes"]
+    path.write_text(json.dumps(guest))
+    driver.attach_volume(one.id, first)
+    assert driver.volumes_in_use() == {one.id: {first.volume_id: "vdb"}}
