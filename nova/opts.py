@@ -19,6 +19,7 @@ WHERE = [
     ("DEFAULT", "nova.compute.worker", "OPTIONS"),
     ("DEFAULT", "nova.compute.manager", "OPTIONS"),
     ("DEFAULT", "nova.compute.reconciler", "OPTIONS"),
+    ("DEFAULT", "nova.compute.volumes", "OPTIONS"),
     ("DEFAULT", "nova.compute.resources", "OPTIONS"),
     ("DEFAULT", "nova.network.driver", "OPTS"),
     ("DEFAULT", "nova.network.manager", "OPTS"),

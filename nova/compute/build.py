@@ -15,7 +15,8 @@ from typing import Any
 from nova.compute import config_drive
 from nova.compute.request import BuildRequest, with_refusal
 from nova.compute.states import PowerState, TaskState, VmState
-from nova.compute.worker import CONF, LATER, Worker, fault_text, spec_of
+from nova.compute.volumes import InstanceVolumes
+from nova.compute.worker import CONF, LATER, Unwanted, Worker, fault_text, spec_of
 from nova.context import RequestContext
 from nova.db import compute_nodes, instances
 from nova.db.models import Instance, utcnow
@@ -29,14 +30,15 @@ from nova.exception import (
     InvalidState,
     NovaError,
     RpcUnavailable,
+    VolumeBackendError,
 )
 from nova.network.model import VIF
-from nova.virt.driver import BootImages
+from nova.virt.driver import AttachedVolume, BootImages
 
 LOG = logging.getLogger(__name__)
 
 # Another host may do better.
-ELSEWHERE = (ClaimFailed, HypervisorError)
+ELSEWHERE = (ClaimFailed, HypervisorError, VolumeBackendError)
 
 IMAGE_ATTEMPTS = 3
 IMAGE_PAUSE = 2.0        # seconds before the second attempt, twice that before the third
@@ -45,15 +47,12 @@ _BUILDING: dict[str, Any] = {"from_vm": VmState.BUILDING,
                              "from_task": (TaskState.NETWORKING, TaskState.SPAWNING)}
 
 
-class Unwanted(Exception):
-    """The instance is being deleted: the build ends here and the deletion cleans up."""
-
-
 class Builder:
     """Builds instances claimed for this host."""
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
+        self.volumes = InstanceVolumes(worker)
 
     def build(self, context: RequestContext, row: Instance) -> None:
         """Bring an instance in networking or spawning to ACTIVE, to another host, or to ERROR."""
@@ -89,19 +88,24 @@ class Builder:
             row = instances.transition(
                 row.id, from_vm=VmState.BUILDING, from_task=TaskState.NETWORKING,
                 from_host=worker.host, task_state=TaskState.SPAWNING)
-        self._spawn(context, row, vifs)
+        self._spawn(row, vifs, self.volumes.ready(context, row))
+        self.volumes.started(row)
         instances.transition(
             row.id, from_vm=VmState.BUILDING, from_task=TaskState.SPAWNING,
             from_host=worker.host, vm_state=VmState.ACTIVE, task_state=None,
             power_state=PowerState.RUNNING, launched_at=utcnow(), progress=100)
         LOG.info("Instance %s is active", row.id)
 
-    def _spawn(self, context: RequestContext, row: Instance, vifs: list[VIF]) -> None:
+    def _spawn(self, row: Instance, vifs: list[VIF],
+               volumes: tuple[AttachedVolume, ...]) -> None:
         for attempt in range(1, IMAGE_ATTEMPTS + 1):
             try:
                 images = self._images(row)
                 spec = spec_of(row, vifs, images.root,
-                               config_drive.files_of(row) if row.config_drive else None)
+                               config_drive.files_of(row) if row.config_drive else None,
+                               volumes)
+                if images.root is None and spec.boot_volume is None:
+                    raise ImageNotFound(image_id=row.image_id)
                 self.worker.driver.spawn(spec, images, self._source(row.id))
                 return
             except ImageServiceError as error:
@@ -124,8 +128,6 @@ class Builder:
             if not self.worker.images.may_use(image, row.project_id):
                 raise ImageNotFound(image_id=image_id)
             found[kind] = image
-        if "root" not in found:
-            raise ImageNotFound(image_id=row.image_id)
         return BootImages(**found)
 
     def _source(self, instance_id: str) -> "_WatchedSource":
@@ -134,8 +136,9 @@ class Builder:
     # -- how it ends otherwise ---------------------------------------------------------------
 
     def _release(self, context: RequestContext, row: Instance) -> None:
-        """Take away the guest, its disks, taps and addresses, whatever there is of them."""
+        """Take away the guest, its disks, taps, addresses and volumes, what there is of them."""
         self.worker.driver.destroy(row.id, self.worker.vifs(context, row.id))
+        self.volumes.release(context, row.id)
         self.worker.network.deallocate_for_instance(context, row.id)
 
     def _leave(self, row: Instance) -> None:
@@ -187,6 +190,7 @@ class Builder:
         """Put the instance into ERROR with the reason; it keeps its host only for remains."""
         code, text = fault_text(error)
         released = self._released(context, row)
+        self.volumes.give_up(context, row)
         details = "".join(traceback.format_exception(error))[-8000:]
         instances.add_fault(row.id, code, text, details=details, host=self.worker.host)
         try:

@@ -24,9 +24,10 @@ from nova.compute.reconciler import Reconciler
 from nova.compute.removal import Removal
 from nova.compute.resources import Resources
 from nova.compute.states import TaskState, VmState
+from nova.compute.volumes import GONE, InstanceVolumes
 from nova.compute.worker import LATER, Worker
 from nova.context import RequestContext, admin_context
-from nova.db import instances
+from nova.db import instances, volume_attachments
 from nova.db.models import Instance
 from nova.exception import HypervisorError, InstanceNotFound, NovaError
 from nova.image import api as image_api
@@ -34,6 +35,7 @@ from nova.network import api as network_api
 from nova.network.model import VIF
 from nova.scheduler.methods import METHODS as SCHEDULER_METHODS
 from nova.virt.driver import ComputeDriver, Problem, load_driver
+from nova.volume import api as volume_api
 
 LOG = logging.getLogger(__name__)
 
@@ -50,19 +52,25 @@ CONF.import_opt("message_patience", "nova.config")
 CONF.register_opts(OPTIONS)
 
 
+# Whoever builds an instance deals with its volumes himself.
+_BUILD = (TaskState.SCHEDULING, TaskState.NETWORKING, TaskState.SPAWNING)
+
+
 class ComputeManager:
     """The endpoint of topic ``compute`` on one host."""
 
     def __init__(self, host: str, *, driver: ComputeDriver | None = None, images: Any = None,
-                 network: Any = None, scheduler: Any = None) -> None:
+                 network: Any = None, volumes: Any = None, scheduler: Any = None) -> None:
         self.host = host
         self.worker = Worker(
             host=host, driver=driver or load_driver(host), images=images or image_api.API(),
-            network=network or network_api.API(rpc),
+            network=network or network_api.API(rpc), volumes=volumes or volume_api.API(rpc),
             scheduler=scheduler or rpc.Client(SCHEDULER_METHODS))
         self.locks = InstanceLocks()
         self.resources = Resources(self.worker)
-        self.reconciler = Reconciler(self.worker, self.advance, self.locks.held)
+        self.volumes = InstanceVolumes(self.worker)
+        self.reconciler = Reconciler(self.worker, self.advance, self.locks.held,
+                                     self.advance_volume)
         power, removal = Power(self.worker), Removal(self.worker)
         self._tasks: dict[TaskState, Callable[[RequestContext, Instance], None]] = {
             TaskState.NETWORKING: Builder(self.worker).build,
@@ -227,6 +235,33 @@ class ComputeManager:
         """Give up the task a message was about that no worker survives: ERROR, with a fault."""
         if "instance_id" in args:
             give_up(args["instance_id"], self.host, f"{method}: {reason}")
+
+    # -- one volume of one instance ----------------------------------------------------------
+
+    def advance_volume(self, context: RequestContext, attachment_id: str) -> None:
+        """Do what an attachment is in the middle of; nothing when it is gone or not ours."""
+        try:
+            instance_id = volume_attachments.get(attachment_id).instance_id
+            with self.locks.hold(instance_id):
+                if not self._ready:
+                    LOG.warning("Attachment %s waits for the hypervisor", attachment_id)
+                    return
+                attachment = volume_attachments.get(attachment_id)
+                row = instances.get(instance_id)
+                if row.host != self.host:
+                    LOG.info("Instance %s is on %s, not here", row.id, row.host or "no host")
+                elif row.task_state not in (TaskState.DELETING, *_BUILD):
+                    self.volumes.advance(context, row, attachment)
+        except (InstanceNotFound, *GONE) as error:
+            LOG.info("Attachment %s is over: %s", attachment_id, error)
+
+    def attach_volume(self, context: RequestContext, attachment_id: str) -> None:
+        """Give a guest a volume that is reserved for it."""
+        self.advance_volume(context, attachment_id)
+
+    def detach_volume(self, context: RequestContext, attachment_id: str) -> None:
+        """Take a volume away from a guest."""
+        self.advance_volume(context, attachment_id)
 
     # -- looks and rules ---------------------------------------------------------------------
 

@@ -11,6 +11,8 @@ METHODS = MethodTable(TOPIC, [
     Method("stop_instance", ("instance_id",), description="Power a guest off"),
     Method("start_instance", ("instance_id",), description="Power a guest on"),
     Method("reboot_instance", ("instance_id",), description="Reboot, soft or hard by task state"),
+    Method("attach_volume", ("attachment_id",), description="Give a guest a reserved volume"),
+    Method("detach_volume", ("attachment_id",), description="Take a volume away from a guest"),
     Method("refresh_instance_network", ("instance_ids",),
            description="Apply the instances' firewall rules and addresses anew"),
     Method("get_console_output", ("instance_id",), ("lines",), timeout=30,

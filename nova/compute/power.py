@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 
 from nova.compute.states import PowerState, TaskState, VmState
+from nova.compute.volumes import InstanceVolumes
 from nova.compute.worker import CONF, LATER, Worker, fault_text, spec_of
 from nova.context import RequestContext
 from nova.db import instances
@@ -29,6 +30,7 @@ class Power:
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
+        self.volumes = InstanceVolumes(worker)
 
     def stop(self, context: RequestContext, row: Instance) -> None:
         """Finish POWERING_OFF: the guest is asked to go, and after a while made to."""
@@ -37,16 +39,25 @@ class Power:
 
     def start(self, context: RequestContext, row: Instance) -> None:
         """Finish POWERING_ON."""
-        self._do(context, row, lambda: self.worker.driver.power_on(self._spec(context, row)))
+        def act() -> None:
+            self.worker.driver.power_on(self._spec(context, row))
+            self.volumes.started(row)
+        self._do(context, row, act)
 
     def reboot(self, context: RequestContext, row: Instance) -> None:
         """Finish REBOOTING or REBOOTING_HARD."""
         kind = RebootType.SOFT if row.task_state == TaskState.REBOOTING else RebootType.HARD
-        self._do(context, row, lambda: self.worker.driver.reboot(
-            self._spec(context, row), kind, CONF.reboot_timeout, self.worker.wanted(row.id)))
+        wanted = self.worker.wanted(row.id)
+
+        def act() -> None:
+            self.worker.driver.reboot(self._spec(context, row), kind, CONF.reboot_timeout, wanted)
+            if wanted():
+                self.volumes.started(row)
+        self._do(context, row, act)
 
     def _spec(self, context: RequestContext, row: Instance) -> InstanceSpec:
-        return spec_of(row, self.worker.vifs(context, row.id))
+        return spec_of(row, self.worker.vifs(context, row.id),
+                       volumes=self.volumes.connect(context, row))
 
     def _do(self, context: RequestContext, row: Instance, act: Callable[[], None]) -> None:
         """Act, then write down what the hypervisor says came of it, good or bad."""

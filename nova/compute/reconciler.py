@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Database against hypervisor: on start and on a period, nothing is left half done.
 
-Three kinds of difference, and what is done about each:
+Four kinds of difference, and what is done about each:
 
 * A row with a task nobody works on.  On start that is every one of this host, later those past
   their deadline.  The task is done again from the row, as its message would have had it done.
 * A row without a task and a guest that is not what the row says.  The row is corrected, also back
   out of ERROR when a guest that had vanished is there again; after a reboot of the host, guests
   that should run are started.  A hypervisor that does not answer says nothing about its guests.
+* An attachment of a volume on its way in or out that nobody works on.  It goes on; that of an
+  instance that is gone ends.
 * A guest without a row here.  It is removed when the log shows that its instance was deleted;
   else it is reported and left alone: recovery never costs anybody's data.
 """
 
+import datetime
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -23,12 +26,14 @@ from oslo_config import cfg
 from nova.compute.giving_up import give_up
 from nova.compute.power import GUEST_MISSING, state_of
 from nova.compute.states import TASKS, Desired, PowerState, TaskState, VmState
+from nova.compute.volumes import InstanceVolumes
 from nova.compute.worker import CONF, Worker, recovery_context
 from nova.context import RequestContext, admin_context
-from nova.db import actions, instances
+from nova.db import actions, instances, volume_attachments
 from nova.db.models import Instance, InstanceAction, utcnow
 from nova.exception import InstanceNotFound, InvalidState, NovaError
 from nova.virt.driver import GuestInfo
+from nova.volume.states import AttachStatus
 
 LOG = logging.getLogger(__name__)
 
@@ -41,16 +46,22 @@ CONF.import_opt("max_deliveries", "nova.rpc.broker", group="rpc")
 
 DIED = "compute_died"       # event of the log: a task was begun by a process that is gone
 
+HINT_TIME = datetime.timedelta(seconds=10)      # a message is on its way no longer than this
+MOVING = (AttachStatus.ATTACHING, AttachStatus.DETACHING)
+
 
 class Reconciler:
     """Reconciles one host.  ``advance`` does the task of a row: the manager's own way."""
 
     def __init__(self, worker: Worker,
                  advance: Callable[[RequestContext, str], None],
-                 busy: Callable[[str], bool]) -> None:
+                 busy: Callable[[str], bool],
+                 advance_volume: Callable[[RequestContext, str], None]) -> None:
         self.worker = worker
         self.advance = advance
         self.busy = busy
+        self.advance_volume = advance_volume
+        self.volumes = InstanceVolumes(worker)
 
     def recover(self, host_rebooted: bool) -> None:
         """Take up everything an earlier process of ours left; called once, at the start.
@@ -62,6 +73,7 @@ class Reconciler:
             for row in rows:
                 pool.submit(self._safely, self._recover_one, row, guests.get(row.id),
                             host_rebooted)
+        self._attachments(rows, utcnow())
         self._strays(rows, guests)
 
     def once(self) -> None:
@@ -73,6 +85,7 @@ class Reconciler:
             if not self.busy(row.id):
                 self._safely(self._one, row, guests.get(row.id),
                              late or row.id in self.worker.again, False)
+        self._attachments(rows, now - HINT_TIME)
         self._strays(rows, guests)
 
     def take_up(self, seconds: float) -> None:
@@ -169,6 +182,38 @@ class Reconciler:
                     power_state, vm_state)
         if guest is None:
             instances.add_fault(row.id, 500, GUEST_MISSING, host=self.worker.host)
+
+    def _attachments(self, rows: Sequence[Instance], before: datetime.datetime) -> None:
+        """Go on with attachments nobody works on; those reserved since ``before`` are expected.
+        """
+        for instance_id, found in volume_attachments.get_of_instances(
+                [row.id for row in rows]).items():
+            for one in found:
+                waiting = one.status in MOVING or (
+                    one.status == AttachStatus.RESERVED and one.created_at < before)
+                if waiting and not self.busy(instance_id):
+                    self._volume_safely(self.advance_volume, admin_context(), one.id)
+        here = volume_attachments.get_of_host(self.worker.host)
+        known = instances.get_many({one.instance_id for one in here})
+        for instance_id in {one.instance_id for one in here} - known.keys():
+            LOG.warning("The volumes of instance %s, which is gone, are released", instance_id)
+            self._volume_safely(self._release, instance_id)
+
+    def _release(self, instance_id: str) -> None:
+        # Whether a guest has them or not, no row says that it may.
+        for one in volume_attachments.get_of_instance(instance_id):
+            self.worker.driver.detach_volume(instance_id, one.volume_id,
+                                             CONF.volume_detach_timeout)
+        self.volumes.release(admin_context(), instance_id)
+
+    @staticmethod
+    def _volume_safely(function: Callable[..., None], *args: Any) -> None:
+        try:
+            function(*args)
+        except NovaError as error:
+            LOG.error("Volume work waits: %s", error)
+        except Exception:  # one broken row must not keep the others from being looked at
+            LOG.exception("Volume work cannot be done")
 
     def _strays(self, rows: Sequence[Instance], guests: Mapping[str, GuestInfo]) -> None:
         strays = guests.keys() - {row.id for row in rows}

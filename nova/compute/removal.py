@@ -4,6 +4,7 @@
 import logging
 
 from nova.compute.states import TaskState
+from nova.compute.volumes import InstanceVolumes
 from nova.compute.worker import Worker
 from nova.context import RequestContext
 from nova.db import instances
@@ -18,15 +19,17 @@ class Removal:
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
+        self.volumes = InstanceVolumes(worker)
 
     def terminate(self, context: RequestContext, row: Instance) -> None:
         """Finish DELETING.
 
         Whatever fails leaves the row as it is, so that the reconciler tries again: an instance
-        is not gone before its guest, disks, taps and addresses are.
+        is not gone before its guest, disks, taps and addresses are, and its volumes are free.
         """
         try:
             self.worker.driver.destroy(row.id, self.worker.vifs(context, row.id))
+            self.volumes.remove(context, row)
             self.worker.network.deallocate_for_instance(context, row.id)
         except NovaError as error:
             LOG.error("Instance %s cannot be removed yet: %s", row.id, error)

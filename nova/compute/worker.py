@@ -14,7 +14,7 @@ from nova.db import actions
 from nova.db.models import Instance
 from nova.image.model import Image
 from nova.network.model import VIF
-from nova.virt.driver import ComputeDriver, InstanceSpec
+from nova.virt.driver import AttachedVolume, ComputeDriver, InstanceSpec
 
 OPTIONS = [
     cfg.IntOpt("max_build_attempts", default=3, min=1,
@@ -35,12 +35,17 @@ CONF.register_opts(OPTIONS)
 LATER = (exception.RpcTimeout, exception.RpcUnavailable, exception.DatabaseUnavailable)
 
 
+class Unwanted(Exception):
+    """The instance is being deleted: the build ends here and the deletion cleans up."""
+
+
 @dataclass
 class Worker:
     """This host's compute worker.
 
     ``images`` is :class:`nova.image.api.API`, ``network`` :class:`nova.network.api.API`,
-    ``scheduler`` a client of the scheduler's topic.  ``unwanted`` holds the instances whose
+    ``volumes`` :class:`nova.volume.api.API`, ``scheduler`` a client of the scheduler's topic.
+    ``unwanted`` holds the instances whose
     deletion was asked for while something else was being done to them: whoever waits for a guest
     looks there.  ``again`` holds those whose task could not be done because another service was
     away: the next period tries them, long before their deadline.
@@ -50,6 +55,7 @@ class Worker:
     driver: ComputeDriver
     images: Any
     network: Any
+    volumes: Any
     scheduler: Any
     unwanted: set[str] = field(default_factory=set)
     again: set[str] = field(default_factory=set)
@@ -67,7 +73,7 @@ class Worker:
 
 def spec_of(row: Instance, vifs: list[VIF] | tuple[VIF, ...] = (),
             image: Image | None = None, config_drive: dict[str, bytes] | None = None,
-            ) -> InstanceSpec:
+            volumes: tuple[AttachedVolume, ...] = ()) -> InstanceSpec:
     """Return what a hypervisor is told about an instance."""
     properties = dict((row.build_request or {}).get("image_properties") or {})
     return InstanceSpec(
@@ -78,7 +84,7 @@ def spec_of(row: Instance, vifs: list[VIF] | tuple[VIF, ...] = (),
         kernel_id=row.kernel_id, ramdisk_id=row.ramdisk_id, metadata=dict(row.metadata_ or {}),
         image_properties=dict(image.properties) if image else properties,
         extra_specs=dict(row.flavor_extra_specs or {}), config_drive=config_drive,
-        vifs=tuple(vifs))
+        vifs=tuple(vifs), volumes=volumes)
 
 
 def recovery_context(row: Instance) -> RequestContext:

@@ -3,8 +3,8 @@
 
 ::
 
-    volume      available -> reserved -> attaching -> in-use -> detaching -> available
-    attachment            reserved -> attaching -> attached -> detaching -> (row gone)
+    volume      available -> reserved -> attaching -> in-use <-> detaching -> available
+    attachment            reserved -> attaching -> attached <-> detaching -> (row gone)
 
 A volume becomes available again only when nobody can reach it: while it is exported,
 :func:`finish_detach` refuses.
@@ -141,6 +141,12 @@ def begin_detach(attachment_id: str) -> VolumeAttachment:
     return _step(
         attachment_id, (AttachStatus.ATTACHING, AttachStatus.ATTACHED, AttachStatus.DETACHING),
         AttachStatus.DETACHING, "detach")
+
+
+def undo_detach(attachment_id: str) -> VolumeAttachment:
+    """Note that the guest kept its volume: it is in-use as before; again is no error."""
+    return _step(attachment_id, (AttachStatus.DETACHING, AttachStatus.ATTACHED),
+                 AttachStatus.ATTACHED, "keep")
 
 
 @retry

@@ -290,6 +290,10 @@ class API:
             raise exception.VolumeAttachmentNotFound(attachment_id=volume_id)
         return volume_attachments.begin_detach(attachment.id)
 
+    def undo_detach(self, attachment_id: str) -> VolumeAttachment:
+        """Note that a guest did not let go of its volume: it is in-use as before."""
+        return volume_attachments.undo_detach(attachment_id)
+
     def terminate_connection(self, context: RequestContext, volume_id: str,
                              connector: Connector) -> None:
         """End every way to a volume; idempotent.

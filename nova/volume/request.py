@@ -58,7 +58,10 @@ def with_refusal(request: Mapping[str, Any] | None, host: str, reason: str) -> d
 
 @dataclass(frozen=True)
 class NewVolume:
-    """What is asked for.  ``size_gb`` None is as large as what it is copied from."""
+    """What is asked for.  ``size_gb`` None is as large as what it is copied from.
+
+    ``volume_id`` is the id of a volume that somebody has written down before it is made.
+    """
 
     size_gb: int | None
     name: str | None = None
@@ -69,6 +72,7 @@ class NewVolume:
     source_volume_id: str | None = None
     image_id: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    volume_id: str | None = None
 
 
 def check(context: RequestContext, asked: NewVolume, images: Any) -> Volume:
@@ -83,7 +87,8 @@ def check(context: RequestContext, asked: NewVolume, images: Any) -> Volume:
     quota.check_count("metadata_items", len(asked.metadata), limits["metadata_items"])
     zone = _zone(asked.availability_zone)
     row = Volume(
-        id=new_id(), project_id=context.project_id, user_id=context.user_id or "",
+        id=asked.volume_id or new_id(), project_id=context.project_id,
+        user_id=context.user_id or "",
         name=asked.name, description=asked.description, status=VolumeStatus.CREATING,
         desired=Desired.AVAILABLE, availability_zone=zone,
         volume_type_id=_type(context, asked.volume_type), bootable=False,

@@ -108,7 +108,7 @@ VOLUME_TASKS: dict[VolumeStatus, Task] = {
         120, Recovery.RELEASE),
     VolumeStatus.DETACHING: Task(
         "compute", frozenset({VolumeStatus.IN_USE, VolumeStatus.ATTACHING}),
-        frozenset({VolumeStatus.AVAILABLE}), 120, Recovery.RELEASE),
+        frozenset({VolumeStatus.AVAILABLE, VolumeStatus.IN_USE}), 120, Recovery.RELEASE),
 }
 
 SNAPSHOT_TASKS: dict[SnapshotStatus, Task] = {

@@ -11,6 +11,7 @@ import uuid
 LOGIN_TIMEOUT = 240     # seconds from power on to a prompt, in software on a busy machine
 RUN_TIMEOUT = 120       # for one command
 POLL_SECONDS = 0.3
+PLUG_TRIES = 30         # seconds a guest is given to find a disk that was plugged in
 
 
 class GuestShell:
@@ -33,7 +34,7 @@ class GuestShell:
         until = time.monotonic() + seconds
         while True:
             shown = self.read()
-            if text in shown[max(0, shown.rfind(after)):]:
+            if text in shown[shown.rfind(after) if after else 0:]:
                 return shown
             assert time.monotonic() < until, f"no {text!r} in {shown[-3000:]!r}"
             time.sleep(POLL_SECONDS)
@@ -56,5 +57,6 @@ class GuestShell:
     def disk(self, volume_id):
         """Return the path of the disk with a volume's serial number."""
         found = self.run(
-            f"grep -l {volume_id[:20]} /sys/block/vd*/serial | cut -d/ -f4")
-        return f"/dev/{found.splitlines()[-1]}"
+            f"for i in $(seq {PLUG_TRIES}); do grep -l {volume_id[:20]} /sys/block/vd*/serial && "
+            "break; sleep 1; done")
+        return f"/dev/{found.splitlines()[-1].split('/')[3]}"

@@ -15,13 +15,18 @@ from nova.compute import methods as compute_methods
 from nova.compute.manager import ComputeManager
 from nova.compute.states import TASKS, Desired, TaskState, VmState
 from nova.context import RequestContext
-from nova.db import actions, instances, services
+from nova.db import actions, instances, services, volume_attachments, volumes
 from nova.db.models import Instance, InstanceAction
+from nova.db.volume_models import Volume
 from nova.image.model import Image
 from nova.network.model import VIF, tap_name
 from nova.scheduler import methods as scheduler_methods
 from nova.scheduler.manager import SchedulerManager
 from nova.virt.fake import FakeDriver
+from nova.volume import api as volume_api
+from nova.volume.model import VolumeConnection
+from nova.volume.states import AttachStatus
+from nova.volume.states import Desired as VolumeDesired
 
 CONF = cfg.CONF
 IMAGE = Image(id=str(uuid.uuid4()), size=3, disk_format="raw", visibility="public",
@@ -75,6 +80,46 @@ class Network:
         return {one: self.ports.get(one, []) for one in instance_ids}
 
 
+class VolumeWorker:
+    """Exports volumes and removes them; who can reach which is in ``exports``."""
+
+    def __init__(self):
+        self.exports = {}
+        self.error = None
+
+    def initialize_connection(self, context, volume_id, connector):
+        if self.error is not None:
+            raise self.error
+        attachment = volume_attachments.get_of_volume(volume_id)
+        assert attachment.status in (AttachStatus.ATTACHING, AttachStatus.ATTACHED)
+        assert attachment.host == connector["host"]
+        self.exports[volume_id] = connector["host"]
+        return VolumeConnection(volume_id, "file", volumes.get(volume_id).size_gb,
+                                path=f"/volume-{volume_id}").to_dict()
+
+    def terminate_connection(self, context, volume_id, connector):
+        if self.error is not None:
+            raise self.error
+        self.exports.pop(volume_id, None)
+
+    def delete_volume(self, context, volume_id):
+        assert volume_id not in self.exports
+        volumes.delete_row(volume_id)
+
+
+class VolumeRpc:
+    """Stands for :mod:`nova.rpc`: calls reach the volume worker at once."""
+
+    def __init__(self, post, worker):
+        self.post, self.worker = post, worker
+
+    def Client(self, table):
+        client = self.post.client(table)
+        client.call = lambda context, method, *, host=None, **args: getattr(
+            self.worker, method)(context, **args)
+        return client
+
+
 class Post:
     """What was cast and not yet delivered."""
 
@@ -102,6 +147,8 @@ class Cloud:
     def __init__(self, directory):
         self.directory = directory
         self.images, self.network, self.post = Images(), Network(), Post()
+        self.volume_worker = VolumeWorker()
+        self.volumes = volume_api.API(VolumeRpc(self.post, self.volume_worker), self.images)
         self.computes, self.schedulers = {}, []
         self.scheduler = self.new_scheduler()
 
@@ -112,7 +159,8 @@ class Cloud:
     def new_compute(self, host):
         return ComputeManager(
             host, driver=FakeDriver(host, self.directory / host), images=self.images,
-            network=self.network, scheduler=self.post.client(scheduler_methods.METHODS))
+            network=self.network, volumes=self.volumes,
+            scheduler=self.post.client(scheduler_methods.METHODS))
 
     def add_host(self, host="host1"):
         manager = self.computes[host] = self.new_compute(host)
@@ -143,7 +191,8 @@ class Cloud:
     def deliver(self):
         while self.post.waiting:
             topic, host, context, method, args = self.post.waiting.pop(0)
-            endpoint = self.scheduler if topic == "scheduler" else self.computes[host]
+            endpoint = {"scheduler": self.scheduler, "volume": self.volume_worker}.get(topic) \
+                or self.computes[host]
             getattr(endpoint, method)(context, **args)
 
     def driver(self, host="host1"):
@@ -200,7 +249,41 @@ class Cloud:
         self.ask(instance_id, TaskState.DELETING, "terminate_instance",
                  desired_state=Desired.DELETED)
 
+    def volume(self, **columns):
+        """Make an available volume and return its id."""
+        return volumes.create(Volume(**{
+            "id": str(uuid.uuid4()), "project_id": "p", "user_id": "u", "size_gb": 1,
+            "bootable": False, "status": "available", "desired": VolumeDesired.AVAILABLE,
+            "host": "v", "format": "raw", "image_metadata": {}, "metadata_": {}, "request": {},
+            **columns})).id
+
+    def attach(self, instance_id, volume_id, device="vdb", **more):
+        context = self.context()
+        attachment = self.volumes.reserve(context, volume_id, instance_id, device, **more)
+        self.post.client(compute_methods.METHODS).cast(
+            context, "attach_volume", host=self.row(instance_id).host,
+            attachment_id=attachment.id)
+
+    def detach(self, instance_id, volume_id):
+        context = self.context()
+        attachment = self.volumes.begin_detach(context, volume_id, instance_id)
+        self.post.client(compute_methods.METHODS).cast(
+            context, "detach_volume", host=self.row(instance_id).host,
+            attachment_id=attachment.id)
+
     # -- looks
+
+    def volume_status(self, volume_id):
+        """Return a volume's status, its attachment's, and the host that can reach it."""
+        found = volumes.get_many([volume_id]).get(volume_id)
+        attachment = volume_attachments.get_of_volume(volume_id)
+        return (found and str(found.status), attachment and str(attachment.status),
+                self.volume_worker.exports.get(volume_id))
+
+    def has(self, instance_id, volume_id):
+        """Tell whether any host's running guest of an instance has a volume."""
+        return any(volume_id in manager.worker.driver.volumes_in_use().get(instance_id, {})
+                   for manager in self.computes.values())
 
     def row(self, instance_id):
         return instances.get(instance_id)

@@ -7,63 +7,18 @@ that leave a trace.  Then all messages are lost, new workers start, and recover.
 
 import contextlib
 import datetime
-import functools
 import threading
 import time
 
 import pytest
 from sqlalchemy import update
+from tripwire import TRACES, Killed, Tripwire
 
 from nova import exception
 from nova.compute.states import Desired, PowerState, TaskState, VmState
 from nova.db import actions, compute_nodes, instances, session
 from nova.db.models import Instance, InstanceAction, utcnow
 from nova.virt.driver import ComputeDriver
-
-TRACES = {
-    "instances": ("claim", "transition", "delete_row", "add_fault"),
-    "driver": ("spawn", "destroy", "power_off", "power_on", "reboot", "attach_volume",
-               "detach_volume"),
-    "network": ("allocate_for_instance", "deallocate_for_instance"),
-}
-
-
-class Killed(BaseException):
-    """The process is dead."""
-
-
-class Tripwire:
-    """Dies at the n-th trace."""
-
-    def __init__(self, monkeypatch, cloud):
-        self.countdown = None
-        self.reached = 0
-        for name in TRACES["instances"]:
-            self._wrap(monkeypatch, instances, name)
-        for name in TRACES["network"]:
-            self._wrap(monkeypatch, cloud.network, name)
-        for name in TRACES["driver"]:
-            self._wrap(monkeypatch, type(cloud.driver()), name)
-
-    def _wrap(self, monkeypatch, owner, name):
-        original = getattr(owner, name)
-
-        @functools.wraps(original)
-        def wrapped(*args, **kwargs):
-            self._step(f"before {name}")
-            try:
-                return original(*args, **kwargs)
-            finally:
-                self._step(f"after {name}")
-        monkeypatch.setattr(owner, name, wrapped)
-
-    def _step(self, where):
-        if self.countdown is None:
-            return
-        if self.countdown == 0:
-            self.countdown = None
-            raise Killed(where)
-        self.countdown -= 1
 
 
 def boot(cloud):
@@ -478,8 +433,8 @@ def test_rules_changed_while_no_message_came_are_applied_by_the_next_period(clou
 def test_the_contract_names_every_trace():
     """The tripwire watches every method of the contract that changes a guest."""
     looks = {"init_host", "list_instances", "get_info", "get_console_output", "plug_network",
-             "refresh_network", "get_available_resource", "host_uptime", "cleanup", "audit", "connector",
-             "volumes_in_use"}
+             "refresh_network", "get_available_resource", "host_uptime", "cleanup", "audit",
+             "connector", "volumes_in_use"}
     assert set(ComputeDriver.__abstractmethods__) == looks | set(TRACES["driver"])
 
 
