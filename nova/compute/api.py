@@ -15,6 +15,8 @@ from oslo_log import log
 from sqlalchemy.orm import Session
 
 from nova import exception, quota, rpc
+from nova.compute import block_devices, devices
+from nova.compute.attachments import Attachments
 from nova.compute.boot import BootRequest, check_boot, owner_of
 from nova.compute.methods import METHODS as COMPUTE_METHODS
 from nova.compute.states import Desired, TaskState, VmState
@@ -24,6 +26,7 @@ from nova.db.models import Instance, InstanceAction, InstanceActionEvent, new_id
 from nova.image import api as image_api
 from nova.network import api as network_api
 from nova.scheduler.methods import METHODS as SCHEDULER_METHODS
+from nova.volume import api as volume_api
 
 LOG = log.getLogger(__name__)
 
@@ -58,11 +61,13 @@ class API:
     """Servers, as their owners deal with them."""
 
     def __init__(self, images: Any = None, network: Any = None, scheduler: Any = None,
-                 compute: Any = None) -> None:
+                 compute: Any = None, volumes: Any = None) -> None:
         self.images = images or image_api.API()
         self.network = network or network_api.API(rpc)
+        self.volumes = volumes or volume_api.API(rpc)
         self._scheduler = scheduler or rpc.Client(SCHEDULER_METHODS)
         self._compute = compute or rpc.Client(COMPUTE_METHODS)
+        self.attachments = Attachments(self.volumes, self._unlocked, self._tell_of_volume)
 
     # ------------------------------------------------------------ looking
 
@@ -83,7 +88,7 @@ class API:
         OverQuota the resource.  The servers are BUILDING and on their way to the scheduler.
         """
         owner = owner_of(context)
-        plan = check_boot(context, request, self.images, self.network)
+        plan = check_boot(context, request, self.images, self.network, self.volumes)
         unique = reservation_id
         reservation_id = reservation_id or f"r-{new_id().replace('-', '')[:8]}"
         count = request.max_count
@@ -103,14 +108,33 @@ class API:
                 if fits < request.min_count or fits >= count:
                     raise
                 count = fits
+        self._make_volumes(context, request, made)
         self._hint(self._scheduler, context, "schedule_instances",
                    instance_ids=[row.id for row in made])
         return made
+
+    def _make_volumes(self, context: RequestContext, request: BootRequest,
+                      made: Sequence[Instance]) -> None:
+        """Make and take the volumes of new servers; when that fails there are no servers."""
+        if not request.block_devices:
+            return
+        try:
+            for row in made:
+                block_devices.make(context, self.volumes, row, request.block_devices)
+        except exception.NovaError:
+            for row in made:
+                block_devices.give_back(context, self.volumes, row)
+                instances.delete_row(row.id, from_task=TaskState.SCHEDULING, from_host=None)
+            raise
 
     @staticmethod
     def _row(context: RequestContext, columns: Mapping[str, Any], request: BootRequest,
              reservation_id: str, position: int, count: int) -> Instance:
         instance_id = new_id()
+        if request.block_devices:
+            local = devices.local_devices(columns["ephemeral_gb"], columns["swap_mb"])
+            columns = block_devices.with_plan(
+                columns, block_devices.plan(request.block_devices, local.values()))
         name = request.name if count == 1 else f"{request.name[:240]}-{position + 1}"
         return Instance(
             **columns, id=instance_id, project_id=context.project_id, user_id=context.user_id,
@@ -145,8 +169,17 @@ class API:
             instance = instances.get(instance.id)
         if instance.host is not None:
             self._tell(context, instance, "terminate_instance")
-        elif self._free_addresses(context, instance):
+        elif self._free_volumes(context, instance) and self._free_addresses(context, instance):
             instances.delete_row(instance.id, from_host=None)
+
+    def _free_volumes(self, context: RequestContext, instance: Instance) -> bool:
+        """Free the volumes of a server without a host; False: a reconciler has to."""
+        try:
+            block_devices.end(context, self.volumes, instance)
+        except exception.InvalidVolume as error:
+            LOG.warning("Instance %s is deleted later: %s", instance.id, error)
+            return False
+        return True
 
     def _free_addresses(self, context: RequestContext, instance: Instance) -> bool:
         """Free what a server without a host may have left; False: a reconciler has to."""
@@ -194,6 +227,11 @@ class API:
 
     def _tell(self, context: RequestContext, instance: Instance, method: str) -> None:
         self._hint(self._compute, context, method, host=instance.host, instance_id=instance.id)
+
+    def _tell_of_volume(self, context: RequestContext, instance: Instance, method: str,
+                        attachment_id: str) -> None:
+        self._hint(self._compute, context, method, host=instance.host,
+                   attachment_id=attachment_id)
 
     @staticmethod
     def _hint(client: Any, context: RequestContext, method: str, **arguments: Any) -> None:

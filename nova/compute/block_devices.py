@@ -156,6 +156,14 @@ def image_properties(context: RequestContext, api: Any, root: BlockDevice) -> di
     return dict(source.image_metadata or {})
 
 
+def check_count(asked: Sequence[BlockDevice], count: int) -> None:
+    """A volume there is can be of one server only."""
+    for one in asked:
+        if one.source == "volume" and count > 1:
+            raise exception.BadRequest(
+                f"{one.field}.uuid: a volume cannot be of {count} servers; max_count has to be 1.")
+
+
 def make(context: RequestContext, api: Any, row: Instance, asked: Sequence[BlockDevice]) -> None:
     """Make what is to be made and take what there is for an instance whose row is written.
 
@@ -180,6 +188,15 @@ def give_back(context: RequestContext, api: Any, row: Instance) -> None:
     for planned in of(row):
         if planned.made:
             remove(context, api, row, planned.volume_id)
+
+
+def end(context: RequestContext, api: Any, row: Instance) -> None:
+    """Free the volumes of an instance that is on no host and being deleted."""
+    doomed = doom(row)
+    for attachment in volume_attachments.get_of_instance(row.id):
+        api.undo_reserve(attachment.id)
+    for volume_id in doomed:
+        remove(context, api, row, volume_id)
 
 
 def doom(row: Instance) -> list[str]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nova import exception, policy, quota
+from nova.compute import block_devices
+from nova.compute.block_devices import BlockDevice
 from nova.context import RequestContext
 from nova.db import flavors, keypairs, services
 from nova.db.models import Flavor
@@ -28,7 +30,7 @@ class BootRequest:
 
     name: str
     flavor_id: str
-    image_id: str
+    image_id: str | None = None
     min_count: int = 1
     max_count: int = 1
     key_name: str | None = None
@@ -45,6 +47,17 @@ class BootRequest:
     kernel_id: str | None = None
     ramdisk_id: str | None = None
     disk_config: str = "MANUAL"
+    block_devices: Sequence[BlockDevice] = ()
+
+
+@dataclass(frozen=True)
+class Root:
+    """What a server boots from: an image or, with ``image`` None, a volume."""
+
+    image: Image | None
+    kernel_id: str | None
+    ramdisk_id: str | None
+    properties: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -63,7 +76,7 @@ def owner_of(context: RequestContext) -> str:
 
 
 def check_boot(context: RequestContext, request: BootRequest, images: Any,
-               network: Any) -> Plan:
+               network: Any, volumes: Any) -> Plan:
     """Return the plan of a boot, or raise BadRequest (OverQuota, Forbidden) that says why not."""
     if request.min_count > request.max_count:
         raise exception.BadRequest("min_count must be <= max_count")
@@ -74,15 +87,17 @@ def check_boot(context: RequestContext, request: BootRequest, images: Any,
     flavor = _flavor(context, request.flavor_id)
     zone, host = _zone(context, request.availability_zone)
     key = _key(context, request.key_name)
-    image, kernel_id, ramdisk_id = _images(context, request, images)
-    _check_fits(image, flavor)
+    block_devices.check_count(request.block_devices, request.max_count)
+    block_devices.check(context, volumes, request.block_devices)
+    root = _root(context, request, images, volumes, flavor)
     wired = network.validate_requested(context, request.networks, list(request.security_groups))
     return Plan(flavor, {
         "description": request.description,
-        "image_id": image.id, "kernel_id": kernel_id, "ramdisk_id": ramdisk_id,
+        "image_id": root.image and root.image.id, "kernel_id": root.kernel_id,
+        "ramdisk_id": root.ramdisk_id,
         "flavor_id": flavor.flavorid, "flavor_name": flavor.name,
         "flavor_extra_specs": dict(flavor.extra_specs), "vcpus": flavor.vcpus,
-        "memory_mb": flavor.memory_mb, "root_gb": flavor.root_gb,
+        "memory_mb": flavor.memory_mb, "root_gb": flavor.root_gb if root.image else 0,
         "ephemeral_gb": flavor.ephemeral_gb, "swap_mb": flavor.swap_mb,
         "availability_zone": zone, "key_name": key and key.name,
         "key_data": key and key.public_key, "user_data": request.user_data,
@@ -92,7 +107,7 @@ def check_boot(context: RequestContext, request: BootRequest, images: Any,
             **wired,
             "security_group_names": list(request.security_groups),
             "scheduler_hints": dict(request.scheduler_hints),
-            "image_properties": dict(image.properties),
+            "image_properties": dict(root.properties),
             "forced_host": host,
             "request_id": context.request_id,
             "disk_config": request.disk_config,
@@ -137,12 +152,40 @@ def _zone(context: RequestContext, wanted: str | None) -> tuple[str | None, str 
     return zone or None, host or None
 
 
-def _images(context: RequestContext, request: BootRequest,
-            images: Any) -> tuple[Image, str | None, str | None]:
-    image = _image(context, images, request.image_id, "imageRef")
+def _root(context: RequestContext, request: BootRequest, images: Any, volumes: Any,
+          flavor: Flavor) -> Root:
+    """Return what is booted from; BadRequest unless it is one thing, to be had, and fits."""
+    volume = block_devices.root_of(request.block_devices)
+    if request.image_id and volume is not None:
+        raise exception.BadRequest(f"{volume.field}: Block Device Mapping is Invalid: imageRef "
+                                   "names a root disk already.")
+    if request.image_id:
+        image, kernel_id, ramdisk_id = _images(context, request, images, request.image_id)
+        _check_fits(image, flavor)
+        return Root(image, kernel_id, ramdisk_id, image.properties)
+    if volume is None:
+        raise exception.BadRequest("imageRef: an image, or a volume to boot from, is required.")
+    if volume.source == "image":
+        image, kernel_id, ramdisk_id = _images(context, request, images, str(volume.id),
+                                               f"{volume.field}.uuid")
+        _check_memory(image.min_ram, flavor)
+        return Root(None, kernel_id, ramdisk_id, image.properties)
+    properties = block_devices.image_properties(context, volumes, volume)
+    _check_memory(int(properties.get("min_ram") or 0), flavor)
+    trio = {name: getattr(request, name) or properties.get(name) or None
+            for name in ("kernel_id", "ramdisk_id")}
+    for name, image_id in trio.items():
+        if image_id:
+            _image(context, images, str(image_id), name)
+    return Root(None, trio["kernel_id"], trio["ramdisk_id"], properties)
+
+
+def _images(context: RequestContext, request: BootRequest, images: Any, image_id: str,
+            field_name: str = "imageRef") -> tuple[Image, str | None, str | None]:
+    image = _image(context, images, image_id, field_name)
     if image.container_format in ("aki", "ari"):
         raise exception.BadRequest(
-            f"imageRef: image {image.id} is a {image.container_format}, not a root disk.")
+            f"{field_name}: image {image.id} is a {image.container_format}, not a root disk.")
     kernel_id = request.kernel_id or image.kernel_id
     ramdisk_id = request.ramdisk_id or image.ramdisk_id
     for other_id, name in ((kernel_id, "kernel_id"), (ramdisk_id, "ramdisk_id")):
@@ -161,11 +204,15 @@ def _image(context: RequestContext, images: Any, image_id: str, name: str) -> Im
     return image
 
 
-def _check_fits(image: Image, flavor: Flavor) -> None:
-    if image.min_ram > flavor.memory_mb:
+def _check_memory(min_ram: int, flavor: Flavor) -> None:
+    if min_ram > flavor.memory_mb:
         raise exception.BadRequest(
             f"Flavor's memory is too small for requested image: {flavor.memory_mb} MiB, "
-            f"{image.min_ram} needed.")
+            f"{min_ram} needed.")
+
+
+def _check_fits(image: Image, flavor: Flavor) -> None:
+    _check_memory(image.min_ram, flavor)
     if not flavor.root_gb:
         return
     if image.min_disk > flavor.root_gb:

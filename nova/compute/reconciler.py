@@ -195,15 +195,19 @@ class Reconciler:
                     self._volume_safely(self.advance_volume, admin_context(), one.id)
         here = volume_attachments.get_of_host(self.worker.host)
         known = instances.get_many({one.instance_id for one in here})
-        for instance_id in {one.instance_id for one in here} - known.keys():
-            LOG.warning("The volumes of instance %s, which is gone, are released", instance_id)
-            self._volume_safely(self._release, instance_id)
+        for instance_id in sorted({one.instance_id for one in here}):
+            row = known.get(instance_id)
+            if row is None or row.host != self.worker.host:
+                LOG.warning("The volumes of instance %s, which is not here any more, are "
+                            "released", instance_id)
+                self._volume_safely(self._release, instance_id)
 
     def _release(self, instance_id: str) -> None:
         # Whether a guest has them or not, no row says that it may.
         for one in volume_attachments.get_of_instance(instance_id):
-            self.worker.driver.detach_volume(instance_id, one.volume_id,
-                                             CONF.volume_detach_timeout)
+            if one.host == self.worker.host:
+                self.worker.driver.detach_volume(instance_id, one.volume_id,
+                                                 CONF.volume_detach_timeout)
         self.volumes.release(admin_context(), instance_id)
 
     @staticmethod

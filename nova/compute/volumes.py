@@ -187,12 +187,12 @@ class InstanceVolumes:
     # -- the end -----------------------------------------------------------------------------
 
     def release(self, context: RequestContext, instance_id: str) -> None:
-        """Take all volumes a host had begun to attach from a guest that is gone.
+        """Take all volumes this host had begun to attach from a guest that is gone.
 
         What is only reserved stays so: another host may build the instance.
         """
         for attachment in volume_attachments.get_of_instance(instance_id):
-            if attachment.status == AttachStatus.RESERVED:
+            if attachment.host != self.worker.host:
                 continue
             try:
                 if attachment.status != AttachStatus.DETACHING:

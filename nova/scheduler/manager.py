@@ -13,6 +13,7 @@ from typing import Any
 from oslo_config import cfg
 
 from nova import config, metrics, rpc
+from nova.compute import block_devices
 from nova.compute.giving_up import give_up
 from nova.compute.methods import METHODS as COMPUTE_METHODS
 from nova.compute.request import BuildRequest, with_refusal
@@ -33,6 +34,7 @@ from nova.network import api as network_api
 from nova.scheduler import drivers, snapshot
 from nova.scheduler.host_state import HostState, PlacementRequest
 from nova.scheduler.volumes import VolumeScheduler
+from nova.volume import api as volume_front
 from nova.volume.methods import METHODS as VOLUME_METHODS
 
 LOG = logging.getLogger(__name__)
@@ -59,11 +61,13 @@ class SchedulerManager:
     RECOVERY_DELAY = 5.0     # seconds
 
     def __init__(self, host: str, *, driver: drivers.SchedulerDriver | None = None,
-                 compute: Any = None, network: Any = None, volume: Any = None) -> None:
+                 compute: Any = None, network: Any = None, volume: Any = None,
+                 volume_api: Any = None) -> None:
         self.host = host
         self.driver = driver or drivers.load(CONF.scheduler.driver)
         self.compute = compute or rpc.Client(COMPUTE_METHODS)
         self.network = network or network_api.API(rpc)
+        self.volume_api = volume_api or volume_front.API(rpc)
         self.volumes = VolumeScheduler(volume or rpc.Client(VOLUME_METHODS))
         self._stopped = threading.Event()
 
@@ -239,6 +243,7 @@ class SchedulerManager:
         for row in instances.overdue([TaskState.DELETING], host=None,
                                      begun=CONF.message_patience):
             try:
+                block_devices.end(_context_of(row), self.volume_api, row)
                 self.network.deallocate_for_instance(_context_of(row), row.id)
                 instances.delete_row(row.id, from_task=TaskState.DELETING, from_host=None)
             except NovaError as error:

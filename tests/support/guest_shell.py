@@ -5,7 +5,11 @@
     shell.run("cat /proc/partitions")
 """
 
+import contextlib
+import os
+import threading
 import time
+import tty
 import uuid
 
 LOGIN_TIMEOUT = 240     # seconds from power on to a prompt, in software on a busy machine
@@ -19,16 +23,25 @@ class GuestShell:
 
     def __init__(self, host, instance_id, read):
         self.read = read
-        self.path = host.virsh("ttyconsole", instance_id, check=True).stdout.strip()
+        path = host.virsh("ttyconsole", instance_id, check=True).stdout.strip()
+        self.tty = os.open(path, os.O_RDWR | os.O_NOCTTY)
+        # Else what the guest says would be echoed to it as if it were typed.
+        tty.setraw(self.tty)
+        threading.Thread(target=self._drain, daemon=True).start()
         self._wait("login:", LOGIN_TIMEOUT)
         self._type("root")
         self._wait("Password:", RUN_TIMEOUT)
         self._type("snakestack")
         self._wait("# ", RUN_TIMEOUT, after="Password:")
 
+    def _drain(self):
+        """Take what comes: it is in the log, and the guest must not wait for a reader."""
+        with contextlib.suppress(OSError):
+            while os.read(self.tty, 4096):
+                pass
+
     def _type(self, line):
-        with open(self.path, "wb", buffering=0) as tty:
-            tty.write(line.encode() + b"\r")
+        os.write(self.tty, line.encode() + b"\r")
 
     def _wait(self, text, seconds, after=""):
         until = time.monotonic() + seconds

@@ -25,7 +25,6 @@ from nova.api.openstack.compute.server_parts import (
     Interfaces,
     ServerAddresses,
     ServerGroupsOf,
-    VolumeAttachments,
 )
 from nova.api.openstack.compute.servers import BootVolumes, Servers
 from nova.api.openstack.compute.services import AvailabilityZones, Hosts, Hypervisors, Services
@@ -36,6 +35,7 @@ from nova.api.openstack.compute.versions import (
     VersionsBelow,
     check_version,
 )
+from nova.api.openstack.compute.volume_attachments import VolumeAttachments
 from nova.api.openstack.faults import compute_fault
 from nova.api.openstack.wsgi import DEFAULT_BODY_LIMIT, Application
 from nova.compute.api import API

@@ -40,6 +40,9 @@ _KNOWN = {
     "os-simple-tenant-usage": ("SimpleTenantUsage", "What projects use."),
     "os-tenant-networks": ("OSTenantNetworks", "A project's networks, for reading."),
     "os-used-limits": ("UsedLimits", "Usage beside limits."),
+    "os-extended-volumes": ("ExtendedVolumes", "The volumes of a server."),
+    "os-block-device-mapping-v2-boot": ("BlockDeviceMappingV2Boot",
+                                        "Booting from and with volumes."),
     "os-user-data": ("UserData", "Data for a server's first boot."),
     "OS-SCH-HNT": ("SchedulerHints", "Hints for the choice of a host."),
 }

@@ -129,21 +129,3 @@ class ServerGroupsOf(Resource):
         server = self._compute.get(req.context, server_id)
         return {"security_groups": group_views(
             self._compute.network.security_groups_of_instance(req.context, server.id))}
-
-
-class VolumeAttachments(Resource):
-    """``/servers/ID/os-volume_attachments``: none, as long as there are no volumes."""
-
-    def __init__(self, compute: API) -> None:
-        self._compute = compute
-
-    @route("GET", "/servers/{server_id}/os-volume_attachments", policy="compute:servers:show")
-    def index(self, req: Request, server_id: str) -> dict[str, Any]:
-        self._compute.get(req.context, server_id)
-        return {"volumeAttachments": []}
-
-    @route("POST", "/servers/{server_id}/os-volume_attachments", body=_ANY_BODY,
-           policy="compute:servers:update")
-    def create(self, req: Request, server_id: str, body: dict[str, Any]) -> None:
-        self._compute.get(req.context, server_id)
-        raise exception.NotSupported(what="Attaching volumes")

@@ -10,6 +10,7 @@ from typing import Any
 
 from nova import exception
 from nova.api.openstack import paging
+from nova.api.openstack.compute import block_devices
 from nova.api.openstack.compute import servers_view as view
 from nova.api.openstack.compute.links import both
 from nova.api.openstack.compute.servers_filter import Filter
@@ -50,7 +51,7 @@ class Servers(Resource):
     @route("GET", "/servers/detail", policy="compute:servers:list")
     def detail(self, req: Request) -> dict[str, Any]:
         rows, links = self._page(req, "/servers/detail")
-        return {"servers": view.detailed(req, rows, self._compute.network), **links}
+        return {"servers": view.detailed(req, rows, self._compute), **links}
 
     def _page(self, req: Request, path: str) -> tuple[list[Instance], dict[str, Any]]:
         limit = paging.limit_of(req)
@@ -68,7 +69,7 @@ class Servers(Resource):
     @route("GET", "/servers/{server_id}", policy="compute:servers:show")
     def show(self, req: Request, server_id: str) -> dict[str, Any]:
         row = self._compute.get(req.context, server_id)
-        return {"server": view.detailed(req, [row], self._compute.network)[0]}
+        return {"server": view.detailed(req, [row], self._compute)[0]}
 
     @route("PUT", "/servers/{server_id}", body=UPDATE, policy="compute:servers:update")
     def update(self, req: Request, server_id: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +82,7 @@ class Servers(Resource):
                 columns[column] = _address(wanted[name])
         row = self._compute.update(req.context, server_id, columns,
                                    disk_config=wanted.get("OS-DCF:diskConfig"))
-        return {"server": view.updated(req, row, self._compute.network)}
+        return {"server": view.updated(req, row, self._compute)}
 
     @route("DELETE", "/servers/{server_id}", status=204, policy="compute:servers:delete")
     def delete(self, req: Request, server_id: str) -> None:
@@ -128,9 +129,10 @@ def boot_request(body: Mapping[str, Any]) -> BootRequest:
     hints = body.get("os:scheduler_hints") or body.get("OS-SCH-HNT:scheduler_hints") \
         or server.get("os:scheduler_hints") or {}
     minimum, maximum = _counts(server)
+    image_id, volumes = block_devices.parse(server)
     return BootRequest(
         name=server["name"].strip(), flavor_id=str(server["flavorRef"]).rpartition("/")[2],
-        image_id=_image_id(server), min_count=minimum, max_count=maximum,
+        image_id=image_id, block_devices=volumes, min_count=minimum, max_count=maximum,
         key_name=server.get("key_name"), networks=_networks(server.get("networks")),
         security_groups=tuple(dict.fromkeys(
             group["name"] for group in server.get("security_groups", ()))),
@@ -153,27 +155,6 @@ def _counts(server: Mapping[str, Any]) -> tuple[int, int]:
     if minimum > maximum:
         raise exception.BadRequest("min_count must be <= max_count")
     return minimum, maximum
-
-
-def _image_id(server: Mapping[str, Any]) -> str:
-    """Return the root image, named directly or by the one block device that stays local."""
-    image_id = str(server.get("imageRef", "")).rpartition("/")[2]
-    if server.get("block_device_mapping"):
-        raise exception.NotSupported(what="block_device_mapping: booting with volumes")
-    for position, device in enumerate(server.get("block_device_mapping_v2") or ()):
-        where = f"block_device_mapping_v2.{position}"
-        if device.get("source_type") != "image" or device.get("destination_type") == "volume":
-            raise exception.NotSupported(what=f"{where}: booting with volumes")
-        if device.get("boot_index") not in (0, "0") or device.get("destination_type") != "local":
-            raise exception.BadRequest(
-                f"{where}: only an image as the local root disk (boot_index 0) is possible.")
-        uuid = device.get("uuid")
-        if not isinstance(uuid, str) or (image_id and uuid != image_id):
-            raise exception.BadRequest(f"{where}.uuid: has to be the image of imageRef.")
-        image_id = uuid
-    if not image_id:
-        raise exception.BadRequest("imageRef: an image is required.")
-    return image_id
 
 
 def _networks(wanted: Any) -> Sequence[Mapping[str, Any]] | str | None:

@@ -3,6 +3,7 @@
 
 from typing import Any
 
+from nova.api.openstack.compute.block_devices import MAPPING_V1, MAPPING_V2
 from nova.api.openstack.validation import (
     BOOLEAN,
     METADATA,
@@ -29,7 +30,6 @@ NETWORKS = {"anyOf": [
         "uuid": UUID, "port": _UUID_OR_NULL,
         "fixed_ip": {"type": "string", "format": "ip"}, "tag": string(60)})},
 ]}
-MAPPING = {"type": "array", "maxItems": 64, "items": {"type": "object"}}
 
 _SERVER = {
     "name": NAME, "description": {"anyOf": [string(255), _NULL]},
@@ -45,7 +45,7 @@ _SERVER = {
     "config_drive": {"anyOf": [BOOLEAN, {"const": ""}, _NULL]},
     "availability_zone": {"anyOf": [string(255), _NULL]},
     "min_count": integer(1), "max_count": integer(1), "return_reservation_id": BOOLEAN,
-    "block_device_mapping": MAPPING, "block_device_mapping_v2": MAPPING,
+    "block_device_mapping": MAPPING_V1, "block_device_mapping_v2": MAPPING_V2,
     "os:scheduler_hints": {"type": "object"},
 }
 _HINTS = {

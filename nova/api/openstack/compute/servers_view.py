@@ -13,9 +13,11 @@ from typing import Any
 
 from nova.api.openstack.compute.links import bookmark, both, seconds
 from nova.api.openstack.wsgi import Request
+from nova.compute.api import API
 from nova.compute.states import VmState, api_status
 from nova.db import compute_nodes, instances, services
 from nova.db.models import Instance, InstanceFault
+from nova.db.volume_models import VolumeAttachment
 
 _AFTER_UPDATE = {
     "id", "name", "status", "image", "flavor", "fault", "hostId", "tenant_id", "user_id",
@@ -39,10 +41,12 @@ class _Around:
     groups: Mapping[str, Sequence[str]]
     faults: Mapping[str, InstanceFault]
     zones: Mapping[str, str]
+    volumes: Mapping[str, Sequence[VolumeAttachment]]
     hypervisors: Mapping[str, str] = field(default_factory=dict)
 
 
-def _around(req: Request, rows: Sequence[Instance], network: Any) -> _Around:
+def _around(req: Request, rows: Sequence[Instance], compute: API) -> _Around:
+    network = compute.network
     ids = [row.id for row in rows]
     failed = [row.id for row in rows if row.vm_state == VmState.ERROR]
     placed = any(row.host for row in rows)
@@ -53,6 +57,7 @@ def _around(req: Request, rows: Sequence[Instance], network: Any) -> _Around:
         faults=instances.latest_faults(failed) if failed else {},
         zones={row.host: row.availability_zone for row in services.get_all(topic="compute")}
         if placed else {},
+        volumes=compute.attachments.of(ids) if ids else {},
         hypervisors={node.host: node.hypervisor_hostname for node in compute_nodes.get_all()}
         if placed and context.is_admin else {})
 
@@ -62,15 +67,15 @@ def basic(req: Request, row: Instance) -> dict[str, Any]:
     return {"id": row.id, "name": row.display_name, "links": both(req, f"servers/{row.id}")}
 
 
-def detailed(req: Request, rows: Sequence[Instance], network: Any) -> list[dict[str, Any]]:
+def detailed(req: Request, rows: Sequence[Instance], compute: API) -> list[dict[str, Any]]:
     """Return all of each server, as the caller may see it."""
-    around = _around(req, rows, network)
+    around = _around(req, rows, compute)
     return [_one(req, row, around) for row in rows]
 
 
-def updated(req: Request, row: Instance, network: Any) -> dict[str, Any]:
+def updated(req: Request, row: Instance, compute: API) -> dict[str, Any]:
     """Return what the answer to an update shows of a server: less than a look at it does."""
-    [shown] = detailed(req, [row], network)
+    [shown] = detailed(req, [row], compute)
     return {name: value for name, value in shown.items() if name in _AFTER_UPDATE}
 
 
@@ -105,7 +110,8 @@ def _one(req: Request, row: Instance, around: _Around) -> dict[str, Any]:
         "OS-SRV-USG:terminated_at": None,
         "OS-EXT-STS:task_state": row.task_state, "OS-EXT-STS:vm_state": row.vm_state,
         "OS-EXT-STS:power_state": row.power_state,
-        "os-extended-volumes:volumes_attached": [],
+        "os-extended-volumes:volumes_attached": [
+            {"id": one.volume_id} for one in around.volumes.get(row.id, ())],
     }
     if status in _WITH_PROGRESS:
         answer["progress"] = row.progress

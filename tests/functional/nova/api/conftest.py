@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from compute_api import Client, StubImages, StubRpc, StubWorker
 from oslo_config import cfg
+from volume_rows import RecordingRpc
 
 from nova import policy
 from nova.api.openstack.auth import NoAuth
@@ -14,6 +15,7 @@ from nova.api.openstack.request_log import RequestLog
 from nova.compute.api import API
 from nova.db import compute_nodes, flavors, instances, networks, services
 from nova.network.api import API as NETWORK_API
+from nova.volume.api import API as VOLUME_API
 
 CONF = cfg.CONF
 
@@ -24,8 +26,10 @@ def cloud(nova_db):
     CONF([], project="nova", default_config_files=[], default_config_dirs=[])
     policy.reset()
     scheduler, compute, network_rpc, images = StubWorker(), StubWorker(), StubRpc(), StubImages()
+    volume_rpc = RecordingRpc()
+    volumes = VOLUME_API(volume_rpc, images)
     api = API(images=images, network=NETWORK_API(network_rpc), scheduler=scheduler,
-              compute=compute)
+              compute=compute, volumes=volumes)
     flavors.create({"flavorid": "1", "name": "m1.tiny", "memory_mb": 512, "vcpus": 1,
                     "root_gb": 1})
     networks.create({"name": "private", "bridge": "br100", "cidr": "10.0.0.0/24",
@@ -37,7 +41,8 @@ def cloud(nova_db):
     app = RequestLog(NoAuth(make_app(api)))
     return SimpleNamespace(
         app=app, api=api, images=images, scheduler=scheduler, compute=compute,
-        network_rpc=network_rpc, alpha=Client(app, "alice:alpha"), beta=Client(app, "bob:beta"),
+        volumes=volumes, volume_rpc=volume_rpc, network_rpc=network_rpc,
+        alpha=Client(app, "alice:alpha"), beta=Client(app, "bob:beta"),
         admin=Client(app, "admin:admin"), nobody=Client(app, None),
         client=lambda token, prefix="/v2.1": Client(app, token, prefix))
 

@@ -153,7 +153,7 @@ class Cloud:
         self.scheduler = self.new_scheduler()
 
     def new_scheduler(self):
-        return SchedulerManager("controller", network=self.network,
+        return SchedulerManager("controller", network=self.network, volume_api=self.volumes,
                                 compute=self.post.client(compute_methods.METHODS))
 
     def new_compute(self, host):
