@@ -2,8 +2,8 @@
 """Rows of volumes for tests, and an rpc that only remembers."""
 
 from nova.context import RequestContext
-from nova.db import services, volume_hosts, volumes
-from nova.db.models import new_id
+from nova.db import instances, services, volume_hosts, volumes
+from nova.db.models import Instance, new_id
 from nova.db.volume_models import Volume
 from nova.volume.states import Desired, VolumeStatus
 
@@ -28,6 +28,15 @@ def add_host(host="h", total_gb=100, zone="nova", up=True, **columns):
     values = {"driver": "file", "backend_name": "file", "total_gb": total_gb,
               "free_gb": total_gb, "reserved_gb": 0, "allocation_ratio": 1.0}
     return volume_hosts.report(host, **{**values, **columns})
+
+
+def add_instance(instance_id=None) -> Instance:
+    """An instance of project p that runs on host h."""
+    return instances.create([Instance(
+        id=instance_id or new_id(), project_id="p", user_id="u", display_name="i", hostname="i",
+        reservation_id="r", vm_state="active", desired_state="active", flavor_id="1",
+        flavor_name="f", vcpus=1, memory_mb=1, root_gb=1, host="h", flavor_extra_specs={},
+        metadata_={}, build_request={})])[0]
 
 
 def context(project="p", admin=False) -> RequestContext:

@@ -14,8 +14,8 @@ from sqlalchemy import update
 from volume_rows import context
 
 from nova import db
-from nova.db import instances, services, volumes
-from nova.db.models import Instance, new_id, utcnow
+from nova.db import services, volumes
+from nova.db.models import new_id, utcnow
 from nova.db.volume_models import Volume, VolumeSnapshot
 from nova.exception import ImageNotFound
 from nova.image.model import Image
@@ -26,10 +26,6 @@ from nova.volume.manager import VolumeManager
 
 CONF = cfg.CONF
 GIB = 1024 ** 3
-
-
-class Killed(BaseException):
-    """What a worker feels when it is killed; nothing of its own catches that."""
 
 
 class Images:
@@ -110,14 +106,6 @@ class Cloud:
 
     def files(self, host="h"):
         return sorted(path.name for path in (self.directory / host).iterdir())
-
-    def instance(self):
-        row = Instance(
-            id=new_id(), project_id="p", user_id="u", display_name="i", hostname="i",
-            reservation_id="r", vm_state="active", desired_state="active", flavor_id="1",
-            flavor_name="f", vcpus=1, memory_mb=1, root_gb=1, host="h", flavor_extra_specs={},
-            metadata_={}, build_request={})
-        return instances.create([row])[0]
 
     @staticmethod
     def make_everything_late():

@@ -79,7 +79,8 @@ def test_killed_in_a_copy(cloud, killed_at, what, step):
         cloud.deliver()
     cloud.kill_and_restart()
     kind = "snapshot" if what == "snapshot" else "volume"
-    assert cloud.path(made.id, kind).read_bytes()[:4] == b"data"
+    with cloud.path(made.id, kind).open("rb") as file:
+        assert file.read(4) == b"data"
     settled(cloud)
     cloud.api.reserve(cloud.context, row.id, "i", "vdb")
 

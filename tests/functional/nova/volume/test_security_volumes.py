@@ -32,9 +32,8 @@ def test_f6_f7_a_header_written_by_a_guest_is_just_bytes(cloud, forged_qcow2):
     cloud.deliver()
     for path in (cloud.path(row.id), cloud.path(snapshot.id, "snapshot"), cloud.path(clone.id),
                  cloud.path(of_snapshot.id)):
-        assert path.read_bytes()[:512] == forged_qcow2
         with path.open("rb") as file:
-            file.seek(512)
+            assert file.read(512) == forged_qcow2
             assert not file.read(1 << 20).strip(b"\0")
     for one in volumes.get_all():
         assert (one.status, one.format) == ("available", "raw")

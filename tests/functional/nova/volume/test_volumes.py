@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 from oslo_config import cfg
+from volume_rows import add_instance
 
 from nova import exception
 from nova.db import volume_attachments, volume_hosts, volume_snapshots, volume_types, volumes
@@ -117,7 +118,7 @@ def test_extend_and_what_is_new_reads_as_zeros(cloud):
 
 def test_attach_on_its_own_host_alone(cloud):
     worker = cloud.add_host()
-    row, instance = cloud.volume(1), cloud.instance()
+    row, instance = cloud.volume(1), add_instance()
     attachment = cloud.api.reserve(cloud.context, row.id, instance.id, "vdb")
     here = Connector("h", "iqn.h", "127.0.0.1")
     with pytest.raises(exception.InvalidVolume):
@@ -145,7 +146,7 @@ def test_attach_on_its_own_host_alone(cloud):
 
 def test_another_host_cannot_attach_a_file(cloud):
     cloud.add_host()
-    row, instance = cloud.volume(1), cloud.instance()
+    row, instance = cloud.volume(1), add_instance()
     attachment = cloud.api.reserve(cloud.context, row.id, instance.id, "vdb")
     cloud.api.begin_attach(attachment.id, "far")
     with pytest.raises(exception.Conflict, match="own host"):
@@ -255,7 +256,7 @@ def test_deleted_before_a_host_took_it(cloud):
 def test_attachments_of_no_instance_are_let_go(cloud):
     worker = cloud.add_host()
     first, second, third = (cloud.volume(1) for _ in range(3))
-    instance = cloud.instance()
+    instance = add_instance()
     cloud.api.reserve(cloud.context, first.id, "gone", "vdb")
     reached = cloud.api.reserve(cloud.context, second.id, "gone", "vdc",
                                 delete_on_termination=True)
