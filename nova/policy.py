@@ -112,6 +112,6 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
 
 def list_rules() -> list[policy.RuleDefault]:
     """Return all rules for the sample policy file (oslopolicy-sample-generator)."""
-    for api in ("compute", "network"):
+    for api in ("compute", "network", "volume"):
         importlib.import_module(f"nova.api.openstack.{api}.policies")
     return [_defaults[name] for name in sorted(_defaults)]

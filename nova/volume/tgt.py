@@ -41,16 +41,6 @@ class Target:
     allowed: set[str] = field(default_factory=set)          # addresses and initiators
     sessions: int = 0
 
-    @property
-    def complete(self) -> bool:
-        """Whether somebody with an account can log in and find a unit."""
-        return bool(self.units and self.accounts and self.allowed)
-
-
-def fit(value: str) -> bool:
-    """Tell whether tgtd can be told a value."""
-    return not _FORBIDDEN.search(value)
-
 
 class Tgt:
     """One tgtd."""
@@ -65,9 +55,9 @@ class Tgt:
         Nothing that ``values`` hold is ever in the error.
         """
         for value in (values or {}).values():
-            if not fit(value):
+            if _FORBIDDEN.search(value):
                 raise ValueError("a value for tgtd has a comma, an equals sign or a line's end")
-        action = f"{_WORDS[do]} tgtd's {_WORDS[about]}"
+        action = f"{_WORDS[do]} a {_WORDS[about]} of tgtd"
         text = ",".join(f"{name}={value}" for name, value in (values or {}).items()).encode()
         body = text + b"\0" if text else b""
         head = _REQUEST.pack(about, do, b"iscsi", _REQUEST.size + len(body), number, 0, unit,

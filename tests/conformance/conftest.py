@@ -22,6 +22,7 @@ class Stack:
     def __init__(self, host: PretendHost) -> None:
         self.host = host
         self.data = host.workdir / "stack"
+        self._environments: dict[str, dict[str, str]] = {}
 
     def command(self, name: str, *arguments: str, check: bool = True,
                 timeout: float = UP_TIMEOUT) -> subprocess.CompletedProcess:
@@ -36,7 +37,12 @@ class Stack:
         return json.loads(self.command("status", "--json", check=False).stdout)
 
     def environment(self, user: str = "demo") -> dict[str, str]:
-        """The environment of a shell that evaluated `tools/stack env`."""
+        """The environment of a shell that evaluated `tools/stack env`; asked for once a user."""
+        if user not in self._environments:
+            self._environments[user] = self._evaluated(user)
+        return self._environments[user]
+
+    def _evaluated(self, user: str) -> dict[str, str]:
         lines = self.command("env", "openrc", "--user", user).stdout.splitlines()
         values = dict(line.removeprefix("export ").split("=", 1) for line in lines)
         kept = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(self.host.workdir),

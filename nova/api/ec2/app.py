@@ -27,7 +27,9 @@ from nova.api.ec2 import (  # noqa: F401  (each enters its actions into the tabl
     model,
     params,
     security_groups,
+    snapshots,
     tags,
+    volumes,
     vpcs,
     zones,
 )
@@ -35,6 +37,7 @@ from nova.api.ec2.actions import TABLE, Call
 from nova.api.ec2.errors import Ec2Error, error_of, unsupported
 from nova.api.openstack.compute import policies as _compute  # noqa: F401  (defines the rules)
 from nova.api.openstack.network import policies as _network  # noqa: F401
+from nova.api.openstack.volume import policies as _volume  # noqa: F401
 from nova.compute.api import API
 
 LOG = logging.getLogger(__name__)

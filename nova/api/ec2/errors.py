@@ -27,6 +27,11 @@ _CODES: list[tuple[type[exception.NovaError], str]] = [
     (exception.NetworkNotFound, "InvalidVpcID.NotFound"),
     (exception.SubnetNotFound, "InvalidSubnetID.NotFound"),
     (exception.FlavorNotFound, "InvalidInstanceType"),
+    (exception.VolumeNotFound, "InvalidVolume.NotFound"),
+    (exception.SnapshotNotFound, "InvalidSnapshot.NotFound"),
+    (exception.VolumeAttachmentNotFound, "InvalidAttachment.NotFound"),
+    (exception.InvalidVolume, "IncorrectState"),
+    (exception.InvalidSnapshot, "IncorrectState"),
     (exception.InvalidState, "IncorrectInstanceState"),
     (exception.NoMoreAddresses, "InsufficientAddressCapacity"),
     (exception.InUse, "DependencyViolation"),
@@ -42,7 +47,8 @@ _QUOTAS = {
     "ram": "InstanceLimitExceeded", "floating_ips": "AddressLimitExceeded",
     "security_groups": "SecurityGroupLimitExceeded",
     "security_group_rules": "RulesPerSecurityGroupLimitExceeded",
-    "metadata_items": "TagLimitExceeded"}
+    "metadata_items": "TagLimitExceeded", "volumes": "VolumeLimitExceeded",
+    "gigabytes": "VolumeLimitExceeded", "snapshots": "SnapshotLimitExceeded"}
 _UNAVAILABLE = (exception.DatabaseUnavailable, exception.RpcUnavailable, exception.RpcTimeout,
                 exception.ImageServiceError)
 

@@ -6,9 +6,17 @@ from typing import Any
 
 from nova.api.ec2 import listing
 from nova.compute.states import TaskState, VmState
-from nova.db import ec2_ids, instances, ports, security_groups, services
+from nova.db import (
+    ec2_ids,
+    instances,
+    ports,
+    security_groups,
+    services,
+    volume_attachments,
+)
 from nova.db.models import Instance
 from nova.db.ports import PortView
+from nova.volume.states import AttachStatus
 
 PENDING, RUNNING, SHUTTING_DOWN = (0, "pending"), (16, "running"), (32, "shutting-down")
 TERMINATED, STOPPING, STOPPED = (48, "terminated"), (64, "stopping"), (80, "stopped")
@@ -47,6 +55,7 @@ class Views:
         for view in ports.find(project_id, device_ids=[row.id for row in rows]):
             self._ports.setdefault(str(view.port.device_id), []).append(view)
         held = [view for views in self._ports.values() for view in views]
+        self._attached = volume_attachments.get_of_instances([row.id for row in rows])
         self._groups = {view.group.id: view.group.name
                         for view in security_groups.find(project_id)}
         self._ids = {
@@ -55,6 +64,8 @@ class Views:
             "aki": ec2_ids.ids_of("aki", [row.kernel_id for row in rows if row.kernel_id]),
             "ari": ec2_ids.ids_of("ari", [row.ramdisk_id for row in rows if row.ramdisk_id]),
             "sg": ec2_ids.ids_of("sg", list(self._groups)),
+            "vol": ec2_ids.ids_of("vol", [one.volume_id for some in self._attached.values()
+                                          for one in some]),
             "eni": ec2_ids.ids_of("eni", [view.port.id for view in held]),
             "vpc": ec2_ids.ids_of("vpc", [view.network.id for view in held]),
             "subnet": ec2_ids.ids_of("subnet", [view.network.subnet_id for view in held])}
@@ -98,8 +109,9 @@ class Views:
             "AmiLaunchIndex": row.launch_index, "ProductCodes": [],
             "InstanceType": row.flavor_name, "LaunchTime": row.launched_at or row.created_at,
             "Placement": {"AvailabilityZone": self.zone(row), "Tenancy": "default"},
-            "Monitoring": {"State": "disabled"}, "RootDeviceType": "instance-store",
-            "RootDeviceName": "/dev/vda", "BlockDeviceMappings": [],
+            "Monitoring": {"State": "disabled"},
+            "RootDeviceType": "instance-store" if row.image_id else "ebs",
+            "RootDeviceName": "/dev/vda", "BlockDeviceMappings": self._volumes(row),
             "VirtualizationType": "hvm",
             "Architecture": ((row.build_request or {}).get("image_properties") or {}).get(
                 "architecture", "x86_64"),
@@ -113,6 +125,14 @@ class Views:
             found["StateReason"] = {"Code": "Server.InternalError",
                                     "Message": fault.message if fault else ""}
         return found
+
+    def _volumes(self, row: Instance) -> list[dict[str, Any]]:
+        return [{"DeviceName": f"/dev/{one.device}", "Ebs": {
+            "VolumeId": self._ids["vol"][one.volume_id],
+            "Status": "attaching" if one.status == AttachStatus.RESERVED else one.status,
+            "AttachTime": one.attached_at or one.created_at,
+            "DeleteOnTermination": one.delete_on_termination}}
+            for one in self._attached.get(row.id, ())]
 
     def _interface(self, row: Instance, view: PortView,
                    groups: list[dict[str, Any]]) -> dict[str, Any]:
@@ -153,6 +173,10 @@ FILTERS: Mapping[str, Any] = {
     "vpc-id": lambda one: one.get("VpcId"), "subnet-id": lambda one: one.get("SubnetId"),
     "architecture": lambda one: one["Architecture"],
     "root-device-type": lambda one: one["RootDeviceType"],
+    "block-device-mapping.volume-id":
+        lambda one: [held["Ebs"]["VolumeId"] for held in one["BlockDeviceMappings"]],
+    "block-device-mapping.device-name":
+        lambda one: [held["DeviceName"] for held in one["BlockDeviceMappings"]],
     "tags": lambda one: {tag["Key"]: tag["Value"] for tag in one["Tags"]},
 }
 """The filters of DescribeInstances, by what they look at in a view."""

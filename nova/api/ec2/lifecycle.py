@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nova import exception
-from nova.api.ec2 import listing
+from nova.api.ec2 import block_devices, listing
 from nova.api.ec2.actions import Call, action
 from nova.api.ec2.errors import Ec2Error, invalid, unsupported
 from nova.api.ec2.instances import own
 from nova.api.ec2.instances_view import RUNNING, STOPPED, TERMINATED, Views, state, state_of
+from nova.api.ec2.tagging import tags_for
 from nova.compute.boot import BootRequest
 from nova.db import ec2_ids, flavors, networks, security_groups
 from nova.db import instances as rows_of
@@ -53,33 +54,6 @@ def groups_named(call: Call, ids: list[str], names: list[str]) -> tuple[str, ...
                            f"The security group {ascii(name[:255])} does not exist")
         found.append(fit[0])
     return tuple(dict.fromkeys(found))
-
-
-def tags_for(params: Mapping[str, Any], kind: str) -> dict[str, str]:
-    """Return the tags that something is to be made with."""
-    found: dict[str, str] = {}
-    for one in params.get("TagSpecifications") or ():
-        if one.get("ResourceType") != kind:
-            raise unsupported(f"Tags on {ascii(str(one.get('ResourceType'))[:32])} here")
-        for tag in one.get("Tags") or ():
-            found[key_of(tag)] = value_of(tag)
-    return found
-
-
-def key_of(tag: Mapping[str, Any]) -> str:
-    """Return a tag's key; InvalidParameterValue."""
-    key = tag.get("Key", "")
-    if not 1 <= len(key) <= 127 or key.startswith("aws:"):
-        raise invalid("Tag.Key", key, "It has 1 to 127 characters and does not start with aws:.")
-    return key
-
-
-def value_of(tag: Mapping[str, Any]) -> str:
-    """Return a tag's value; InvalidParameterValue."""
-    value = tag.get("Value", "")
-    if len(value) > 255:
-        raise invalid("Tag.Value", value, "It has at most 255 characters.")
-    return value
 
 
 def _user_data(text: str | None) -> str | None:
@@ -139,10 +113,11 @@ def _boot_request(call: Call) -> BootRequest:
         raise Ec2Error("MissingParameter", "The request must contain the parameter ImageId")
     _refuse_wishes(params)
     tags = tags_for(params, "instance")
+    image_id, volumes = block_devices.asked_for(call, str(_image("ami", params["ImageId"])))
     return BootRequest(
         name=tags.pop("Name", "") or "instance", min_count=minimum, max_count=maximum,
         flavor_id=type_named(call, params.get("InstanceType") or DEFAULT_TYPE),
-        image_id=str(_image("ami", params["ImageId"])),
+        image_id=image_id, block_devices=volumes,
         kernel_id=_image("aki", params.get("KernelId")),
         ramdisk_id=_image("ari", params.get("RamdiskId")),
         key_name=params.get("KeyName") or None, networks=_network(call),
@@ -181,7 +156,7 @@ def _made_before(call: Call, token: str, rest: str) -> list[Instance]:
     "ImageId", "MinCount", "MaxCount", "InstanceType", "KeyName", "UserData", "SecurityGroupIds",
     "SecurityGroups", "Placement", "KernelId", "RamdiskId", "ClientToken", "TagSpecifications",
     "SubnetId", "PrivateIpAddress", "Monitoring", "EbsOptimized", "DisableApiTermination",
-    "InstanceInitiatedShutdownBehavior"))
+    "BlockDeviceMappings", "InstanceInitiatedShutdownBehavior"))
 def run_instances(call: Call) -> dict[str, Any]:
     token = _reservation(call)
     made = _made_before(call, *token) if token else []

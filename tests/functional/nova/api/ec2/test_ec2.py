@@ -2,110 +2,15 @@
 """boto3 against the EC2 API over the real workers: memory broker, fake hypervisor."""
 
 import base64
-import contextlib
 import re
-from types import SimpleNamespace
 
-import pytest
-from botocore.exceptions import ClientError
-from compute_api import IMAGE_ID, StubImages
+from compute_api import IMAGE_ID
 from ec2_client import client
-from oslo_config import cfg
+from ec2_cloud import FAST, image_id, one_of, refused, run, waiter
 
-from nova import policy, rpc
+from nova import policy
 from nova.api.ec2.actions import TABLE
-from nova.api.ec2.app import make_app
-from nova.api.ec2.auth import Believer
-from nova.api.openstack.request_log import RequestLog
-from nova.compute import methods as compute_methods
-from nova.compute.api import API
-from nova.compute.manager import ComputeManager
-from nova.db import ec2_ids, flavors, floating_ips, instances, networks
-from nova.network import methods as network_methods
-from nova.network.api import API as NETWORK_API
-from nova.network.fake import FakeDriver as FakeNetwork
-from nova.network.manager import NetworkManager
-from nova.scheduler import methods as scheduler_methods
-from nova.scheduler.manager import SchedulerManager
-from nova.service import Worker
-from nova.virt.fake import FakeDriver
-
-FAST = {"Delay": 0, "MaxAttempts": 20000}
-
-
-class BootableImages(StubImages):
-    """Images that also have bytes."""
-
-    def may_use(self, image, project_id):
-        return True
-
-    def download(self, image_id):
-        yield b"abc"
-
-
-@pytest.fixture
-def cloud(nova_db, tmp_path):
-    """One host with all of nova on it; clients of two projects."""
-    cfg.CONF([], project="nova", default_config_files=[], default_config_dirs=[])
-    policy.reset()
-    rpc.configure("memory://")
-    images = BootableImages()
-    flavors.create({"flavorid": "1", "name": "m1.tiny", "memory_mb": 64, "vcpus": 1,
-                    "root_gb": 1})
-    networks.create({"name": "private", "bridge": "br100", "cidr": "10.0.0.0/24",
-                     "gateway": "10.0.0.1"})
-    pool = networks.create({"name": "public", "external": True, "cidr": "172.24.4.0/24",
-                            "gateway": "172.24.4.1"})
-    floating_ips.add(pool.id, ["172.24.4.10", "172.24.4.11"])
-    workers = [
-        Worker("nova-network", network_methods.METHODS,
-               NetworkManager("host1", FakeNetwork()), host="host1"),
-        Worker("nova-scheduler", scheduler_methods.METHODS, SchedulerManager("host1"),
-               host="host1"),
-        Worker("nova-compute", compute_methods.METHODS, ComputeManager(
-            "host1", driver=FakeDriver("host1", str(tmp_path / "guests")), images=images),
-            host="host1")]
-    for worker in workers:
-        worker.start()
-        worker.heartbeat()
-    app = RequestLog(make_app(API(images=images, network=NETWORK_API(rpc)), Believer(),
-                              strict=True), service="ec2")
-    yield SimpleNamespace(app=app, alpha=client(app, "alice:alpha"),
-                          beta=client(app, "bob:beta"), reader=client(app, "admin:admin"))
-    for worker in reversed(workers):
-        worker.stop(5)
-
-
-@contextlib.contextmanager
-def refused(code):
-    """Expect a refusal with this code of AWS's."""
-    with pytest.raises(ClientError) as caught:
-        yield
-    assert caught.value.response["Error"]["Code"] == code, caught.value
-    assert caught.value.response["ResponseMetadata"]["RequestId"].startswith("req-")
-
-
-def image_id(ec2):
-    return next(one["ImageId"] for one in ec2.describe_images()["Images"]
-                if one["Name"] == "tiny")
-
-
-def run(ec2, **more):
-    """Run one instance, wait for it and return its id."""
-    made = ec2.run_instances(ImageId=image_id(ec2), MinCount=1, MaxCount=1,
-                             InstanceType="m1.tiny", **more)
-    one = made["Instances"][0]["InstanceId"]
-    waiter(ec2, "instance_running").wait(InstanceIds=[one], WaiterConfig=FAST)
-    return one
-
-
-def waiter(ec2, name):
-    return ec2.get_waiter(name)
-
-
-def one_of(ec2, instance_id):
-    return ec2.describe_instances(
-        InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
+from nova.db import ec2_ids, instances
 
 
 def test_an_instance_lives_and_dies(cloud):
@@ -305,15 +210,15 @@ def test_what_is_refused(cloud):
             ({"SecurityGroups": ["none"]}, "InvalidGroup.NotFound"),
             ({"Placement": {"AvailabilityZone": "mars"}}, "InvalidParameterValue"),
             ({"Placement": {"Tenancy": "dedicated"}}, "UnsupportedOperation"),
-            ({"BlockDeviceMappings": [{"DeviceName": "/dev/vdb"}]}, "UnsupportedOperation"),
+            ({"BlockDeviceMappings": [{"DeviceName": "/dev/vdb"}]}, "MissingParameter"),
             ({"EbsOptimized": True}, "UnsupportedOperation"),
             ({"DryRun": True}, "DryRunOperation")):
         with refused(code):
             ec2.run_instances(**{**asked, **more})
     with refused("UnsupportedOperation"):
-        ec2.create_volume(AvailabilityZone="nova", Size=1)
+        ec2.create_vpc(CidrBlock="10.9.0.0/16")
     with refused("UnsupportedOperation"):
-        ec2.describe_volumes()
+        ec2.describe_spot_price_history()
     assert instances.get_all() == []
 
 
