@@ -83,7 +83,8 @@ def failure_of(cloud, case):
     took = time.monotonic() - restarted
     wrong = None if ended else (f"answered {status}, is {operation.state(cloud, one)}: "
                                 f"{cloud.unsettled()}")
-    print(f"{case}: {status}, {operation.state(cloud, one)} after {took:.1f} s", flush=True)
+    with open(cloud.directory / "cases.log", "a") as log:
+        log.write(f"{case}: {status}, {operation.state(cloud, one)} after {took:.1f} s\n")
     cloud.wait_port()
     clean(cloud, one)
     return wrong
