@@ -15,11 +15,11 @@ from oslo_log import log
 from sqlalchemy.orm import Session
 
 from nova import exception, quota, rpc
-from nova.compute import block_devices, devices
+from nova.compute import block_devices, devices, evacuation
 from nova.compute.attachments import Attachments
 from nova.compute.boot import BootRequest, check_boot, owner_of
 from nova.compute.methods import METHODS as COMPUTE_METHODS
-from nova.compute.states import Desired, TaskState, VmState
+from nova.compute.states import Desired, PowerState, TaskState, VmState
 from nova.context import RequestContext
 from nova.db import actions, ec2_ids, instances
 from nova.db.models import Instance, InstanceAction, InstanceActionEvent, new_id, utcnow
@@ -218,6 +218,22 @@ class API:
             instance.id, task, verb=verb, desired_state=desired,
             log=self._action(context, instance.id, verb, instance.project_id))
         self._tell(context, instance, method)
+
+    def evacuate(self, context: RequestContext, instance_id: str,
+                 target: str | None = None) -> None:
+        """Have a server of a host that is down built again elsewhere, from its image.
+
+        It keeps its id, ports and addresses; what was on its disks is gone.  BadRequest while
+        its host is up, or for a ``target`` that is no host.
+        """
+        instance = self.get(context, instance_id)
+        evacuation.check(instance, target)
+        instances.begin_task(
+            instance.id, TaskState.SCHEDULING, from_host=instance.host, verb="evacuate",
+            vm_state=VmState.BUILDING, host=None, power_state=PowerState.NOSTATE,
+            build_request=evacuation.request_of(instance, target, context.request_id),
+            log=self._action(context, instance.id, "evacuate", instance.project_id))
+        self._hint(self._scheduler, context, "schedule_instances", instance_ids=[instance.id])
 
     def _unlocked(self, context: RequestContext, instance_id: str) -> Instance:
         instance = self.get(context, instance_id)

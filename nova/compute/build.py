@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from nova.compute import config_drive
-from nova.compute.request import BuildRequest, with_refusal
-from nova.compute.states import PowerState, TaskState, VmState
+from nova.compute.evacuation import leftover_removed, settled
+from nova.compute.power import Power
+from nova.compute.request import BuildRequest, build_age, with_refusal
+from nova.compute.states import Desired, PowerState, TaskState, VmState
 from nova.compute.volumes import InstanceVolumes
 from nova.compute.worker import CONF, LATER, Unwanted, Worker, fault_text, spec_of
 from nova.context import RequestContext
-from nova.db import compute_nodes, instances
+from nova.db import compute_nodes, instances, volume_attachments
 from nova.db.models import Instance, utcnow
 from nova.exception import (
     ClaimFailed,
@@ -82,6 +84,9 @@ class Builder:
         if row.id in worker.unwanted:       # since it began to wait for its turn
             raise Unwanted("its deletion was asked for")
         check_claim(row, worker.host)
+        if worker.host in BuildRequest.of(row.build_request).evacuated_from:
+            worker.driver.destroy(row.id)       # what it left here must not be taken for the new
+            leftover_removed(row, worker.host)
         # Also when this build is resumed: it may have died while it took everything back.
         vifs = worker.network.allocate_for_instance(context, row.id)
         if row.task_state == TaskState.NETWORKING:
@@ -90,11 +95,16 @@ class Builder:
                 from_host=worker.host, task_state=TaskState.SPAWNING)
         self._spawn(row, vifs, self.volumes.ready(context, row))
         self.volumes.started(row)
-        instances.transition(
+        # It was stopped when its host died, and is to be again.
+        then = TaskState.POWERING_OFF if row.desired_state == Desired.STOPPED else None
+        row = instances.transition(
             row.id, from_vm=VmState.BUILDING, from_task=TaskState.SPAWNING,
-            from_host=worker.host, vm_state=VmState.ACTIVE, task_state=None,
-            power_state=PowerState.RUNNING, launched_at=utcnow(), progress=100)
+            from_host=worker.host, vm_state=VmState.ACTIVE, task_state=then,
+            power_state=PowerState.RUNNING, launched_at=utcnow(), progress=100,
+            build_request=settled(row))
         LOG.info("Instance %s is active", row.id)
+        if then is not None:
+            Power(worker).stop(context, row)
 
     def _spawn(self, row: Instance, vifs: list[VIF],
                volumes: tuple[AttachedVolume, ...]) -> None:
@@ -136,8 +146,14 @@ class Builder:
     # -- how it ends otherwise ---------------------------------------------------------------
 
     def _release(self, context: RequestContext, row: Instance) -> None:
-        """Take away the guest, its disks, taps, addresses and volumes, what there is of them."""
+        """Take away the guest, its disks, taps, addresses and volumes, what there is of them.
+
+        What was taken from a dead host keeps addresses and volumes: they are all that is left.
+        """
         self.worker.driver.destroy(row.id, self.worker.vifs(context, row.id))
+        if BuildRequest.of(row.build_request).evacuated_at:
+            self.volumes.disconnect(context, row.id)
+            return
         self.volumes.release(context, row.id)
         self.worker.network.deallocate_for_instance(context, row.id)
 
@@ -157,9 +173,14 @@ class Builder:
             LOG.error("What was built of %s could not be removed: %s", row.id, error)
             return False
 
+    @staticmethod
+    def _has_remains(row: Instance, released: bool) -> bool:
+        """Tell whether there is something of a failed build that this host has to look after."""
+        return not released or bool(BuildRequest.of(row.build_request).evacuated_at
+                                    and volume_attachments.get_of_instance(row.id))
+
     def _wait_or_fail(self, context: RequestContext, row: Instance, error: NovaError) -> None:
-        age = (utcnow() - row.created_at).total_seconds()
-        if isinstance(error, DatabaseUnavailable) or age < CONF.build_timeout:
+        if isinstance(error, DatabaseUnavailable) or build_age(row) < CONF.build_timeout:
             LOG.warning("Build of %s waits: %s", row.id, error)
             self.worker.again.add(row.id)
         else:
@@ -197,7 +218,7 @@ class Builder:
             instances.transition(
                 row.id, **_BUILDING, from_host=self.worker.host, vm_state=VmState.ERROR,
                 task_state=None, power_state=PowerState.NOSTATE,
-                host=None if released else self.worker.host, error=text,
+                host=self.worker.host if self._has_remains(row, released) else None, error=text,
                 detail=f"{type(error).__name__}: {error}")
         except (InvalidState, InstanceNotFound) as lost:
             LOG.info("Instance %s is not put into ERROR: %s", row.id, lost)

@@ -70,7 +70,7 @@ class ComputeManager:
         self.resources = Resources(self.worker)
         self.volumes = InstanceVolumes(self.worker)
         self.reconciler = Reconciler(self.worker, self.advance, self.locks.held,
-                                     self.advance_volume)
+                                     self.advance_volume, self.locks.try_hold)
         power, removal = Power(self.worker), Removal(self.worker)
         self._tasks: dict[TaskState, Callable[[RequestContext, Instance], None]] = {
             TaskState.NETWORKING: Builder(self.worker).build,

@@ -19,12 +19,15 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any
 
 from oslo_config import cfg
 
+from nova.compute.evacuation import leftover_removed
 from nova.compute.giving_up import give_up
 from nova.compute.power import GUEST_MISSING, state_of
+from nova.compute.request import BuildRequest
 from nova.compute.states import TASKS, Desired, PowerState, TaskState, VmState
 from nova.compute.volumes import InstanceVolumes
 from nova.compute.worker import CONF, Worker, recovery_context
@@ -56,11 +59,13 @@ class Reconciler:
     def __init__(self, worker: Worker,
                  advance: Callable[[RequestContext, str], None],
                  busy: Callable[[str], bool],
-                 advance_volume: Callable[[RequestContext, str], None]) -> None:
+                 advance_volume: Callable[[RequestContext, str], None],
+                 holding: Callable[[str], AbstractContextManager[bool]]) -> None:
         self.worker = worker
         self.advance = advance
         self.busy = busy
         self.advance_volume = advance_volume
+        self.holding = holding
         self.volumes = InstanceVolumes(worker)
 
     def recover(self, host_rebooted: bool) -> None:
@@ -227,7 +232,9 @@ class Reconciler:
         for instance_id in strays:
             row = elsewhere.get(instance_id)
             if row is not None:
-                if row.host != self.worker.host:
+                if self.worker.host in BuildRequest.of(row.build_request).evacuated_from:
+                    self._remove_leftover(row)
+                elif row.host != self.worker.host:
                     LOG.error("A guest of instance %s is here, and the instance on %s: it is left "
                               "alone", instance_id, row.host or "no host")
                 continue
@@ -240,6 +247,24 @@ class Reconciler:
                 self.worker.driver.destroy(instance_id)
             except NovaError as error:
                 LOG.error("Guest %s cannot be removed yet: %s", instance_id, error)
+
+
+    def _remove_leftover(self, row: Instance) -> None:
+        """Remove what this host still has of an instance that was taken from it while it was down.
+
+        Its new guest is on another host, where this driver does not reach; ports and addresses
+        are the new one's.
+        """
+        with self.holding(row.id) as held:
+            current = instances.get(row.id)
+            if not held or current.host == self.worker.host:
+                return      # it has come back here: its build removes what was left
+            LOG.warning("Instance %s was taken from here: its guest is removed", row.id)
+            try:
+                self.worker.driver.destroy(row.id)
+                leftover_removed(row, self.worker.host)
+            except NovaError as error:
+                LOG.error("Guest %s cannot be removed yet: %s", row.id, error)
 
 
 def known_deleted(instance_id: str) -> bool:

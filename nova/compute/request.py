@@ -12,12 +12,17 @@ build can be taken up again from the row alone, by anybody, at any time.
 ``forced_host``           the one host an administrator named
 ``request_id``            of the request that asked for it, under which its action is logged
 ``refusals``              list of ``{"host": ..., "reason": ...}``, oldest first
+``evacuated_from``        hosts it was taken from that may still have a guest of it
+``evacuated_at``          when it last was, ISO 8601 in UTC: its build began then
 ========================  =====================================================================
 """
 
+import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from nova.db.models import Instance, utcnow
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class BuildRequest:
     forced_host: str | None = None
     request_id: str | None = None
     refusals: tuple[Refusal, ...] = ()
+    evacuated_from: tuple[str, ...] = ()
+    evacuated_at: datetime.datetime | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any] | None) -> "BuildRequest":
@@ -47,8 +54,17 @@ class BuildRequest:
             image_properties=values.get("image_properties") or {},
             forced_host=values.get("forced_host"),
             request_id=values.get("request_id"),
+            evacuated_from=tuple(values.get("evacuated_from") or ()),
+            evacuated_at=datetime.datetime.fromisoformat(values["evacuated_at"])
+            if values.get("evacuated_at") else None,
             refusals=tuple(Refusal(one.get("host", ""), one.get("reason", ""))
                            for one in values.get("refusals") or ()))
+
+
+def build_age(row: Instance) -> float:
+    """Return for how many seconds an instance has been wanted: since it was made or evacuated."""
+    begun = BuildRequest.of(row.build_request).evacuated_at or row.created_at
+    return (utcnow() - begun).total_seconds()
 
 
 def with_refusal(values: Mapping[str, Any] | None, host: str, reason: str) -> dict[str, Any]:

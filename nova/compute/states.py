@@ -14,6 +14,7 @@ The table :data:`TASKS` is the whole truth about transient states::
                                           ERROR/-                                ACTIVE/-
     ACTIVE/powering-off --> STOPPED/-       STOPPED/powering-on --> ACTIVE/-
     any/deleting --> (row gone)
+    ACTIVE, STOPPED or ERROR of a host that is down --> BUILDING/scheduling   (evacuate)
     any/any --> ERROR/-     when whoever does it dies of it, or breaks, every time
 
 A host that refuses a build gives it back: BUILDING/networking or /spawning --> BUILDING/scheduling
@@ -95,11 +96,17 @@ _EVERY_STATE: frozenset[tuple[VmState, TaskState | None]] = frozenset(
 # After a power task the instance is what its guest is: running, off, or not there at all.
 _JUDGED: frozenset[VmState | None] = frozenset({VmState.ACTIVE, VmState.STOPPED, VmState.ERROR})
 
+# What an instance can be in when its host dies and it is to be built elsewhere.
+_EVACUABLE: frozenset[tuple[VmState, TaskState | None]] = frozenset(
+    (vm, task) for vm in (VmState.ACTIVE, VmState.STOPPED, VmState.ERROR)
+    for task in (None, TaskState.POWERING_OFF, TaskState.POWERING_ON, TaskState.REBOOTING,
+                 TaskState.REBOOTING_HARD))
+
 TASKS: dict[TaskState, Task] = {
     TaskState.SCHEDULING: Task(
         "scheduler",
-        frozenset({(VmState.BUILDING, TaskState.NETWORKING),
-                   (VmState.BUILDING, TaskState.SPAWNING)}),
+        _EVACUABLE | {(VmState.BUILDING, TaskState.NETWORKING),
+                      (VmState.BUILDING, TaskState.SPAWNING)},
         frozenset({VmState.ERROR, VmState.BUILDING}), 60, Recovery.RESCHEDULE),
     TaskState.NETWORKING: Task(
         "compute", frozenset({(VmState.BUILDING, TaskState.SCHEDULING)}),

@@ -27,6 +27,7 @@ from nova.exception import (
     VolumeNotFound,
 )
 from nova.virt.driver import AttachedVolume
+from nova.volume.model import Connector
 from nova.volume.states import AttachStatus, VolumeStatus
 
 LOG = logging.getLogger(__name__)
@@ -60,12 +61,20 @@ class InstanceVolumes:
         Volumes that are being made are waited for; InvalidVolume names one that cannot be had.
         """
         for attachment in volume_attachments.get_of_instance(row.id):
+            if attachment.host not in (None, self.worker.host):
+                self._take_over(context, attachment)
             # A build that died while it took everything back.
             if attachment.status == AttachStatus.DETACHING:
                 self._let_go(context, attachment)
         for planned in block_devices.of(row):
             self._take(context, row, planned)
         return self.connect(context, row)
+
+    def _take_over(self, context: RequestContext, attachment: VolumeAttachment) -> None:
+        """Take a volume from a host its instance was taken from: only one may reach it."""
+        self.api.terminate_connection(_for(attachment, context), attachment.volume_id,
+                                      Connector(host=str(attachment.host)))
+        volume_attachments.take_over(attachment.id, str(attachment.host), self.worker.host)
 
     def _take(self, context: RequestContext, row: Instance, planned: PlannedVolume) -> None:
         until = time.monotonic() + CONF.volume_ready_timeout
@@ -200,6 +209,13 @@ class InstanceVolumes:
                 self._let_go(context, attachment)
             except GONE as error:
                 LOG.info("Attachment %s is gone: %s", attachment.id, error)
+
+    def disconnect(self, context: RequestContext, instance_id: str) -> None:
+        """End this host's ways to an instance's volumes, which stay the instance's."""
+        for attachment in volume_attachments.get_of_instance(instance_id):
+            if attachment.host == self.worker.host:
+                self.api.terminate_connection(_for(attachment, context), attachment.volume_id,
+                                              self.worker.driver.connector())
 
     def remove(self, context: RequestContext, row: Instance) -> None:
         """Give back the volumes of an instance that is deleted, and delete those that go with it.

@@ -150,6 +150,20 @@ def undo_detach(attachment_id: str) -> VolumeAttachment:
 
 
 @retry
+def take_over(attachment_id: str, from_host: str, host: str) -> VolumeAttachment:
+    """Note that an attachment is another host's from now on, as far as it had come.
+
+    InvalidVolume when it is not ``from_host``'s any more; doing it again is no error.
+    """
+    with writer() as session:
+        row = _lock(session, attachment_id)
+        if row.host not in (from_host, host):
+            raise InvalidVolume(action="take over", volume_id=row.volume_id, status=row.status)
+        row.host = host
+        return row
+
+
+@retry
 def _step(attachment_id: str, starts_from: Collection[AttachStatus], ends_in: AttachStatus,
           verb: str, *, from_host: Any = ANY, **values: Any) -> VolumeAttachment:
     with writer() as session:

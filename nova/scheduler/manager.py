@@ -16,7 +16,7 @@ from nova import config, metrics, rpc
 from nova.compute import block_devices
 from nova.compute.giving_up import give_up
 from nova.compute.methods import METHODS as COMPUTE_METHODS
-from nova.compute.request import BuildRequest, with_refusal
+from nova.compute.request import BuildRequest, build_age, with_refusal
 from nova.compute.states import TaskState, VmState
 from nova.context import RequestContext, admin_context
 from nova.db import actions, instances, services
@@ -123,7 +123,7 @@ class SchedulerManager:
             except (InvalidState, InstanceNotFound) as error:
                 LOG.info("Instance %s wants no host any more: %s", row.id, error)
             except NoValidHost as error:
-                if _only_down(hosts, error) and _age(row) < CONF.scheduler.patience:
+                if _only_down(hosts, error) and build_age(row) < CONF.scheduler.patience:
                     LOG.warning("Instance %s waits for a compute service to come up", row.id)
                 else:
                     self._fail(context, row, error)
@@ -228,7 +228,8 @@ class SchedulerManager:
             LOG.warning("Instance %s is taken from %s, which is down", row.id, row.host)
             context = _context_of(row)
             try:
-                self.network.deallocate_for_instance(context, row.id)
+                if not BuildRequest.of(row.build_request).evacuated_at:
+                    self.network.deallocate_for_instance(context, row.id)
                 instances.transition(
                     row.id, from_vm=VmState.BUILDING, from_task=row.task_state,
                     from_host=row.host, host=None, task_state=TaskState.SCHEDULING,
@@ -254,10 +255,6 @@ def _only_down(hosts: Sequence[HostState], error: NoValidHost) -> bool:
     """Tell whether there would be hosts if those that are down were up."""
     return (set(error.details.get("refusals") or ()) == {"ComputeUp"}
             and any(not host.up and not host.disabled for host in hosts))
-
-
-def _age(row: Instance) -> float:
-    return (utcnow() - row.created_at).total_seconds()
 
 
 def _context_of(row: Instance) -> RequestContext:

@@ -10,7 +10,8 @@ from typing import Any
 from nova import config, db
 from nova.exception import NovaError
 
-CATEGORIES = ("audit", "db", "flavor", "floating", "network", "service", "version", "volume")
+CATEGORIES = ("audit", "db", "flavor", "floating", "host", "network", "service", "version",
+              "volume")
 
 
 class Category:

@@ -81,6 +81,7 @@ RULES = {
     "compute:server_groups:list": (READER, "List server groups"),
     "compute:server_groups:change": (MEMBER, "Change server groups"),
     "compute:migrations:list": (ADMIN, "List migrations"),
+    "compute:servers:evacuate": (ADMIN, "Have a server of a host that is down built elsewhere"),
     "compute:servers:reset_state": (ADMIN, "Write down another state of a server"),
     "compute:unsupported:admin": (ADMIN, "Be told what this cloud does not have for operators"),
     "compute:unsupported": (READER, "Be told what this cloud does not have"),

@@ -2,11 +2,14 @@
 """What is done to a server: ``POST /servers/ID/action`` with the action's name as the one key."""
 
 import functools
+import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from nova import exception
 from nova.api.openstack.compute import servers_schema as schema
+from nova.api.openstack.compute.servers import PASSWORD_BYTES
+from nova.api.openstack.validation import as_bool
 from nova.api.openstack.wsgi import Mark, Request, Resource, action
 from nova.compute.api import API
 
@@ -18,7 +21,7 @@ _UNSUPPORTED = (
     "unshelve", "createBackup", "os-getVNCConsole", "os-getSPICEConsole",
     "os-getSerialConsole", "os-getRDPConsole", "os-getMKSConsole", "trigger_crash_dump",
     "forceDelete", "restore", "addFixedIp", "removeFixedIp", "attach")
-_UNSUPPORTED_ADMIN = ("migrate", "os-migrateLive", "evacuate", "resetNetwork",
+_UNSUPPORTED_ADMIN = ("migrate", "os-migrateLive", "resetNetwork",
                       "injectNetworkInfo")
 
 
@@ -48,6 +51,14 @@ class ServerActions(Resource):
     @action(PATH, "reboot", body=schema.REBOOT, policy="compute:servers:reboot")
     def reboot(self, req: Request, server_id: str, body: dict[str, Any]) -> None:
         self._compute.reboot(req.context, server_id, hard=body["type"].upper() == "HARD")
+
+    @action(PATH, "evacuate", status=200, body=schema.EVACUATE,
+            policy="compute:servers:evacuate")
+    def evacuate(self, req: Request, server_id: str, body: dict[str, Any]) -> dict[str, Any]:
+        if as_bool(body.get("onSharedStorage", False)):
+            raise exception.NotSupported(what="evacuate.onSharedStorage: disks of other hosts")
+        self._compute.evacuate(req.context, server_id, body.get("host"))
+        return {"adminPass": body.get("adminPass") or secrets.token_urlsafe(PASSWORD_BYTES)}
 
     @action(PATH, "os-start", policy="compute:servers:start")
     def start(self, req: Request, server_id: str) -> None:

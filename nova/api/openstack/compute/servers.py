@@ -32,7 +32,7 @@ SORT_KEYS = {
 }
 # Only an administrator may order by what he alone is shown: order tells as much as a filter.
 _ADMIN_SORT_KEYS = {"host"}
-_PASSWORD_BYTES = 9
+PASSWORD_BYTES = 9
 
 
 class Servers(Resource):
@@ -104,7 +104,7 @@ class Servers(Resource):
                 "OS-DCF:diskConfig": row.build_request["disk_config"],
                 "security_groups": [{"name": name} for name in
                                     row.build_request["security_group_names"] or ["default"]],
-                "adminPass": server.get("adminPass") or secrets.token_urlsafe(_PASSWORD_BYTES)}},
+                "adminPass": server.get("adminPass") or secrets.token_urlsafe(PASSWORD_BYTES)}},
             headers={"Location": links[0]["href"]})
 
 

@@ -65,6 +65,8 @@ UPDATE = Schema(obj({"server": obj({
 
 REBOOT = Schema(obj({"type": {"enum": ["HARD", "Hard", "hard", "SOFT", "Soft", "soft"]}},
                     ("type",)))
+EVACUATE = Schema(obj({"host": {"anyOf": [string(255, 1), _NULL]}, "onSharedStorage": BOOLEAN,
+                       "adminPass": string(255), "force": BOOLEAN}))
 RESET_STATE = Schema(obj({"state": {"enum": ["active", "error"]}}, ("state",)))
 CONSOLE = Schema(obj({"length": {
     "type": ["integer", "string", "null"], "pattern": r"^-?[0-9]{1,10}\Z",

@@ -56,6 +56,7 @@ class Services(Resource):
             "status": "disabled" if row.disabled else "enabled",
             "state": "up" if is_up(row) else "down",
             "updated_at": micros(row.last_seen_up), "disabled_reason": row.disabled_reason,
+            "forced_down": row.forced_down,
         } for row in rows]}
 
     @route("PUT", "/os-services/enable", body=SWITCH, policy="compute:services:update")
@@ -94,7 +95,7 @@ class Services(Resource):
         row = found[0]
         if row.topic == "compute" and instances.ids_on_host(row.host):
             raise exception.Conflict(f"Host {row.host} still has servers.")
-        services.remove(service_id)
+        services.remove(row.id)
 
 
 class Hosts(Resource):

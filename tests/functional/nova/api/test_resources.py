@@ -394,3 +394,31 @@ def test_what_is_not_there_says_so(cloud):
     cloud.admin.fails(501, "POST", "/os-aggregates", {"aggregate": {}})
     cloud.alpha.fails(501, "POST", f"/servers/{server_id}/os-interface", {})
     assert instances.get(server_id)
+
+
+def test_evacuate_is_for_administrators_and_hosts_that_are_down(cloud, active):
+    server_id = cloud.alpha.boot()
+    path = f"/servers/{server_id}/action"
+    cloud.admin.fails(409, "POST", path, {"evacuate": {}})      # no host has it yet
+    active(server_id)
+    cloud.alpha.fails(403, "POST", path, {"evacuate": {}})
+    assert "still in use" in cloud.admin.fails(400, "POST", path, {"evacuate": {}})
+    cloud.admin.ok("PUT", "/os-services/force-down", {
+        "host": "host1", "binary": "nova-compute", "forced_down": True})
+    [service] = cloud.admin.get("/os-services?binary=nova-compute")["services"]
+    assert (service["state"], service["forced_down"]) == ("down", True)
+    cloud.admin.fails(501, "POST", path, {"evacuate": {"onSharedStorage": True}})
+    for wrong in ({"host": ""}, {"host": 1}, {"host": "nowhere"}, {"onSharedStorage": "x"},
+                  {"more": 1}):
+        cloud.admin.fails(400, "POST", path, {"evacuate": wrong})
+    answer = cloud.admin.ok("POST", path, {"evacuate": {"adminPass": "s"}}, status=200)
+    assert answer == {"adminPass": "s"}
+    assert cloud.alpha.get(f"/servers/{server_id}")["server"]["status"] == "BUILD"
+    assert cloud.scheduler.casts[-1] == (
+        "schedule_instances", None, {"instance_ids": [server_id]})
+
+
+def test_bug_service_could_not_be_deleted_by_the_number_it_is_shown_under(cloud):
+    [service] = cloud.admin.get("/os-services?binary=nova-scheduler")["services"]
+    cloud.admin.ok("DELETE", f"/os-services/{service['id']}", status=204)
+    assert cloud.admin.get("/os-services?binary=nova-scheduler")["services"] == []

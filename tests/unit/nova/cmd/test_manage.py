@@ -133,6 +133,25 @@ def test_audit_finds_what_does_not_fit(manage, monkeypatch):
     assert manage("audit", "--check", "nothing")[0] == 1
 
 
+def test_host_evacuate(manage):
+    assert "gone" in manage("host", "evacuate", "gone")[2]
+    row = services.register("h", "nova-compute", "compute")
+    services.register("h2", "nova-compute", "compute")
+    services.beat(row.id)
+    [one] = instances.create([Instance(
+        id=new_id(), project_id="p", user_id="u", display_name="n", hostname="n",
+        reservation_id="r", vm_state="active", task_state=None, desired_state="active",
+        flavor_id="1", flavor_name="f", vcpus=1, memory_mb=512, root_gb=1, host="h")])
+    assert manage("host", "evacuate", "h")[:2] == (
+        1, f"{one.id} stays: Compute service of h is still in use.\n")
+    services.change(row.id, forced_down=True)
+    assert manage("host", "evacuate", "h", "--to", "h2")[:2] == (
+        0, f"{one.id} is on its way\n")
+    moved = instances.get(one.id)
+    assert (moved.host, moved.task_state, moved.build_request["forced_host"]) == (
+        None, "scheduling", "h2")
+
+
 def test_check_that_fails_is_a_finding(monkeypatch):
     monkeypatch.setattr(audit, "CHECKS", {"broken": "nova.audit:no_such_check"})
     [finding] = audit.run("h")
