@@ -81,7 +81,7 @@ class AccountReaper(Daemon):
         account = stat["account"]
         self.logger.info("Beginning pass on account %s", account)
         marker = ""
-        while rows := broker.list_containers(Query(_PAGE, marker=marker)):
+        while rows := broker.list_containers(Query(_PAGE, marker=marker, reserved=True)):
             for row in rows:
                 self._reap_container(account, row[0], counts)
             marker = rows[-1][0]
@@ -111,7 +111,9 @@ class AccountReaper(Daemon):
             for node in nodes:
                 path = node_client.path_of(node["device"], part, account, container)
                 answer = self._request(node, "GET", f"{path}?format=json&limit={_PAGE}&marker="
-                                       + quote(marker), {"User-Agent": "account-reaper"})
+                                       + quote(marker), {
+                                           "User-Agent": "account-reaper",
+                                           "X-Backend-Allow-Reserved-Names": "true"})
                 if answer is not None and answer.status == 200:
                     break
             else:

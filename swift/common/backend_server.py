@@ -106,18 +106,38 @@ class Request:
                 path = path.encode("latin-1").decode("utf-8")
             except UnicodeDecodeError:
                 raise Answer(412, "Invalid UTF8 or contains NULL") from None
-        if "\0" in path:
-            raise Answer(412, "Invalid UTF8 or contains NULL")
         parts = path.split("/", most)
         if parts[0] != "" or len(parts) <= least or "" in parts[1:least + 1]:
             raise Answer(400, f"Invalid path: {quote(path)}")
         found: list[str | None] = [part or None for part in parts[1:]]
         if None in found[:-1] or not _PARTITION.match(found[1] or ""):
             raise Answer(400, f"Invalid path: {quote(path)}")
+        if "\0" in path:
+            self._check_reserved(found)
         device = found[0] or ""
         if device in (".", "..") or not device.isprintable():
             raise Answer(400, "Invalid device")
         return found + [None] * (most - len(found))
+
+    @staticmethod
+    def _check_reserved(found: list[str | None]) -> None:
+        """400 for a path in which reserved names (they begin with NUL) and others are mixed.
+
+        What hidden accounts hold is named after objects of others, and may hold anything.
+        """
+        names = [name for name in found[2:] if name]
+        if "\0" in "".join(name or "" for name in found[:2]):
+            raise Answer(412, "Invalid UTF8 or contains NULL")
+        if names[0].startswith("."):
+            return
+        reserved = [name.startswith("\0") for name in names]
+        if reserved[0] and not all(reserved) or len(set(reserved[1:])) > 1:
+            raise Answer(400, "Reserved and other names do not go together in one path")
+
+    @property
+    def allows_reserved(self) -> bool:
+        """Whether the sender may see reserved names in listings."""
+        return config_true(self.env.get("HTTP_X_BACKEND_ALLOW_RESERVED_NAMES", ""))
 
     def timestamp(self) -> Timestamp:
         """X-Timestamp, or 400."""

@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any
 
-from swift.common import concurrency
+from swift.common import concurrency, recon
 from swift.common.conf import read_conf
 from swift.common.exceptions import ConfigError
 from swift.common.log import get_logger
@@ -46,6 +46,7 @@ class Daemon:
             start = time.monotonic()
             try:
                 self.run_once()
+                recon.note_pass(self.conf, self.section, time.monotonic() - start, self.logger)
             except (Exception, concurrency.Timeout):  # a daemon outlives whatever one pass meets
                 self.logger.exception("ERROR in a pass of %s", self.section)
             concurrency.sleep(max(0.1, self.interval - (time.monotonic() - start)))
@@ -93,8 +94,10 @@ def run_many(daemons: list[tuple[type[Daemon], str]], once: bool = False,
 def _run_once(made: list[Daemon]) -> int:
     code = 0
     for daemon in made:
+        start = time.monotonic()
         try:
             daemon.run_once()
+            recon.note_pass(daemon.conf, daemon.section, time.monotonic() - start, daemon.logger)
         except (Exception, concurrency.Timeout):  # the others shall have their pass all the same
             daemon.logger.exception("ERROR in the pass of %s", daemon.section)
             code = 1

@@ -10,11 +10,15 @@ from xml.sax.saxutils import escape, quoteattr
 
 from swift.common.backend_server import Answer, Request
 from swift.common.conf import config_true
+from swift.common.reserved import RESERVED
 
 CONTENT_TYPES = {"plain": "text/plain; charset=utf-8", "json": "application/json; charset=utf-8",
                  "xml": "application/xml; charset=utf-8"}
 _ACCEPTED = {"text/plain": "plain", "application/json": "json", "application/xml": "xml",
              "text/xml": "xml"}
+
+
+FIRST_VISIBLE = "\x01"         # names below are reserved
 
 
 @dataclass(slots=True)
@@ -28,6 +32,7 @@ class Query:
     delimiter: str = ""
     path: str | None = None
     reverse: bool = False
+    reserved: bool = False                     # whether names that begin with NUL are shown
 
 
 def parse_query(request: Request, params: dict[str, str], most: int) -> Query:
@@ -42,7 +47,7 @@ def parse_query(request: Request, params: dict[str, str], most: int) -> Query:
             raise Answer(412, f"Maximum limit is {most}")
     return Query(limit, params.get("marker", ""), params.get("end_marker", ""),
                  params.get("prefix", ""), params.get("delimiter", ""), params.get("path"),
-                 config_true(params.get("reverse", "")))
+                 config_true(params.get("reverse", "")), request.allows_reserved)
 
 
 def format_of(request: Request, params: dict[str, str]) -> str:
@@ -107,8 +112,12 @@ def walk(fetch: Fetch, query: Query) -> list[Any]:
     low, high = query.marker, query.end_marker
     if query.reverse:
         low, high = high, low
+    if not query.reserved and prefix.startswith(RESERVED):
+        return []
     limits = [("name >= ?", prefix), ("name < ?", successor(prefix)), ("name > ?", low),
               ("name < ?", high)]
+    # One lower bound at most: with two SQLite may begin at the wrong one.
+    hide = not (query.reserved or prefix or low >= FIRST_VISIBLE)
     fixed = [condition for condition, value in limits if value]
     arguments: list[Any] = [value for _, value in limits if value]
     results: list[Any] = []
@@ -116,6 +125,9 @@ def walk(fetch: Fetch, query: Query) -> list[Any]:
     marker = query.marker
     while len(results) < query.limit:
         conditions, values = list(fixed), list(arguments)
+        if hide and (bound is None or query.reverse):
+            conditions.append("name >= ?")
+            values.append(FIRST_VISIBLE)
         if bound is not None:
             conditions.append(bound[0])
             values.append(bound[1])

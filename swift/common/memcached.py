@@ -51,6 +51,12 @@ class LocalCache:
             ttl = min(ttl, self.max_ttl)
         self.items[key] = (self.clock() + ttl, value)
 
+    def incr(self, key, delta, ttl):
+        """Add to a number, which is zero when there is none; what it is then, never below zero."""
+        value = max(0, int(self.get(key) or 0) + delta)
+        self.items[key] = (self.clock() + ttl, value)
+        return value
+
     def delete(self, key):
         self.items.pop(key, None)
 
@@ -99,6 +105,24 @@ class MemcacheCache:
             self.client.set(self._key(key), json.dumps(value), max(1, round(ttl)))
         except (MemcacheError, OSError):
             pass                     # a cache that is down is a miss next time
+
+    def incr(self, key, delta, ttl):
+        """Add to a number, which is zero when there is none; what it is then.
+
+        None when no server answers. memcached's numbers are never below zero.
+        """
+        name, seconds = self._key(key), max(1, round(ttl))
+        try:
+            for _ in range(2):             # another process may make it in between
+                change = self.client.incr if delta >= 0 else self.client.decr
+                value = change(name, abs(delta))
+                if value is not None:
+                    return int(value)
+                if self.client.add(name, str(max(0, delta)), seconds, noreply=False):
+                    return max(0, delta)
+        except (MemcacheError, OSError, ValueError):
+            pass
+        return None
 
     def delete(self, key):
         try:

@@ -39,6 +39,9 @@ _SENTENCES = {
 }
 
 
+ALLOW_RESERVED = 'HTTP_X_BACKEND_ALLOW_RESERVED_NAMES'
+
+
 class PathError(ValueError):
     """The path is not /version/account[/container[/object]] in UTF-8; ``status`` to answer with."""
 
@@ -127,19 +130,19 @@ def split_path(environ):
     known = environ.get('swift.split_path')
     if known is not None and known[0] is path:
         return known[1]
-    parts = split_plain(path)
+    parts = split_plain(path, ALLOW_RESERVED in environ)
     environ['swift.split_path'] = (path, parts)
     return parts
 
 
-def split_plain(path):
-    """`split_path` of a bytes-as-text path."""
+def split_plain(path, reserved=False):
+    """`split_path` of a bytes-as-text path; ``reserved`` lets reserved names pass."""
     if not path.isascii():
         try:
             path = path.encode('latin-1').decode('utf-8')
         except UnicodeError:
             raise PathError('Invalid UTF8 or contains NULL', 412) from None
-    if '\0' in path:
+    if '\0' in path and not reserved:
         raise PathError('Invalid UTF8 or contains NULL', 412)
     parts = path.split('/', 4)
     if len(parts) == 2 and parts[1]:

@@ -134,6 +134,16 @@ class ContainerBroker(Broker):
                          (policy_index, timestamp, policy_index))
         self.write(work)
 
+    def set_sync_points(self, first: int | None = None, second: int | None = None) -> None:
+        """How far the rows are sent to where the container is synchronised to: by one node each,
+        and seen to by all."""
+        def work(conn: sqlite3.Connection) -> None:
+            for number, point in ((1, first), (2, second)):
+                if point is not None:
+                    conn.execute(f"UPDATE container_info SET x_container_sync_point{number} = ?",
+                                 (point,))
+        self.write(work)
+
     def reported(self, stat: Row) -> None:
         """Note that the account servers know `stat`."""
         self.write(lambda conn: conn.execute(

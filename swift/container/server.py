@@ -98,10 +98,20 @@ class ContainerApp(DbApp):
         updates = self.request_metadata(request, timestamp)
         self._check_sync_to(request)
         created = self._update_or_create(broker, request, timestamp, requested)
-        self.update_metadata(broker, updates)
+        self._update_settings(broker, updates)
         self._account_update(request, parts[2], parts[3], broker)
         return Answer(201 if created else 202, b"", {
             "X-Backend-Storage-Policy-Index": str(broker.stat()["storage_policy_index"])})
+
+    def _update_settings(self, broker: ContainerBroker, updates: dict[str, tuple[str, str]]
+                         ) -> None:
+        """Store metadata; a container that is synchronised to another place begins anew."""
+        target = updates.get("X-Container-Sync-To")
+        if target is not None:
+            known = broker.metadata().get("X-Container-Sync-To", ["", ""])[0]
+            if known != target[0]:
+                broker.set_sync_points(-1, -1)
+        self.update_metadata(broker, updates)
 
     def _check_sync_to(self, request: Request) -> None:
         value = request.get("X_CONTAINER_SYNC_TO")
@@ -186,7 +196,7 @@ class ContainerApp(DbApp):
         if broker.is_deleted():
             raise Answer(404, "The resource could not be found.")
         broker.update_put_timestamp(timestamp.internal)
-        self.update_metadata(broker, self.request_metadata(request, timestamp))
+        self._update_settings(broker, self.request_metadata(request, timestamp))
         return Answer(204)
 
     def delete(self, request: Request) -> Answer:

@@ -8,7 +8,7 @@ of the time, failures not at all.
 
 import random
 
-from swift.common.request import Request, split_path
+from swift.common.request import ALLOW_RESERVED, Request, split_path
 
 CORS = 'x-container-meta-access-control-'
 
@@ -26,6 +26,7 @@ def container_entry(status, headers):
         'read_acl': headers.get('x-container-read'),
         'write_acl': headers.get('x-container-write'),
         'sync_key': headers.get('x-container-sync-key'),
+        'sync_to': headers.get('x-container-sync-to'),
         'object_count': headers.get('x-container-object-count'),
         'bytes': headers.get('x-container-bytes-used'),
         'versions': headers.get('x-versions-location'),
@@ -137,10 +138,11 @@ def remember(env, key, entry, seconds):
 
 
 # -- for filters ---------------------------------------------------------------
-def get_container_info(env, app):
-    """The entry of the container a request is about, for a filter above the proxy."""
-    _, account, container, _ = split_path(env)
-    return _through(env, app, account, container)
+def get_container_info(env, app, container=None):
+    """The entry of the container a request is about, or of another one in its account, for a
+    filter above the proxy."""
+    _, account, own, _ = split_path(env)
+    return _through(env, app, account, own if container is None else container)
 
 
 def get_account_info(env, app):
@@ -159,7 +161,7 @@ def _through(env, app, account, container):
     entry = _known(env, key)
     if entry is None:
         path = f'/v1/{account}' + (f'/{container}' if container is not None else '')
-        status, headers, body = subrequest(env, app, 'HEAD', path)
+        status, headers, body = subrequest(env, app, 'HEAD', path, reserved='\0' in path)
         for _ in body:
             pass
         names = {n.lower(): v for n, v in headers}
@@ -171,10 +173,12 @@ def _through(env, app, account, container):
     return entry
 
 
-def subrequest(env, app, method, path, headers=None, query='', authorized=True, body=None):
+def subrequest(env, app, method, path, headers=None, query='', authorized=True, body=None,
+               reserved=False):
     """Ask ``app`` on behalf of a filter; ``(status, headers, body pieces)``.
 
-    ``path`` is real text. With ``authorized`` no authorization takes place.
+    ``path`` is real text. With ``authorized`` no authorization takes place; ``reserved`` lets it
+    hold reserved names.
     """
     new = {k: v for k, v in env.items()
            if not k.startswith('HTTP_') or k in ('HTTP_HOST', 'HTTP_USER_AGENT', 'HTTP_REFERER')}
@@ -193,6 +197,8 @@ def subrequest(env, app, method, path, headers=None, query='', authorized=True, 
         new['CONTENT_LENGTH'] = '0'
     else:
         new['wsgi.input'] = body
+    if reserved:
+        new[ALLOW_RESERVED] = 'true'
     req = Request(new)
     for name, value in (headers or {}).items():
         req.set(name, value)

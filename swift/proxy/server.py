@@ -14,6 +14,7 @@ from swift.common.log import get_logger
 from swift.common.request import Abort, PathError, Request, answer, split_path
 from swift.common.ring import Ring
 from swift.common.timestamp import Timestamp
+from swift.common.version import VERSION
 from swift.proxy.cached_info import InfoCache
 from swift.proxy.controllers.account import AccountController
 from swift.proxy.controllers.base import Controller
@@ -23,7 +24,6 @@ from swift.proxy.controllers.obj import ObjectController
 from swift.proxy.nodes import ErrorLimiter, NodeIter
 from swift.proxy.unsupported import refuse_unsupported
 
-VERSION = '2.38.0'
 OWNER_HEADERS = ('x-container-read, x-container-write, x-container-sync-key, '
                  'x-container-sync-to, x-account-meta-temp-url-key, '
                  'x-account-meta-temp-url-key-2, x-container-meta-temp-url-key, '
@@ -149,6 +149,8 @@ class Application:
         """True when a node answered with a 5xx; it is counted, a missing disk shut out."""
         if reply.status < 500:
             return False
+        if reply.status == 529:        # it is asked too much now: no fault of the node
+            return True
         if reply.status == 507:
             self.limiter.shut_out(node)
             self.logger.error('ERROR Insufficient Storage %s:%s/%s', node['ip'], node['port'],

@@ -27,8 +27,12 @@ USERS = {'test:tester': 'testing .admin', 'test:tester2': 'testing2 .admin',
          'test:tester3': 'testing3', 'test2:tester2': 'testing2 .admin',
          'test5:tester5': 'testing5 service', 'test:tester6': 'testing6 .reseller_admin',
          'admin:admin': 'admin .admin .reseller_admin'}
-PIPELINE = ('catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk tempurl '
-            's3api tempauth copy container-quotas account-quotas slo dlo proxy-server')
+PIPELINE = ('catch_errors gatekeeper healthcheck proxy-logging cache domain_remap etag-quoter '
+            'listing_formats container_sync bulk tempurl ratelimit crossdomain formpost s3api '
+            'tempauth staticweb copy container-quotas account-quotas slo dlo versioned_writes '
+            'symlink proxy-logging proxy-server')
+FILTER_OPTIONS = {
+    'versioned_writes': 'allow_versioned_writes = true\nallow_object_versioning = true\n'}
 
 
 def free_ports(count):
@@ -80,7 +84,9 @@ class SwiftCluster:
         common = f'swift_dir = {self.etc}\nbind_ip = 127.0.0.1\nworkers = 1\nuser = root\n' \
                  f'log_address = {self.root}/none\nmount_check = false\n'
         filters = ''.join(f'[filter:{name}]\nuse = egg:swift#{name}\n'
-                          for name in PIPELINE.split()[:-1] if name not in ('tempauth', 's3api'))
+                          + FILTER_OPTIONS.get(name, '')
+                          for name in dict.fromkeys(PIPELINE.split()[:-1])
+                          if name not in ('tempauth', 's3api'))
         users = ''.join(f"user_{who.replace(':', '_')} = {what}\n" for who, what in USERS.items())
         (self.etc / 'proxy-server.conf').write_text(
             f'[DEFAULT]\n{common}bind_port = {self.proxy_port}\n'

@@ -86,6 +86,26 @@ use = egg:swift#s3api
 location = {region}
 max_upload_part_num = 10000
 
+[filter:container_sync]
+use = egg:swift#container_sync
+
+[filter:ratelimit]
+use = egg:swift#ratelimit
+
+[filter:formpost]
+use = egg:swift#formpost
+
+[filter:staticweb]
+use = egg:swift#staticweb
+
+[filter:versioned_writes]
+use = egg:swift#versioned_writes
+allow_versioned_writes = true
+allow_object_versioning = true
+
+[filter:symlink]
+use = egg:swift#symlink
+
 [filter:tempauth]
 use = egg:swift#tempauth
 user_admin_admin = {admin} .admin .reseller_admin
@@ -193,8 +213,10 @@ def proxy_configuration(cloud: Cloud, user: str) -> str:
         tester2=cloud.secret("tempauth_tester2"), tester3=cloud.secret("tempauth_tester3"),
         # two systems of accounts must not share a name: AUTH_ is Keystone's where there is one
         reseller="TEMPAUTH" if with_keystone else "AUTH",
-        pipeline="catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk "
-                 f"tempurl s3api {auth} copy container-quotas account-quotas slo dlo proxy-server")
+        pipeline="catch_errors gatekeeper healthcheck proxy-logging cache listing_formats "
+                 f"container_sync bulk tempurl ratelimit formpost s3api {auth} staticweb copy "
+                 "container-quotas account-quotas slo dlo versioned_writes symlink proxy-logging "
+                 "proxy-server")
     if with_keystone:
         text += KEYSTONE.format(identity=cloud.url("identity"), password=cloud.secret("swift"))
     return text

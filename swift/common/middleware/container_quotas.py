@@ -4,6 +4,8 @@
 They are soft: what the container servers know of its size may be some seconds old.
 """
 
+from urllib.parse import unquote
+
 from swift.common.middleware.authbase import need_auth_above
 from swift.common.request import PathError, Request, answer, split_path
 from swift.proxy.cached_info import get_container_info
@@ -68,6 +70,10 @@ class ContainerQuotas:
         if 'quota-bytes' not in meta and 'quota-count' not in meta:
             return None
         req = Request(env)
+        if 'quota-bytes' in meta and 'versions-container' in info['sysmeta']:
+            hidden = get_container_info(env, self.app, unquote(
+                info['sysmeta']['versions-container']))
+            info = {**info, 'bytes': int(info['bytes'] or 0) + int(hidden['bytes'] or 0)}
         size, count = as_limit(meta.get('quota-bytes')), as_limit(meta.get('quota-count'))
         if size is not None and int(info['bytes'] or 0) + (req.content_length or 0) > size or \
                 count is not None and int(info['object_count'] or 0) + 1 > count:

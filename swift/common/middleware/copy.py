@@ -5,7 +5,7 @@ The source is read with the client's own rights. Its metadata go along unless X-
 true; what the request sets wins.
 """
 
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlencode
 
 from swift.common.concurrency import GreenletExit
 from swift.common.constraints import Constraints
@@ -18,6 +18,13 @@ TRUE = ('true', '1', 'yes', 'on', 't', 'y')
 # Of the source, besides its metadata. Its expiry stays behind, as in Swift.
 CARRIED = ('content-type', 'content-encoding', 'content-disposition', 'content-language',
            'cache-control', 'expires', 'x-robots-tag', 'x-delete-at')
+
+
+OF_SOURCE = ('version-id', 'symlink', 'part-number')       # in the query
+# A link that is copied as such (symlink=get) points where it did.
+LINK = {'x-symlink-target': 'X-Symlink-Target',
+        'x-symlink-target-account': 'X-Symlink-Target-Account',
+        'x-symlink-target-etag': 'X-Symlink-Target-Etag'}
 
 
 class PathHeaderError(ValueError):
@@ -215,10 +222,12 @@ class Copy:
 
     @staticmethod
     def _source_query(params):
+        out = {n: params[n] for n in ('part-number', 'version-id') if n in params}
         if params.get('multipart-manifest') == 'get':
-            return 'multipart-manifest=get&format=raw'
-        return 'part-number=' + quote(params['part-number'], errors='surrogateescape') \
-            if 'part-number' in params else ''
+            out.update({'multipart-manifest': 'get', 'format': 'raw'})
+        if params.get('symlink') == 'get':
+            out['symlink'] = 'get'
+        return urlencode(out, errors='surrogateescape')
 
     def _store(self, env, start_response, source, status, body, where):
         """PUT what the source gave."""
@@ -252,6 +261,10 @@ class Copy:
                     if req.get(name) is None:
                         req.set(name, value)
         self._add_sysmeta(req, source)
+        for name, header in LINK.items():
+            if name in source and req.get(header) is None:
+                req.set(header, source[name])
+        self._drop_source_query(env)
         account, container, obj = where
 
         def start(line, headers, exc_info=None):
@@ -267,6 +280,14 @@ class Copy:
 
         result = self.app(env, start)
         return result if isinstance(result, list) else list(result)
+
+    @staticmethod
+    def _drop_source_query(env):
+        """What in the query was about the source means nothing, or something else, with a PUT."""
+        query = env.get('QUERY_STRING', '')
+        if any(name in query for name in OF_SOURCE):
+            env['QUERY_STRING'] = '&'.join(
+                item for item in query.split('&') if item.partition('=')[0] not in OF_SOURCE)
 
     @staticmethod
     def _add_sysmeta(req, source):

@@ -85,6 +85,7 @@ class KeystoneAuth:
         identity = Identity(env, self.default_domain)
         env['keystone.identity'] = identity
         env['REMOTE_USER'] = identity.user_id
+        env['swift.access_logging'] = {'user_id': identity.user_id}
         env['swift.authorize'] = self.authorize
         env['swift.clean_acl'] = clean_acl
         if self.reseller_admin in identity.roles:

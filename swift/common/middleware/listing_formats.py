@@ -5,6 +5,7 @@ import json
 from xml.sax.saxutils import escape, quoteattr
 
 from swift.common.request import PathError, Request, answer, split_path
+from swift.proxy.controllers.info import registered
 
 FORMATS = {'json': 'application/json', 'xml': 'application/xml', 'plain': 'text/plain',
            'text': 'text/plain'}
@@ -25,6 +26,18 @@ def wanted_type(req):
     if not accept or accept.strip() == '*/*':
         return 'text/plain'
     return best_match(accept, TYPES)
+
+
+def json_only(req, wanted):
+    """``wanted``; for a listing of versions, which is always JSON, None when JSON is unwelcome."""
+    if 'versions' not in req.params:
+        return wanted
+    accept = req.environ.get('HTTP_ACCEPT')
+    if 'format' in req.params:
+        fits = wanted == FORMATS['json']
+    else:
+        fits = not accept or best_match(accept, (FORMATS['json'],)) is not None
+    return FORMATS['json'] if fits else None
 
 
 def best_match(accept, offers):
@@ -123,6 +136,9 @@ class ListingFormats:
             wanted = wanted_type(Request(env))
         except ValueError:
             return answer(400, 'Invalid Accept header')(env, start_response)
+        if container is not None and 'versions' in env.get('QUERY_STRING', '') and \
+                registered('object_versioning'):
+            wanted = json_only(Request(env), wanted)
         if wanted is None:
             return answer(406, 'Accept: none of ' + ', '.join(TYPES))(env, start_response)
         return self._convert(env, start_response, wanted, account, container)

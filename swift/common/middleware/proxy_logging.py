@@ -2,14 +2,22 @@
 """One line for each request: who asked what, what was answered, how long it took.
 
 The server calls `access_log` when a request is over; the filter itself is no layer for the data.
+Where it also stands right before the proxy, it logs the requests that other filters make.
 """
 
+import os
 import time
 from urllib.parse import quote, unquote
 
-from swift.common.conf import config_int, config_true
+from swift.common.conf import config_int, config_list, config_true
 from swift.common.log import get_logger
+from swift.common.middleware.log_template import Template
+from swift.common.request import PathError, split_path
+from swift.common.statsd import Statsd
+from swift.proxy.cached_info import cache_key
 
+METHODS = 'GET,HEAD,POST,PUT,DELETE,COPY,OPTIONS,UPDATE'
+SECRET = ('token', 'key', 'authorization', 'cookie')         # in names of headers
 _stamp = (0, '')
 
 
@@ -28,9 +36,16 @@ def _field(text):
     return text if text.isalnum() else quote(text, '/:=,;@!+*()\'$&~?%')
 
 
+def _word(value):
+    """As `_field`, of a value of any type."""
+    return '-' if value is None or value == '' else _field(str(value))
+
+
 class ProxyLogging:
-    """Filter; options ``access_log_*`` (as ``log_*``), ``log_headers``, ``reveal_sensitive_prefix``
-    (how many characters of a token are shown; 16)."""
+    """Filter; options ``access_log_*`` (as ``log_*``), access_log_headers (or log_headers),
+    access_log_headers_only, reveal_sensitive_prefix (how many characters of a token are shown;
+    16), log_msg_template, log_anonymization_method, log_anonymization_salt, log_statsd_*,
+    log_statsd_valid_http_methods."""
 
     def __init__(self, app, conf):
         self.app = app
@@ -39,52 +54,165 @@ class ProxyLogging:
             value = conf.get('access_log_' + key, conf.get('log_' + key))
             if value is not None:
                 own['log_' + key] = value
-        self.logger = get_logger(own, own.get('log_name', 'proxy-server') + '-access')
+        name = own.get('log_name', 'proxy-server')
+        self.logger = get_logger(own, name + '-access')
         self.reveal = config_int(conf, 'reveal_sensitive_prefix', 16)
-        self.log_headers = config_true(conf.get('log_headers', 'no'))
+        self.log_headers = config_true(conf.get('access_log_headers',
+                                                conf.get('log_headers', 'no')))
+        self.only = {h.lower() for h in config_list(conf.get('access_log_headers_only', ''))}
+        template = conf.get('log_msg_template')
+        self.template = Template(template, conf.get('log_anonymization_method', 'md5'),
+                                 conf.get('log_anonymization_salt', '')) if template else None
+        self.statsd = Statsd.of(conf, 'proxy-server')
+        self.methods = set(config_list(conf.get('log_statsd_valid_http_methods', METHODS)))
+        # The one right before the proxy sees what filters ask.
+        self.inner = app is not None and not hasattr(app, 'app')
 
     def __call__(self, env, start_response):
+        if self.inner and 'swift.source' in env:
+            return self._log_inner(env, start_response)
         return self.app(env, start_response)
 
+    def _log_inner(self, env, start_response):
+        """Log a request that another filter makes, when its body is read or let go."""
+        begun = time.time()
+        got: list = []
+
+        def start(status, headers, exc_info=None):
+            got[:] = [status]
+            return start_response(status, headers)
+
+        return Counted(self, env, self.app(env, start), got, begun)
+
+    # -- a line --------------------------------------------------------------
     def access_log(self, env, status, bytes_out, start, end):
         """Write the line; ``status`` is the status line, times are seconds since 1970."""
+        get = env.get
+        code = '499' if get('swift.client_disconnect') else status[:3]
+        if self.statsd is not None:
+            self._measure(self.statsd, env, code, bytes_out, end - start)
         if not self.logger.isEnabledFor(20):
             return
-        get = env.get
         path = env['RAW_PATH_INFO']
         if env['QUERY_STRING']:
-            path += '?' + _without_secrets(env['QUERY_STRING'])
+            path += '?' + self._without_secrets(env['QUERY_STRING'])
         token = get('swift.token') or get('HTTP_X_AUTH_TOKEN') or get('HTTP_X_STORAGE_TOKEN')
         if token:
             token = token[:self.reveal] + '...'
         client = get('HTTP_X_CLUSTER_CLIENT_IP') or get(
             'HTTP_X_FORWARDED_FOR', '').split(',')[0].strip() or get('REMOTE_ADDR')
-        code = '499' if get('swift.client_disconnect') else status[:3]
-        shown = '-'
-        if self.log_headers:
-            shown = quote('\n'.join(f'{n}: {v}' for n, v in get('headers_raw', ())
-                                    if 'token' not in n.lower() and 'key' not in n.lower()
-                                    and n.lower() != 'authorization'))
+        shown = self._headers(env) if self.log_headers else '-'
+        user = get('swift.access_logging')
+        user = user.get('user_id') if user else None
+        if self.template is not None:
+            self._by_template(self.template, env, status, bytes_out, start, end, {
+                'client_ip': client, 'path': path, 'status_int': code, 'auth_token': token,
+                'headers': None if shown == '-' else unquote(shown), 'access_user_id': user})
+            return
         self.logger.info(
-            '%s %s %s %s %s %s %s %s %s %s %s %d - %s %s %.4f %s - %.9f %.9f -',
+            '%s %s %s %s %s %s %s %s %s %s %s %d %s %s %s %.4f %s %s %.9f %.9f %s %s',
             _field(client), get('REMOTE_ADDR', '-'), _date(end), env['REQUEST_METHOD'],
             _field(path), env['SERVER_PROTOCOL'], code, _field(get('HTTP_REFERER')),
             _field(get('HTTP_USER_AGENT')), _field(token), _field(get('CONTENT_LENGTH')),
-            bytes_out, get('swift.trans_id', '-'), shown, end - start,
-            get('swift.source') or '-', start, end)
+            bytes_out, _field(get('HTTP_ETAG')), get('swift.trans_id', '-'), shown, end - start,
+            get('swift.source') or '-', _field(','.join(get('swift.log_info', ()))), start, end,
+            self._policy(env), _field(user))
+
+    @staticmethod
+    def _policy(env):
+        """The storage policy index of what the request was about, as far as it is known."""
+        parts, infos = env.get('swift.split_path'), env.get('swift.infocache')
+        if not parts or not infos or parts[1][3] is None:
+            return '-'
+        info = infos.get(cache_key(parts[1][1], parts[1][2]))
+        return info['storage_policy'] if info is not None and 'storage_policy' in info else '-'
+
+    def _by_template(self, template, env, status, bytes_out, start, end, fields):
+        get = env.get
+        try:
+            _, account, container, obj = split_path(env)
+        except PathError:
+            account = container = obj = None
+        fields.update({
+            'remote_addr': get('REMOTE_ADDR'), 'end_time': end, 'start_time': start,
+            'method': env['REQUEST_METHOD'], 'domain': get('HTTP_HOST', '').partition(':')[0],
+            'protocol': env['SERVER_PROTOCOL'], 'referer': get('HTTP_REFERER'),
+            'user_agent': get('HTTP_USER_AGENT'), 'bytes_recvd': get('CONTENT_LENGTH'),
+            'bytes_sent': bytes_out, 'client_etag': get('HTTP_ETAG'),
+            'transaction_id': get('swift.trans_id'), 'request_time': f'{end - start:.4f}',
+            'source': get('swift.source'), 'log_info': ','.join(get('swift.log_info', ())),
+            'ttfb': None, 'policy_index': self._policy(env), 'account': account,
+            'container': container, 'object': obj, 'pid': os.getpid(),
+            'wire_status_int': status[:3]})
+        self.logger.info('%s', template.line(fields, _word))
+
+    def _headers(self, env):
+        """The request's headers as one word, without what opens doors."""
+        pairs = env.get('headers_raw') or [
+            (k[5:].replace('_', '-').title(), v) for k, v in env.items() if k[:5] == 'HTTP_']
+        return quote('\n'.join(
+            f'{n}: {v}' for n, v in pairs
+            if not any(word in n.lower() for word in SECRET)
+            and (not self.only or n.lower() in self.only))) or '-'
+
+    def _without_secrets(self, query):
+        """The query with signatures cut: a log must not hold what still opens a door."""
+        if 'sig' not in query.lower() and '%' not in query:
+            return query
+        out = []
+        for item in query.split('&'):
+            name, eq, value = item.partition('=')
+            if 'sig' in unquote(name).lower():
+                value = value[:self.reveal] + '...'
+            out.append(name + eq + value)
+        return '&'.join(out)
+
+    # -- metrics -------------------------------------------------------------
+    def _measure(self, statsd, env, code, bytes_out, seconds):
+        try:
+            _, _, container, obj = split_path(env)
+            kind = 'object' if obj is not None else 'container' if container is not None \
+                else 'account'
+        except PathError:
+            kind = 'UNKNOWN'
+        method = env['REQUEST_METHOD']
+        if method not in self.methods:
+            method = 'BAD_METHOD'
+        moved = int(env.get('CONTENT_LENGTH') or 0) + bytes_out
+        names = [f'{kind}.{method}.{code}']
+        index = self._policy(env)
+        if index != '-':
+            names.append(f'object.policy.{index}.{method}.{code}')
+        for name in names:
+            statsd.timing(name + '.timing', seconds)
+            statsd.count(name + '.xfer', moved)
 
 
-def _without_secrets(query):
-    """The query with signatures cut: a log must not hold what still opens a door."""
-    if 'sig' not in query.lower() and '%' not in query:
-        return query
-    out = []
-    for item in query.split('&'):
-        name, eq, value = item.partition('=')
-        if 'sig' in unquote(name).lower():
-            value = value[:16] + '...'
-        out.append(name + eq + value)
-    return '&'.join(out)
+class Counted:
+    """A body of an inner request; its end is what is logged."""
+
+    def __init__(self, log, env, pieces, got, begun):
+        self.log, self.env, self.pieces, self.got, self.begun = log, env, pieces, got, begun
+        self.sent, self.open = 0, True
+
+    def __iter__(self):
+        try:
+            for piece in self.pieces:
+                self.sent += len(piece)
+                yield piece
+        finally:
+            self.close()
+
+    def close(self):
+        """Let the body go, and write the line."""
+        if not self.open:
+            return
+        self.open = False
+        close = getattr(self.pieces, 'close', None)
+        if close is not None:
+            close()
+        if self.got:
+            self.log.access_log(self.env, self.got[0], self.sent, self.begun, time.time())
 
 
 def filter_factory(global_conf, **local_conf):

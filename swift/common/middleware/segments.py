@@ -6,8 +6,9 @@ Only one segment is open at any time, and none is kept: memory does not grow wit
 
 import time
 from typing import NamedTuple
+from urllib.parse import quote
 
-from swift.common.request import Response
+from swift.common.request import Request, Response
 from swift.proxy.cached_info import subrequest
 from swift.proxy.get import SourceLost
 
@@ -152,6 +153,14 @@ def discard(pieces):
     close = getattr(pieces, 'close', None)
     if close is not None:
         close()
+
+
+def version_query(env):
+    """The part of a request's query that says which version of the object is meant."""
+    if 'version-id' not in env.get('QUERY_STRING', ''):
+        return ''
+    version = Request(env).params.get('version-id')
+    return '' if version is None else 'version-id=' + quote(version, errors='surrogateescape')
 
 
 def changed(status, headers, body=b'', **replaced):

@@ -20,6 +20,7 @@ from swift.common.middleware.segments import (
     cut,
     discard,
     drain,
+    version_query,
 )
 from swift.common.middleware.slo_manifest import load_parts, raw_form, slo_etag
 from swift.common.middleware.slo_write import ManifestDelete, ManifestPut
@@ -81,7 +82,10 @@ class StaticLargeObjects:
     def _put(self, env, start_response):
         if not self._is_object(env):
             return self.app(env, start_response)
-        # Only a checked manifest is one.
+        # Only a checked manifest is one; container sync brings those that were checked elsewhere.
+        if 'swift.slo_override' in env:
+            env['swift.own_content_type'] = True
+            return self.app(env, start_response)
         env.pop('HTTP_X_STATIC_LARGE_OBJECT', None)
         if 'multipart-manifest=put' in env.get('QUERY_STRING', '') and \
                 Request(env).params.get('multipart-manifest') == 'put':
@@ -120,7 +124,7 @@ class StaticLargeObjects:
             except Broken:
                 response = answer(409, 'The manifest of the object is broken')
             except SegmentError:
-                response = answer(409, 'A segment of the object cannot be read')
+                response = answer(409)
         return response(env, start_response)
 
     def _manifest(self, env, status, headers, pieces):
@@ -172,7 +176,8 @@ class StaticLargeObjects:
     def _again(self, segments, env):
         """The whole manifest, when the first answer was not that."""
         version, account, container, obj = split_path(env)
-        status, low, pieces = segments.ask('GET', f'/{version}/{account}/{container}/{obj}')
+        status, low, pieces = segments.ask('GET', f'/{version}/{account}/{container}/{obj}',
+                                           query=version_query(env))
         headers = [(n.title(), _plain_type(v) if n == 'content-type' else v)
                    for n, v in low.items()]
         return status, low, pieces, headers

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from swift.common.conditional import Unsatisfiable, parse_range
 from swift.common.middleware.bulk_report import render, report_type
 from swift.common.middleware.copy import TRUE, SourceBody
-from swift.common.middleware.segments import SegmentError, Segments, discard, drain
+from swift.common.middleware.segments import SegmentError, Segments, discard, drain, version_query
 from swift.common.middleware.slo_manifest import (
     ManifestError,
     load_parts,
@@ -207,6 +207,7 @@ class ManifestDelete:
         self.deleted = self.missing = 0
         self.errors = []
         self.done = set()
+        self.version = version_query(env)
 
     def response(self):
         """The Response, a report."""
@@ -227,7 +228,8 @@ class ManifestDelete:
         if path in self.done:
             return 200
         self.done.add(path)
-        status, headers, pieces = self.segments.ask('GET', path)
+        status, headers, pieces = self.segments.ask(
+            'GET', path, query='' if depth else self.version)
         if status == 404:
             discard(pieces)
             self.missing += 1
@@ -251,14 +253,14 @@ class ManifestDelete:
                 self._with_segments(part.path, depth + 1)
             elif part.data is None:
                 self._delete(part.path)
-        self._delete(path, again=True)
+        self._delete(path, again=True, query='' if depth else self.version)
         return 200
 
-    def _delete(self, path, again=False):
+    def _delete(self, path, again=False, query=''):
         if path in self.done and not again:
             return
         self.done.add(path)
-        status, _, pieces = self.segments.ask('DELETE', path, query='')
+        status, _, pieces = self.segments.ask('DELETE', path, query=query)
         discard(pieces)
         if status // 100 == 2:
             self.deleted += 1

@@ -168,6 +168,7 @@ class TempAuth:
                 groups += ',' + more
         if groups is not None:
             env['REMOTE_USER'] = groups
+            env['swift.access_logging'] = {'user_id': groups.partition(',')[0]}
             # It has done its work; a filter for other tokens shall not ask anybody about it.
             env['swift.token'] = token
             env.pop('HTTP_X_AUTH_TOKEN', None)

@@ -6,16 +6,14 @@ key of the account or the container. It gives access within that account or cont
 to what the object refers to.
 """
 
-import base64
 import binascii
 import calendar
-import hmac
 import ipaddress
 import time
 from urllib.parse import quote, urlencode
 
 from swift.common.conf import config_list
-from swift.common.exceptions import ConfigError
+from swift.common.middleware.signatures import parse_signature, read_digests, signed_scope
 from swift.common.request import (
     PathError,
     Request,
@@ -24,10 +22,8 @@ from swift.common.request import (
     split_path,
     wsgi_text,
 )
-from swift.proxy.cached_info import get_account_info, get_container_info
 from swift.proxy.controllers.info import register
 
-DIGESTS = {40: 'sha1', 64: 'sha256', 128: 'sha512'}          # by length in hexadecimal
 ISO = '%Y-%m-%dT%H:%M:%SZ'
 OURS = ('temp_url_sig', 'temp_url_expires', 'temp_url_prefix', 'temp_url_ip_range', 'filename',
         'inline')
@@ -46,24 +42,6 @@ def parse_expires(text):
     if text.isascii() and text.isdigit() and len(text) < 16:
         return int(text)
     return calendar.timegm(time.strptime(text, ISO))
-
-
-def parse_signature(text):
-    """``(digest name, hexadecimal)`` of temp_url_sig; ValueError when it cannot be one."""
-    name, colon, rest = text.partition(':')
-    if colon:
-        if name not in DIGESTS.values() or not rest.isascii():
-            raise ValueError('unknown digest')
-        raw = base64.b64decode(rest.replace('-', '+').replace('_', '/') + '=' * (-len(rest) % 4),
-                               validate=True)
-        value = raw.hex()
-        if DIGESTS.get(len(value)) != name:
-            raise ValueError('the signature is of another length than the digest')
-        return name, value
-    found = DIGESTS.get(len(text))
-    if found is None or not text.isascii():
-        raise ValueError('no digest is of this length')
-    return found, text
 
 
 def disposition(obj, params, stored):
@@ -90,11 +68,7 @@ class TempURL:
         self.app = app
         self.methods = config_list(conf.get('methods', 'GET HEAD PUT POST DELETE')
                                    .replace(' ', ','))
-        self.digests = config_list(conf.get('allowed_digests', 'sha1 sha256 sha512')
-                                   .replace(' ', ','))
-        unknown = set(self.digests) - set(DIGESTS.values())
-        if unknown or not self.digests:
-            raise ConfigError(f'allowed_digests: {sorted(unknown)} are not known')
+        self.digests = read_digests(conf)
         register('tempurl', methods=self.methods, allowed_digests=sorted(self.digests),
                  incoming_remove_headers=['x-*'],
                  incoming_allow_headers=sorted({n[5:].replace('_', '-').lower() + '*'
@@ -131,11 +105,13 @@ class TempURL:
             digest, given = parse_signature(params.get('temp_url_sig', ''))
         except (PathError, ValueError, binascii.Error, OverflowError):
             return None
-        if not obj or method not in self.methods or digest not in self.digests or \
-                expires <= time.time():
+        prefix = params.get('temp_url_prefix')
+        if not obj and container and prefix == '' and method in ('GET', 'HEAD'):
+            obj = ''                # of a web site, which may be listed then
+        if not container or obj is None or method not in self.methods or \
+                digest not in self.digests or expires <= time.time():
             return None
         path = f'/{version}/{account}/{container}/{obj}'
-        prefix = params.get('temp_url_prefix')
         if prefix is not None:
             if not obj.startswith(prefix):
                 return None
@@ -147,23 +123,7 @@ class TempURL:
         lead = '' if ip_range is None else f'ip={ip_range}\n'
         texts = [f'{lead}{m}\n{expires}\n{path}'.encode('utf-8', 'surrogateescape')
                  for m in methods if m in self.methods]
-        return self._match(env, account, container, texts, digest, given.lower().encode())
-
-    def _match(self, env, account, container, texts, digest, given):
-        """The scope of the first key that made the signature. Each is tried, whatever fits."""
-        scope = None
-        for info, where in ((get_account_info(env, self.app), (account, None)),
-                            (get_container_info(env, self.app), (account, container))):
-            meta = info['meta'] if info['status'] // 100 == 2 else {}
-            for name in ('temp-url-key', 'temp-url-key-2'):
-                key = meta.get(name)
-                if not key:
-                    continue
-                for text in texts:
-                    right = hmac.new(key.encode('latin-1'), text, digest).hexdigest().encode()
-                    if hmac.compare_digest(right, given) and scope is None:
-                        scope = where
-        return scope
+        return signed_scope(env, self.app, account, container, texts, digest, given)
 
     @staticmethod
     def _in_range(env, text):
@@ -194,12 +154,19 @@ class TempURL:
     @staticmethod
     def _grant(env, params, scope):
         account, container = scope
+        own_container, prefix = split_path(env)[2], params.get('temp_url_prefix')
 
         def authorize(req):
             try:
                 _, of_account, of_container, obj = split_path(req.environ)
             except PathError:
                 return answer(401)
+            if obj is None and req.environ.get('swift.source') != 'DLO':
+                # Only as the page of a web site, and of what was signed for.
+                listed = req.environ.get('swift.web_listing')
+                if prefix is None or own_container != of_container or listed is None or \
+                        not listed.startswith(prefix):
+                    return answer(401)
             if of_account != account or of_container is None or \
                     container is not None and of_container != container or \
                     req.method not in ('GET', 'HEAD') and obj is None:
@@ -219,7 +186,7 @@ class TempURL:
             kept = [h for h in headers if not (
                 h[0].lower().startswith('x-object-meta-')
                 and not h[0].lower().startswith('x-object-meta-public-'))]
-            if status[0] == '2':
+            if status[0] == '2' and obj and 'swift.web_page' not in env:
                 stored = next((v for n, v in kept if n.lower() == 'content-disposition'), None)
                 kept = [h for h in kept if h[0].lower() not in ('content-disposition', 'expires')]
                 kept += [('Content-Disposition', disposition(obj, params, stored)),

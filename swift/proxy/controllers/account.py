@@ -4,7 +4,7 @@
 import json
 
 from swift.common.acl import check_account_acl, format_account_acl, parse_account_acl
-from swift.common.request import Response, answer
+from swift.common.request import ALLOW_RESERVED, Response, answer
 from swift.common.timestamp import Timestamp
 from swift.proxy.backend import backend_path, choose, respond
 from swift.proxy.cached_info import account_entry, cache_key, remember
@@ -39,8 +39,8 @@ class AccountController(Controller):
         part, nodes = self._nodes()
         getter = Getter(app, req.method, self.kind,
                         app.node_iter(app.account_ring, part, nodes, shuffle=True), len(nodes),
-                        part, backend_path(self.account), app.backend_headers(req)
-                        + 'Accept: application/json\r\n', query=listing_query(req),
+                        part, backend_path(self.account), self._read_lines(),
+                        query=listing_query(req),
                         newest=req.get('X-Newest', '').lower() in ('true', '1', 'yes', 'on', 't'))
         response = getter.response()
         names = {n.lower(): v for n, v in response.headers}
@@ -59,6 +59,12 @@ class AccountController(Controller):
         return self.with_cors(response, {})
 
     HEAD = GET
+
+    def _read_lines(self):
+        lines = self.app.backend_headers(self.req) + 'Accept: application/json\r\n'
+        if ALLOW_RESERVED in self.req.environ:
+            lines += 'X-Backend-Allow-Reserved-Names: true\r\n'
+        return lines
 
     def _empty(self):
         """What an account looks like that will exist once it is used."""

@@ -2,6 +2,7 @@
 """Containers: listing their objects, metadata and access lists, creating and deleting them."""
 
 from swift.common.request import answer
+from swift.common.reserved import is_reserved
 from swift.proxy.backend import backend_path, choose, respond
 from swift.proxy.cached_info import cache_key, container_entry, remember
 from swift.proxy.controllers.base import Controller
@@ -118,7 +119,8 @@ class ContainerController(Controller):
         policy, bad = self._policy()
         bad = self._clean_acls() or bad \
             or app.constraints.check_metadata(req, 'container') \
-            or app.constraints.check_name('container', self.container)
+            or not is_reserved(self.container) and app.constraints.check_name(
+                'container', self.container) or None
         if bad is not None:
             return bad
         self._protect_owner_headers()

@@ -3,7 +3,7 @@
 
 from urllib.parse import quote
 
-from swift.common.request import answer
+from swift.common.request import ALLOW_RESERVED, answer
 
 PARAMETERS = ('limit', 'marker', 'end_marker', 'prefix', 'delimiter', 'path', 'reverse')
 
@@ -21,7 +21,8 @@ def check_listing(req, most):
             value.encode('utf-8')
         except UnicodeEncodeError:
             return answer(400, f'"{name}" parameter not valid UTF-8')
-        if '\0' in value and name not in ('marker', 'end_marker'):
+        if '\0' in value and name not in ('marker', 'end_marker') and \
+                ALLOW_RESERVED not in req.environ:
             return answer(412, f'"{name}" parameter contains NULL')
     limit = params.get('limit')
     if limit and limit.isascii() and limit.isdigit() and int(limit[:20]) > most:

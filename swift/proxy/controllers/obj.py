@@ -6,6 +6,7 @@ import time
 
 from swift.common.exceptions import ChunkReadError
 from swift.common.request import Abort, Response, answer, http_date
+from swift.common.reserved import is_reserved
 from swift.common.storage import hash_path
 from swift.proxy.backend import backend_path, choose, header_name, respond
 from swift.proxy.controllers.base import Controller, spread
@@ -154,7 +155,9 @@ class ObjectController(Controller):
         """Store an object; 201 once a majority of the replicas has it on disk."""
         app, req = self.app, self.req
         env = req.environ
-        bad = app.constraints.check_name('object', self.obj) or self._if_none_match()
+        bad = self._if_none_match()
+        if not is_reserved(self.obj):          # of those the client's part was checked
+            bad = app.constraints.check_name('object', self.obj) or bad
         if bad is not None:
             return bad
         info = self._write_target()
@@ -269,7 +272,13 @@ class ObjectController(Controller):
             lines += 'X-Backend-Open-Expired: true\r\n'
         answers = self.fan_out('POST', ring, part, nodes,
                                backend_path(self.account, self.container, self.obj), lines, own)
-        return self._cors_if_asked(respond(choose(answers, len(nodes))))
+        best = choose(answers, len(nodes))
+        response = respond(best)
+        if best is not None and best.status < 300:
+            # A filter may have to know what kind of object this was.
+            response.headers += [h for h in best.items
+                                 if h[0][:17].lower() == 'x-object-sysmeta-']
+        return self._cors_if_asked(response)
 
     def DELETE(self):
         """Delete the object; 404 when a majority did not have it."""

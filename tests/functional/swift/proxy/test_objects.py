@@ -230,13 +230,5 @@ def test_second_policy(user, container):
     assert status == 400 and b'X-Storage-Policy' in text
 
 
-@pytest.mark.parametrize(('path', 'headers', 'says'), [
-    ('/o', {'X-Symlink-Target': 'c/o'}, b'symlink'),
-    ('', {'X-Versions-Location': 'v'}, b'versioned')])
-def test_what_is_not_supported_says_so(user, container, path, headers, says):
-    status, _, text = user('PUT', '/' + container + path, headers, b'')
-    assert status == 501 and says in text
-
-
 def test_newest(user, obj):
     assert user('GET', obj, {'X-Newest': 'true'})[2] == BODY

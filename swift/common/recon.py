@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What daemons leave for the recon filter: JSON files that tell of their last passes.
+
+`object.recon`, `container.recon` and `account.recon` in recon_cache_path, with the names OpenStack
+Swift's swift-recon asks for. Without that folder nothing is written.
+"""
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any
+
+CACHE_PATH = "/var/cache/swift"
+
+# section -> (file, name of the seconds a pass took, name of when it ended)
+_PASSES = {
+    "object-replicator": ("object", "object_replication_time", "object_replication_last"),
+    "object-updater": ("object", "object_updater_sweep", "object_updater_last"),
+    "object-expirer": ("object", "object_expiration_pass", "object_expiration_last"),
+    "container-replicator": ("container", "replication_time", "replication_last"),
+    "container-updater": ("container", "container_updater_sweep", "container_updater_last"),
+    "container-auditor": ("container", "container_auditor_pass_completed",
+                          "container_auditor_last"),
+    "account-replicator": ("account", "replication_time", "replication_last"),
+    "account-auditor": ("account", "account_auditor_pass_completed", "account_auditor_last"),
+}
+_MINUTES = ("object_replication_time",)
+
+
+def cache_path(conf: dict[str, str]) -> str:
+    """The folder of the files."""
+    return conf.get("recon_cache_path", CACHE_PATH)
+
+
+def note_pass(conf: dict[str, str], section: str, seconds: float, logger: logging.Logger) -> None:
+    """Remember that a daemon's pass has ended; what cannot be written is logged."""
+    if section not in _PASSES:
+        return
+    kind, took, ended = _PASSES[section]
+    folder = cache_path(conf)
+    if not os.path.isdir(folder):
+        return
+    try:
+        update(os.path.join(folder, f"{kind}.recon"), {
+            took: seconds / 60 if took in _MINUTES else seconds, ended: time.time()})
+    except (OSError, ValueError) as exc:
+        logger.error("ERROR writing %s/%s.recon: %s", folder, kind, exc)
+
+
+@contextlib.contextmanager
+def _locked(path: str) -> Iterator[None]:
+    with open(path + ".lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def update(path: str, values: dict[str, Any]) -> None:
+    """Merge values into a file; whoever reads it sees all of them or none."""
+    with _locked(path):
+        known = read(path)
+        known.update(values)
+        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path))
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            json.dump(known, out)
+        os.chmod(temporary, 0o644)
+        os.rename(temporary, path)
+
+
+def read(path: str) -> dict[str, Any]:
+    """What a file says; nothing when there is none, or none that can be read."""
+    try:
+        with open(path, encoding="utf-8") as source:
+            found = json.load(source)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OpenStack Swift's functional tests pass against this store: those listed in functional-pass.txt.
+
+functional-quick.txt names the part of them that each run of the tests has time for.
+"""
+
+import fcntl
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from swift_cluster import SwiftCluster
+from swift_suite import functional_suite, holds_metadata
+
+HERE = Path(__file__).parent
+WHOLE_TIMEOUT = 3600
+QUICK_TIMEOUT = 600
+
+
+@pytest.fixture(scope='module')
+def suite():
+    """The installed suite; one installer at a time."""
+    cache = Path(tempfile.gettempdir()) / 'snakestack-test-cache'
+    cache.mkdir(exist_ok=True)
+    with open(cache / 'swift-functional.lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return functional_suite(cache)
+
+
+@pytest.fixture(scope='module')
+def store(tmp_path_factory):
+    """A cluster of two storage policies, on a file system that holds all of the metadata."""
+    root = tmp_path_factory.mktemp('store')
+    if not holds_metadata(root):
+        root = Path(tempfile.mkdtemp(prefix='snakestack-swift-', dir='/dev/shm'))
+        if not holds_metadata(root):
+            root.rmdir()
+            pytest.fail('neither the temporary folder nor /dev/shm holds large extended '
+                        'attributes: set TMPDIR to a folder on XFS')
+    try:
+        with SwiftCluster(root, policies=2, part_power=6,
+                          proxy_options='allow_open_expired = true',
+                          storage_options='disable_fallocate = yes') as cluster:
+            yield cluster
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def listed(name):
+    return [line for line in (HERE / name).read_text().splitlines()
+            if line and not line.startswith('#')]
+
+
+def check(suite, store, tests, workdir, timeout):
+    passed, output = suite.run('127.0.0.1', store.proxy_port, tests, workdir, timeout)
+    failed = sorted(set(tests) - passed)
+    assert not failed, f'{len(failed)} of {len(tests)} failed: {failed[:20]}\n{output[-20000:]}'
+
+
+@pytest.mark.timeout(QUICK_TIMEOUT + 900)
+def test_the_quick_part(suite, store, tmp_path):
+    quick = listed('functional-quick.txt')
+    assert set(quick) <= set(listed('functional-pass.txt'))
+    check(suite, store, quick, tmp_path, QUICK_TIMEOUT)
+
+
+@pytest.mark.whole
+@pytest.mark.timeout(WHOLE_TIMEOUT + 900)
+def test_all_that_must_pass(suite, store, tmp_path):
+    check(suite, store, listed('functional-pass.txt'), tmp_path, WHOLE_TIMEOUT)
