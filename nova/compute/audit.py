@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guests, instance directories and base images of a host against the rows of its instances."""
 
+import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 from nova import config
 from nova.audit import Finding
+from nova.compute.evacuation import leftover_removed
+from nova.compute.power import GUEST_MISSING
 from nova.compute.reconciler import known_deleted
-from nova.compute.states import VmState
+from nova.compute.request import BuildRequest
+from nova.compute.states import PowerState, VmState
 from nova.db import instances, volume_attachments
 from nova.db.models import Instance
-from nova.exception import NotSupported
+from nova.exception import InstanceNotFound, InvalidState, NotSupported
 from nova.virt.driver import ComputeDriver, Problem, load_driver
 from nova.volume.states import AttachStatus
 
@@ -52,10 +57,19 @@ def expects_guest(row: Instance) -> bool:
     return row.task_state is None and row.vm_state in (VmState.ACTIVE, VmState.STOPPED)
 
 
-def check(host: str, repair: bool, driver: ComputeDriver | None = None) -> Iterator[Finding]:
+@contextlib.contextmanager
+def nobody_else(_instance_id: str) -> Iterator[bool]:
+    """Hold an instance where there is no worker to share it with."""
+    yield True
+
+
+def check(host: str, repair: bool, driver: ComputeDriver | None = None,
+          holding: Callable[[str], AbstractContextManager[bool]] = nobody_else,
+          ) -> Iterator[Finding]:
     """Yield what did not fit at two looks.
 
-    ``repair`` removes guests of instances whose deletion the log knows; nothing else is touched.
+    ``repair`` removes what is left of instances whose deletion, or evacuation from here, the
+    database knows, and puts instances without a guest into ERROR; nothing else is touched.
     """
     if driver is None and host != CONF.host:
         raise NotSupported(what=f"Looking at the guests of {host} from {CONF.host}")
@@ -67,11 +81,31 @@ def check(host: str, repair: bool, driver: ComputeDriver | None = None) -> Itera
         if one not in first:
             continue
         repaired = False
-        if repair and one.kind == "guest" and _removable(one.id):
-            driver.destroy(one.id)
-            repaired = True
+        if repair and one.kind in ("guest", "instance-directory"):
+            with holding(one.id) as held:
+                repaired = held and _repair(host, driver, one)
         yield Finding("guests", one.kind, one.id, one.problem, repaired)
 
 
-def _removable(instance_id: str) -> bool:
-    return not instances.get_many([instance_id]) and known_deleted(instance_id)
+def _repair(host: str, driver: ComputeDriver, one: Problem) -> bool:
+    """Put one thing right if that costs nobody anything; tell whether it was."""
+    row = instances.get_many([one.id]).get(one.id)
+    if row is None:
+        if known_deleted(one.id):
+            driver.destroy(one.id)
+        return known_deleted(one.id)
+    if row.host != host:
+        leftover = host in BuildRequest.of(row.build_request).evacuated_from
+        if leftover:
+            driver.destroy(one.id)
+            leftover_removed(row, host)
+        return leftover
+    if not expects_guest(row) or one.id in driver.list_instances():
+        return False        # its files are not right: that is for the operator to judge
+    try:
+        instances.transition(row.id, from_vm=row.vm_state, from_task=None, from_host=host,
+                             vm_state=VmState.ERROR, power_state=PowerState.NOSTATE)
+        instances.add_fault(row.id, 500, GUEST_MISSING, host=host)
+    except (InvalidState, InstanceNotFound):
+        return False
+    return True

@@ -15,6 +15,7 @@ from typing import Any
 from oslo_config import cfg
 
 from nova import rpc
+from nova.audit import on_this_host
 from nova.compute import audit, console
 from nova.compute.build import Builder
 from nova.compute.giving_up import give_up
@@ -176,6 +177,11 @@ class ComputeManager:
     def audit(self) -> list[Problem]:
         """Compare this host's guests, directories and base images with its rows; looks only."""
         return audit.problems(self.host, self.worker.driver)
+
+    def audit_host(self, context: RequestContext, repair: bool) -> list[dict[str, Any]]:
+        """Compare this host with its rows; ``repair`` puts right what is safe to.  Findings."""
+        return on_this_host(audit.check(self.host, repair, self.worker.driver,
+                                        self.locks.try_hold))
 
     # -- one instance ------------------------------------------------------------------------
 

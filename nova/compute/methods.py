@@ -18,4 +18,6 @@ METHODS = MethodTable(TOPIC, [
     Method("get_console_output", ("instance_id",), ("lines",), timeout=30,
            description="The last lines of a guest's console, as text"),
     Method("host_uptime", timeout=10, description="The uptime line of the host"),
+    Method("audit_host", ("repair",), timeout=120,
+           description="Compare this host with its rows; answers what does not fit"),
 ])

@@ -15,7 +15,7 @@ def audit(host: str, driver: NetworkDriver | None = None) -> list[Problem]:
     """
     there = (driver or load_driver()).inventory()
     return [*_networks(host, there), *_taps(there), *_leases(host, there),
-            *_floating(host, there), *_rows()]
+            *_floating(host, there), *rows()]
 
 
 def _networks(host: str, there: HostInventory) -> list[Problem]:
@@ -76,6 +76,7 @@ def _floating(host: str, there: HostInventory) -> list[Problem]:
     return found
 
 
-def _rows() -> list[Problem]:
+def rows() -> list[Problem]:
+    """Return what does not fit in the rows alone: nothing of a host is looked at."""
     return [("port", port, f"is of instance {device}, which is gone")
             for device, port in ports.orphans()]

@@ -17,7 +17,7 @@ from typing import Any
 from oslo_concurrency import lockutils
 from oslo_config import cfg
 
-from nova import exception, quota
+from nova import audit, exception, quota
 from nova import rpc as nova_rpc
 from nova.context import RequestContext, admin_context
 from nova.db import floating_ips, instances, networks, ports, security_groups
@@ -255,7 +255,11 @@ class NetworkManager:
 
     # -- everything ----------------------------------------------------------------------------
 
-    def reconcile(self) -> None:
+    def audit_host(self, context: RequestContext, repair: bool) -> list[dict[str, Any]]:
+        """Compare this host with the rows; ``repair`` makes it right.  Answers findings."""
+        return audit.on_this_host(audit.check_network(self.host, repair, self))
+
+    def reconcile(self, orphan_age: datetime.timedelta = ORPHAN_AGE) -> None:
         """Compare the rows with this host and make the host right.
 
         What fails for one network is logged and keeps no other from being served.
@@ -264,7 +268,7 @@ class NetworkManager:
         for network in networks.find(external=False):
             if network.host is None and network.cidr:
                 networks.take(network.id, self.host)
-        self._sweep_rows(context)
+        self._sweep_rows(context, orphan_age)
         own = networks.find(host=self.host, external=False)
         for network in own:
             with _alone(f"Network {network.id} on {network.bridge}"):
@@ -275,9 +279,9 @@ class NetworkManager:
         self._reconcile_leases({str(network.bridge): network for network in own}, there)
         self._remove_strays(there)
 
-    def _sweep_rows(self, context: RequestContext) -> None:
+    def _sweep_rows(self, context: RequestContext, orphan_age: datetime.timedelta) -> None:
         """Let go of what instances that are gone still hold."""
-        for instance_id in dict(ports.orphans(utcnow() - ORPHAN_AGE)):
+        for instance_id in dict(ports.orphans(utcnow() - orphan_age)):
             LOG.warning("Instance %s is gone and has ports: they are taken away", instance_id)
             with _alone(f"The ports of {instance_id}"):
                 self.deallocate_for_instance(context, instance_id)

@@ -16,4 +16,6 @@ METHODS = MethodTable(TOPIC, [
            description="Bridge, gateway, DHCP server and rules of a network, anew"),
     Method("remove_network", ("network_id", "bridge"), timeout=30,
            description="Take a deleted network's bridge, DHCP server and rules away"),
+    Method("audit_host", ("repair",), timeout=120,
+           description="Compare this host with its rows; answers what does not fit"),
 ])

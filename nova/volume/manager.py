@@ -14,6 +14,7 @@ from typing import Any
 from oslo_config import cfg
 
 from nova import rpc
+from nova.audit import on_this_host
 from nova.compute.locks import InstanceLocks
 from nova.context import RequestContext
 from nova.db import volume_hosts, volume_snapshots, volumes
@@ -21,6 +22,7 @@ from nova.db.volume_models import Volume, VolumeSnapshot
 from nova.exception import NovaError, SnapshotNotFound, VolumeBackendError, VolumeNotFound
 from nova.image import api as image_api
 from nova.scheduler.methods import METHODS as SCHEDULER_METHODS
+from nova.volume import audit
 from nova.volume.connections import Connections, connector_of
 from nova.volume.creation import Creation
 from nova.volume.driver import VolumeDriver, load_driver
@@ -225,6 +227,10 @@ class VolumeManager:
         self._check_ready()
         with self.locks.hold(volume_id):
             self.connections.terminate(volume_id, connector_of(connector))
+
+    def audit_host(self, context: RequestContext, repair: bool) -> list[dict[str, Any]]:
+        """Compare this host with its rows; ``repair`` removes targets nobody may reach."""
+        return on_this_host(audit.check(self.host, repair, self.worker.driver))
 
     def _check_ready(self) -> None:
         if not self._ready:

@@ -15,4 +15,6 @@ METHODS = MethodTable(TOPIC, [
            description="Let a host reach a volume that is being attached there; says how"),
     Method("terminate_connection", ("volume_id", "connector"), timeout=30,
            description="End every way a host has to a volume"),
+    Method("audit_host", ("repair",), timeout=120,
+           description="Compare this host with its rows; answers what does not fit"),
 ])

@@ -372,3 +372,19 @@ def test_worker_killed_at_any_line_leaves_what_its_successor_settles(manager, fl
     assert [view.port.device_id for view in ports.find()] == [other.id]
     assert [port.hostname for port in kept.ports["br100"]] == ["two"]
     assert audit.audit("host1", kept) == []
+
+
+def test_audit_of_the_worker_lets_go_of_what_nobody_has(manager, flat, monkeypatch):
+    monkeypatch.setattr("nova.audit.SECOND_LOOK", 0)
+    row = make_instance()
+    manager.allocate_for_instance(CONTEXT, row.id)
+    assert manager.audit_host(CONTEXT, False) == []
+    with db.writer() as session:
+        session.delete(session.get(Instance, row.id))
+    manager.driver.floating.add("192.0.2.99")
+    [floating, port] = manager.audit_host(CONTEXT, False)
+    assert (floating["kind"], floating["thing"]) == ("floating-ip", "192.0.2.99")
+    assert (port["kind"], port["repaired"]) == ("port", False)
+    assert all(one["repaired"] for one in manager.audit_host(CONTEXT, True))
+    assert manager.audit_host(CONTEXT, False) == []
+    assert ports.find() == [] and manager.driver.floating == set()

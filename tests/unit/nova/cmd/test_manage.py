@@ -21,6 +21,7 @@ from nova.db import (
 )
 from nova.db import session as db_session
 from nova.db.models import Instance, new_id
+from nova.exception import RpcTimeout
 
 
 @pytest.fixture
@@ -156,6 +157,40 @@ def test_check_that_fails_is_a_finding(monkeypatch):
     monkeypatch.setattr(audit, "CHECKS", {"broken": "nova.audit:no_such_check"})
     [finding] = audit.run("h")
     assert (finding.check, finding.kind) == ("broken", "check")
+
+
+def test_workers_of_all_hosts_look(manage, monkeypatch):
+    """Over a broker each worker is asked about its own host; one that is down is a finding."""
+    asked = []
+
+    def call(context, table, method, *, host, repair):
+        asked.append((table.topic, method, host, repair))
+        if table.topic == "network":
+            raise RpcTimeout(method=method, topic="network.n", seconds=120)
+        return [{"check": "guests", "kind": "guest", "thing": "g", "what": "is a stray",
+                 "repaired": repair}]
+
+    monkeypatch.setattr("nova.rpc.call", call)
+    monkeypatch.setattr("nova.rpc.configure", lambda: None)
+    monkeypatch.setattr("nova.rpc.configured_to_reach_others", lambda: True)
+    for host, topic in (("h1", "compute"), ("h2", "compute"), ("n", "network")):
+        services.beat(services.register(host, f"nova-{topic}", topic).id)
+    services.register("h3", "nova-compute", "compute")
+    status, out, _errors = manage("audit", "--repair", "--json")
+    assert status == 1
+    assert asked == [("compute", "audit_host", "h1", True), ("compute", "audit_host", "h2", True),
+                     ("network", "audit_host", "n", True)]
+    assert [(row["check"], row["thing"], row["what"], row["repaired"])
+            for row in json.loads(out)] == [
+        ("guests", "g", "on h1: is a stray", True), ("guests", "g", "on h2: is a stray", True),
+        ("guests", "h3", "nova-compute is down: nobody looked", False),
+        ("network", "n", "nobody looked: No answer to audit_host from network.n within 120 "
+                         "seconds.", False)]
+    asked.clear()
+    assert manage("audit", "--host", "h2", "--check", "guests")[0] == 1
+    assert asked == [("compute", "audit_host", "h2", False)]
+    assert manage("audit", "--check", "nothing")[0] == 1
+    assert manage("audit", "--local")[:2] == (0, "0 findings, 0 left\n")
 
 
 def test_version_and_usage(manage):
