@@ -106,15 +106,15 @@ class API:
         themselves and stay, unless ``cascade``.
         """
         volume = self.get(context, volume_id)
+        if cascade and volume_attachments.get_of_volume(volume.id) is None:
+            for snapshot in volume_snapshots.get_all({"volume_id": volume.id}):
+                self.delete_snapshot(context, snapshot.id)
         try:
             volume = volumes.begin_delete(volume.id, desired=Desired.DELETED)
         except exception.InvalidVolume:
             volume = volumes.get(volume.id)
             if volume.status != VolumeStatus.DELETING:
                 raise
-        if cascade:
-            for snapshot in volume_snapshots.get_all({"volume_id": volume.id}):
-                self.delete_snapshot(context, snapshot.id)
         if volume.host is None:
             volumes.delete_row(volume.id, from_host=None)
         else:

@@ -41,7 +41,7 @@ class Connections:
         export = export_of(volume_exports.ensure(
             volume_id, self.worker.host, initiator=connector.initiator, address=connector.ip,
             auth_user=secrets.token_hex(8), auth_secret=secrets.token_hex(SECRET_BYTES)))
-        self.worker.driver.ensure_exports({volume_id: (disk, export)})
+        self.worker.driver.ensure_export(disk, export)
         LOG.info("Volume %s can be reached from %s", volume_id, connector.host)
         return self.worker.driver.connection(disk, export)
 

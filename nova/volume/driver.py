@@ -9,7 +9,7 @@ What a new volume does not copy reads as zeros; nothing of a deleted volume is e
 """
 
 import abc
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,7 +85,8 @@ class VolumeDriver(abc.ABC):
     exports = False
     """Whether volumes are reached over the network, through an :class:`Export`.
 
-    A driver without exports is asked nothing about them, save what is exported.
+    A driver without exports is asked nothing about them, save what is exported; it hands over
+    what a hypervisor opens itself, and takes it back.
     """
 
     def __init__(self, host: str) -> None:
@@ -135,8 +136,12 @@ class VolumeDriver(abc.ABC):
     def connection(self, volume: Disk, export: Export | None) -> VolumeConnection:
         """Return how a hypervisor reaches a volume, which has been exported if need be."""
 
-    def ensure_exports(self, exports: Mapping[str, tuple[Disk, Export]]) -> None:
-        """Make these volumes, by id, reachable as their exports say; leave good ones alone."""
+    def take_back(self, volume_id: str) -> None:
+        """Make sure nobody on this host can open a volume that was handed to a hypervisor."""
+        raise NotImplementedError
+
+    def ensure_export(self, volume: Disk, export: Export) -> None:
+        """Make a volume reachable as its export says; one that is so already is left alone."""
         raise NotImplementedError
 
     def remove_export(self, export: Export) -> None:
@@ -147,9 +152,9 @@ class VolumeDriver(abc.ABC):
         """End every way to a volume of which no :class:`Export` is known."""
         raise NotImplementedError
 
-    def exported(self) -> set[str]:
-        """Return the ids of the volumes that can be reached now."""
-        return set()
+    def exported(self) -> dict[str, bool]:
+        """Return the ids of the volumes that have a target, and whether it is complete."""
+        return {}
 
     @abc.abstractmethod
     def audit(self, volumes: Collection[Disk], snapshots: Collection[Disk],

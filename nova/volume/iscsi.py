@@ -9,7 +9,7 @@ initiator comes back by itself.
 
 import logging
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 
 from oslo_config import cfg
@@ -18,7 +18,7 @@ from nova.exception import VolumeBackendError
 from nova.volume.driver import Disk, Export, Problem
 from nova.volume.file import FileDriver
 from nova.volume.model import VolumeConnection
-from nova.volume.tgt import Target, Tgt
+from nova.volume.tgt import Target, Tgt, fit
 
 LOG = logging.getLogger(__name__)
 
@@ -48,6 +48,9 @@ class IscsiDriver(FileDriver):
         self.tgt = tgt or Tgt(Path(CONF.volume.tgt_socket))
 
     def init_host(self) -> None:
+        if not fit(str(self.directory)):
+            raise VolumeBackendError(action="use its directory",
+                                     reason=f"tgtd cannot be told of {self.directory}")
         super().init_host()
         self.tgt.targets()      # fails when there is no tgtd
 
@@ -62,16 +65,9 @@ class IscsiDriver(FileDriver):
             portal=CONF.volume.iscsi_portal, target=_name(volume.id), lun=1,
             auth_user=export.auth_user, auth_secret=export.auth_secret)
 
-    def ensure_exports(self, exports: Mapping[str, tuple[Disk, Export]]) -> None:
-        """Make what is missing; what is there and right is not touched: guests use it."""
-        if not exports:
-            return
-        targets, accounts = self.tgt.targets(), self.tgt.accounts()
-        for volume, export in exports.values():
-            self._ensure(volume, export, targets.get(export.target_number), accounts)
-
-    def _ensure(self, volume: Disk, export: Export, target: Target | None,
-                accounts: Collection[str]) -> None:
+    def ensure_export(self, volume: Disk, export: Export) -> None:
+        """Make what is missing; what is there and right is not touched: a guest uses it."""
+        target = self.tgt.targets().get(export.target_number)
         path = self.path(volume.id)
         if volume.format != "raw" or not path.is_file():
             raise VolumeBackendError(
@@ -91,7 +87,7 @@ class IscsiDriver(FileDriver):
             self.tgt.new_target(number, _name(volume.id))
             target = Target(number, _name(volume.id))
         # Who may come in is said last: until then nobody may.
-        if export.auth_user not in accounts:
+        if export.auth_user not in self.tgt.accounts():
             self.tgt.new_account(export.auth_user, export.auth_secret)
         if export.auth_user not in target.accounts:
             self.tgt.bind_account(number, export.auth_user)
@@ -118,14 +114,14 @@ class IscsiDriver(FileDriver):
                 for user in target.accounts:
                     self.tgt.remove_account(user)
 
-    def exported(self) -> set[str]:
-        return {target.name.removeprefix(PREFIX) for target in self.tgt.targets().values()
-                if target.name.startswith(PREFIX)}
+    def exported(self) -> dict[str, bool]:
+        return {target.name.removeprefix(PREFIX): target.complete
+                for target in self.tgt.targets().values() if target.name.startswith(PREFIX)}
 
     def audit(self, volumes: Collection[Disk], snapshots: Collection[Disk],
               in_between: Collection[str], exports: Collection[str]) -> list[Problem]:
         problems = super().audit(volumes, snapshots, in_between, exports)
-        there = self.exported()
+        there = self.exported().keys()
         problems += [Problem("volume-target", PREFIX + one, "has no row")
                      for one in sorted(there - set(exports) - set(in_between))]
         problems += [Problem("volume-target", PREFIX + one, "is missing")

@@ -60,7 +60,7 @@ class VolumeManager:
         self.locks = InstanceLocks()
         self.connections = Connections(self.worker)
         self.reconciler = Reconciler(
-            self.worker, self.advance, self.advance_snapshot, self.locks.held)
+            self.worker, self.advance, self.advance_snapshot, self.locks)
         creation, removal = Creation(self.worker), Removal(self.worker)
         self._tasks: dict[VolumeStatus, Callable[[RequestContext, Volume], None]] = {
             VolumeStatus.CREATING: creation.create_volume,

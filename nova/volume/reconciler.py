@@ -8,6 +8,7 @@ a target that tgtd has forgotten is made again, and one that no row knows is rem
 import logging
 from collections.abc import Callable
 
+from nova.compute.locks import InstanceLocks
 from nova.context import RequestContext, admin_context
 from nova.db import (
     instances,
@@ -41,11 +42,11 @@ class Reconciler:
     """Reconciles one host; ``advance`` and ``advance_snapshot`` do the work a row is in."""
 
     def __init__(self, worker: Worker, advance: Advance, advance_snapshot: Advance,
-                 busy: Callable[[str], bool]) -> None:
+                 locks: InstanceLocks) -> None:
         self.worker = worker
         self.advance = advance
         self.advance_snapshot = advance_snapshot
-        self.busy = busy
+        self.busy, self.try_hold = locks.held, locks.try_hold
 
     def recover(self) -> None:
         """Take up everything an earlier process of ours left; called once, at the start."""
@@ -122,13 +123,19 @@ class Reconciler:
             return
         # Targets first: a row comes before its target, so what has none by now has none.
         there = self.worker.driver.exported()
-        rows = {row.volume_id: row for row in volume_exports.get_of_host(self.worker.host)}
-        disks = volumes.get_many(rows)
-        for volume_id, row in rows.items():
-            if not self.busy(volume_id) and (volume := disks.get(volume_id)) is not None:
-                self._safely(volume_id, self.worker.driver.ensure_exports,
-                             {volume_id: (disk_of(volume), export_of(row))})
-        for volume_id in there - rows.keys():
+        rows = {row.volume_id for row in volume_exports.get_of_host(self.worker.host)}
+        for volume_id in rows:
+            if not there.get(volume_id):
+                self._safely(volume_id, self._export, volume_id)
+        for volume_id in there.keys() - rows:
             if volume_exports.get(volume_id) is None:
                 LOG.warning("Target of volume %s has no row: it is removed", volume_id)
                 self._safely(volume_id, self.worker.driver.remove_stray_export, volume_id)
+
+    def _export(self, volume_id: str) -> None:
+        """Make a target, unless the volume is busy, or no longer exported now that it is held."""
+        with self.try_hold(volume_id) as held:
+            row = volume_exports.get(volume_id) if held else None
+            if row is not None:
+                LOG.warning("Target of volume %s is gone: it is made again", volume_id)
+                self.worker.driver.ensure_export(disk_of(volumes.get(volume_id)), export_of(row))

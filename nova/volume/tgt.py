@@ -41,6 +41,16 @@ class Target:
     allowed: set[str] = field(default_factory=set)          # addresses and initiators
     sessions: int = 0
 
+    @property
+    def complete(self) -> bool:
+        """Whether somebody with an account can log in and find a unit."""
+        return bool(self.units and self.accounts and self.allowed)
+
+
+def fit(value: str) -> bool:
+    """Tell whether tgtd can be told a value."""
+    return not _FORBIDDEN.search(value)
+
 
 class Tgt:
     """One tgtd."""
@@ -55,9 +65,9 @@ class Tgt:
         Nothing that ``values`` hold is ever in the error.
         """
         for value in (values or {}).values():
-            if _FORBIDDEN.search(value):
+            if not fit(value):
                 raise ValueError("a value for tgtd has a comma, an equals sign or a line's end")
-        action = f"{_WORDS[do]} a {_WORDS[about]} of tgtd"
+        action = f"{_WORDS[do]} tgtd's {_WORDS[about]}"
         text = ",".join(f"{name}={value}" for name, value in (values or {}).items()).encode()
         body = text + b"\0" if text else b""
         head = _REQUEST.pack(about, do, b"iscsi", _REQUEST.size + len(body), number, 0, unit,
@@ -94,9 +104,14 @@ class Tgt:
         self.ask(TARGET, NEW, {"targetname": name}, number=number)
 
     def new_unit(self, number: int, path: Path, serial: str) -> None:
-        """Put a raw file behind unit 1 of a target; ``serial`` is what a guest reads off it."""
+        """Put a raw file behind unit 1 of a target; ``serial`` is what a guest reads off it.
+
+        What the guest discards is given back to the file system and reads as zeros.
+        """
         self.ask(UNIT, NEW, {"path": str(path), "bstype": "rdwr"}, number=number, unit=1)
-        self.ask(UNIT, UPDATE, {"scsi_sn": serial, "vendor_id": "nova"}, number=number, unit=1)
+        self.ask(UNIT, UPDATE, {
+            "scsi_sn": serial, "vendor_id": "nova", "thin_provisioning": "1"},
+            number=number, unit=1)
 
     def new_account(self, user: str, secret: str) -> None:
         """Make a CHAP account; it is good for nothing until it is bound."""

@@ -49,6 +49,8 @@ class Worker:
 
     def unexport(self, volume_id: str) -> None:
         """End every way to a volume, first the target and then its row."""
+        if not self.driver.exports:
+            self.driver.take_back(volume_id)
         row = volume_exports.get(volume_id)
         if row is None:
             return

@@ -9,7 +9,7 @@ import argparse
 
 from nova.cmd.manage import table
 from nova.context import admin_context
-from nova.db import volume_attachments, volume_hosts, volumes
+from nova.db import volume_attachments, volume_exports, volume_hosts, volumes
 from nova.db.models import utcnow
 from nova.volume import api
 from nova.volume.states import Desired, VolumeStatus
@@ -27,6 +27,8 @@ def commands(category) -> None:
     table.json_option(category.add("hosts", _hosts, "Show what each host has room for"))
     delete = category.add("delete", _delete, "Remove a volume that is not attached")
     delete.add_argument("volume")
+    delete.add_argument("--forget", action="store_true",
+                        help="its host is gone for ever: remove the row, whatever is left there")
     reset = category.add("reset", _reset, "Set the status of a volume that is not attached")
     reset.add_argument("volume")
     reset.add_argument("status", choices=sorted(str(status) for status in api.RESETTABLE))
@@ -58,8 +60,10 @@ def _delete(args: argparse.Namespace) -> None:
     if row.status != VolumeStatus.DELETING:
         # Overdue at once: the next look of its worker takes it up.
         row = volumes.begin_delete(row.id, desired=Desired.DELETED, deadline=utcnow())
-    if row.host is None:
-        volumes.delete_row(row.id, from_host=None)
+    if args.forget:
+        volume_exports.remove(row.id)
+    if row.host is None or args.forget:
+        volumes.delete_row(row.id, from_host=row.host)
 
 
 def _reset(args: argparse.Namespace) -> None:

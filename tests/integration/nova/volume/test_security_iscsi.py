@@ -101,6 +101,12 @@ def test_v12_only_who_has_the_secret_and_the_name_gets_in(cloud, tmp_path):
     with path.open("rb") as file:
         file.seek(1 << 20)
         assert file.read(65536) == b"\x5a" * 65536
+    # What a guest discards is zeros, and room again.
+    taken = path.stat().st_blocks
+    status, said = initiator(connection, "discard 1M 64k", folder=tmp_path)
+    assert status == 0 and path.stat().st_blocks < taken, said
+    assert initiator(connection, "read -P 0 1M 64k", folder=tmp_path)[0] == 0
+    assert initiator(connection, "write -P 0x5a 1M 64k", folder=tmp_path)[0] == 0
     again = api.initialize_connection(context(), row.id, HERE)
     assert again == connection
     with pytest.raises(InvalidVolume):

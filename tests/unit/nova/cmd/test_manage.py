@@ -223,5 +223,8 @@ def test_volume(manage):
     assert manage("volume", "delete", waiting.id)[0] == 0
     assert manage("volume", "delete", broken.id)[0] == 0
     assert [row.id for row in volumes.overdue(["deleting"])] == [broken.id]
+    assert manage("volume", "delete", broken.id, "--forget")[0] == 0
+    assert [row.id for row in volumes.get_all()] == [attached.id]
+    assert manage("volume", "delete", attached.id, "--forget")[0] == 1
     assert manage("volume", "delete", "none")[2] == (
         "nova-manage: Volume none could not be found.\n")

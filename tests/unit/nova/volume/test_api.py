@@ -100,10 +100,17 @@ def test_delete_tells_the_host_and_again_tells_it_again(api, rpc):
 def test_snapshots_stay_when_their_volume_goes_unless_asked_for(api, rpc):
     add_host()
     row = add_volume()
-    snapshot = api.create_snapshot(context(), row.id, "s")
+    api.create_snapshot(context(), row.id, "s")
     with pytest.raises(exception.InvalidVolume, match="copied"):
         api.delete(context(), row.id)
-    volume_snapshots.transition(snapshot.id, status="available")
+    attached = add_volume()
+    other = api.create_snapshot(context(), attached.id)
+    volume_snapshots.transition(other.id, status="available")
+    api.reserve(context(), attached.id, "i", "vdb")
+    with pytest.raises(exception.InvalidVolume, match="reserved"):
+        api.delete(context(), attached.id, cascade=True)
+    assert volume_snapshots.get(other.id).status == "available"
+    del rpc.casts[1:]
     api.delete(context(), row.id, cascade=True)
     assert [cast[1] for cast in rpc.casts] == [
         "create_snapshot", "delete_snapshot", "delete_volume"]
