@@ -15,10 +15,10 @@ from nova import concurrency
 
 LOG = logging.getLogger(__name__)
 
-PORTS = {"compute": 8774, "network": 9696, "metadata": 8775, "ec2": 8773}
+PORTS = {"compute": 8774, "network": 9696, "metadata": 8775, "ec2": 8773, "volume": 8776}
 
 OPTS = [
-    cfg.ListOpt("enabled_apis", default=["compute", "network", "metadata"],
+    cfg.ListOpt("enabled_apis", default=["compute", "network", "volume", "metadata"],
                 item_type=cfg.types.String(choices=list(PORTS)),
                 help="The APIs nova-api serves in its one process."),
     cfg.StrOpt("auth_strategy", default="keystone", choices=["keystone", "noauth"],

@@ -88,8 +88,7 @@ def test_a_volume_goes_from_guest_to_guest(world):
     assert world.worker.do("volumes_in_use") == {first["id"]: {connection["volume_id"]: "vdb"}}
     _no_secret_to_be_seen(world, first)
     disk = shell.disk(connection["volume_id"])
-    shell.run(f"mkfs.ext2 {disk} >/dev/null && mount {disk} /mnt && echo precious > /mnt/it && "
-              "umount /mnt && sync")
+    shell.run(f"printf precious > {disk} && sync")
 
     # The driver may die at any time: the guest keeps its disk, and whoever comes after sees it.
     world.worker.end()
@@ -112,7 +111,7 @@ def test_a_volume_goes_from_guest_to_guest(world):
     world.attach(second, connection)
     other = world.shell(second)
     disk = other.disk(connection["volume_id"])
-    assert other.run(f"mount {disk} /mnt && cat /mnt/it && umount /mnt") == "precious"
+    assert other.run(f"head -c 8 {disk}") == "precious"
     # A guest that is removed lets go of everything.
     world.worker.do("destroy", args=[second["id"], []])
     assert world.sessions() == 0
