@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from pretend_host import PretendHost
 CHECKOUT = Path(__file__).resolve().parents[2]
 UP_TIMEOUT = 300
 CLIENT_TIMEOUT = 180
+SSH_TIMEOUT = 120  # seconds until a booted guest lets us in
 BIN = str(Path(sys.executable).parent)
 
 
@@ -55,6 +57,23 @@ class Stack:
         where = ["env", "-C", str(cwd)] if cwd else []
         return self.host.run([*where, *command], check=check, timeout=CLIENT_TIMEOUT,
                              env=self.environment(user))
+
+    def wait_ssh(self, key: Path, address: str, command: str) -> str:
+        """What a command in a guest prints, once the guest lets us in and the command succeeds.
+
+        It is asked from the client on the public network.
+        """
+        deadline = time.monotonic() + SSH_TIMEOUT
+        while True:
+            done = self.host.client.run(
+                ["ssh", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+                 "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "LogLevel=ERROR",
+                 "-i", str(key), f"root@{address}", command])
+            if done.returncode == 0:
+                return done.stdout
+            assert time.monotonic() < deadline, \
+                f"{command!r} on {address}: not in {SSH_TIMEOUT} s, at last {done.stderr}"
+            time.sleep(1)
 
     def openstack(self, *arguments: str, user: str = "demo"):
         """Parsed JSON of an `openstack` command that shows something."""

@@ -9,7 +9,6 @@ import pytest
 
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(600)]
 
-SSH_TIMEOUT = 60  # seconds until a booted guest lets us in
 CONSOLE_TIMEOUT = 90
 
 
@@ -46,23 +45,6 @@ def test_images(stack, tmp_path):
     assert "picture" not in [row["Name"] for row in stack.openstack("image", "list")]
 
 
-def ssh(stack, key, address, command):
-    """Run a command in a guest, from the client on the public network; None while it refuses."""
-    done = stack.host.client.run(
-        ["ssh", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-         "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "LogLevel=ERROR",
-         "-i", str(key), f"root@{address}", command])
-    return done.stdout if done.returncode == 0 else None
-
-
-def wait_ssh(stack, key, address, command):
-    deadline = time.monotonic() + SSH_TIMEOUT
-    while (answer := ssh(stack, key, address, command)) is None:
-        assert time.monotonic() < deadline, f"no ssh to {address} in {SSH_TIMEOUT} s"
-        time.sleep(1)
-    return answer
-
-
 def wait_console(stack, name, text):
     deadline = time.monotonic() + CONSOLE_TIMEOUT
     while text not in (console := stack.do("console", "log", "show", name)):
@@ -87,7 +69,7 @@ def test_a_server_from_key_pair_to_ssh_on_its_floating_ip(stack, tmp_path):
     floating = stack.openstack("floating", "ip", "create", pool(stack))["floating_ip_address"]
     stack.do("server", "add", "floating", "ip", "web1", floating)
     wait_console(stack, "web1", "user-data was here")
-    assert wait_ssh(stack, key, floating, "hostname").strip() == "web1"
+    assert stack.wait_ssh(key, floating, "hostname").strip() == "web1"
     # the group lets in nothing but ssh
     refused = stack.host.client.run(["busybox", "ping", "-c", "1", "-W", "3", floating])
     assert refused.returncode != 0
@@ -96,9 +78,9 @@ def test_a_server_from_key_pair_to_ssh_on_its_floating_ip(stack, tmp_path):
     wait_status(stack, "web1", "SHUTOFF")
     stack.do("server", "start", "web1")
     wait_status(stack, "web1", "ACTIVE")
-    wait_ssh(stack, key, floating, "true")
+    stack.wait_ssh(key, floating, "true")
     stack.do("server", "reboot", "--hard", "--wait", "web1")
-    assert wait_ssh(stack, key, floating, "hostname").strip() == "web1"
+    assert stack.wait_ssh(key, floating, "hostname").strip() == "web1"
 
     stack.do("server", "delete", "--wait", "web1")
     assert "web1" not in [row["Name"] for row in stack.openstack("server", "list")]
