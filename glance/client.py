@@ -248,6 +248,25 @@ class Client:
         whole = response.status_code == 200
         return _received(response, meta if verify and whole else {}), meta
 
+    # The service's cache, for administrators
+
+    def cached_images(self) -> dict[str, Any]:
+        """``cached_images`` and ``queued_images``."""
+        return self._json("GET", "/v2/cache")
+
+    def cache_image(self, image_id: str) -> None:
+        """Have an image cached."""
+        self._request("PUT", "/v2/cache/" + urllib.parse.quote(image_id, safe="")).close()
+
+    def delete_cached_image(self, image_id: str) -> None:
+        """Take an image from cache and queue."""
+        self._request("DELETE", "/v2/cache/" + urllib.parse.quote(image_id, safe="")).close()
+
+    def clear_cache(self, target: str = "") -> None:
+        """Empty ``cache`` or ``queue``, or both."""
+        self._request("DELETE", "/v2/cache", headers={
+            "X-Image-Cache-Clear-Target": target} if target else {}).close()
+
     # Members
 
     def members(self, image_id: str) -> list[dict[str, Any]]:

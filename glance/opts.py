@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 
 from oslo_config import cfg
 
-from glance import config, outbound, store
+from glance import cache, config, notifier, outbound, store
 from glance.api import app
-from glance.image import importing, limits, reconciler, service
+from glance.cache import prefetch
+from glance.image import importing, limits, protections, reconciler, service
 from glance.registry import client
 from glance.registry.client import rest
 from glance.registry.db import session
@@ -29,6 +30,7 @@ def list_api_opts() -> Options:
     return [
         (None, _list([config.PORT_API], config.SERVER_OPTIONS, service.OPTIONS, limits.OPTIONS,
                      importing.OPTIONS, reconciler.OPTIONS, app.OPTIONS, store.OPTIONS,
+                     cache.OPTIONS, prefetch.OPTIONS, protections.OPTIONS, notifier.OPTIONS,
                      client.OPTIONS)),
         (config.PASTE_GROUP, config.PASTE_OPTIONS),
         (session.GROUP, session.OPTIONS),

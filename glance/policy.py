@@ -153,6 +153,11 @@ class Policy:
         if not self.allows(context, action, image):
             raise exceptions.Forbidden(f"you are not allowed to {action} here")
 
+    def passes(self, context: RequestContext, rule: str) -> bool:
+        """Whether the caller passes a rule of the operator's own; False if there is none."""
+        target = {"project_id": context.project_id, "owner": context.project_id}
+        return bool(self._enforcer.enforce(rule, target, context.credentials()))
+
     def _ask(self, rule: str, target: dict[str, Any], context: RequestContext) -> bool:
         if rule not in self._enforcer.registered_rules:
             raise exceptions.ConfigurationError(f"policy rule {rule} does not exist")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import pathlib
 import sys
 
@@ -53,6 +54,18 @@ def _audit(conf: cfg.ConfigOpts) -> int:
     return 1 if found else 0
 
 
+def _purge(conf: cfg.ConfigOpts, args: argparse.Namespace) -> int:
+    from glance.registry.db import images
+    from glance.registry.db.session import Database
+
+    if args.age_in_days < 0 or args.max_rows < 1:
+        raise exceptions.ConfigurationError("--age_in_days, --max_rows: must be positive")
+    moment = images.now() - datetime.timedelta(days=args.age_in_days)
+    with Database.from_conf(conf).writing() as connection:
+        print(f"{images.purge(connection, moment, args.max_rows)} image(s) purged")
+    return 0
+
+
 def _metadefs(conf: cfg.ConfigOpts, args: argparse.Namespace) -> int:
     from glance.api.v2 import metadef_files as metadefs
 
@@ -83,6 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     database.add_parser("unload_metadefs", help="remove the definitions that are not protected")
     export = database.add_parser("export_metadefs", help="write the definitions into files")
     export.add_argument("path", type=pathlib.Path, help="directory")
+    purge = database.add_parser("purge", help="forget all about deleted images but their ids, "
+                                              "which are never given out again")
+    purge.add_argument("--age_in_days", type=int, default=30, help="deleted for so many days")
+    purge.add_argument("--max_rows", type=int, default=10000, help="at most so many at a time")
     # the names of old
     commands.add_parser("db_sync", help="db sync").add_argument(
         "revision", nargs="?", default="head")
@@ -102,6 +119,8 @@ def main(argv: list[str] | None = None) -> int:
         conf = config.load(files, PROGRAM, cfg.ConfigOpts())
         if command == "db_sync":
             return _sync(conf, args.revision)
+        if command == "db_purge":
+            return _purge(conf, args)
         if command.endswith("_metadefs"):
             return _metadefs(conf, args)
         return {"db_version": _version, "db_check": _check, "audit": _audit}[command](conf)

@@ -285,8 +285,9 @@ def _add_data(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--progress", action="store_true", help="show how far it is")
 
 
-def _global_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="glance", description=__doc__)
+def global_parser(program: str, description: str | None) -> argparse.ArgumentParser:
+    """A parser of what every command of a client of the image service takes."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
     parser.add_argument("--os-image-url", default=os.environ.get("OS_IMAGE_URL"))
     parser.add_argument("--os-token", "--os-auth-token", default=os.environ.get("OS_TOKEN"))
     parser.add_argument("--os-region-name", default=os.environ.get("OS_REGION_NAME"))
@@ -357,24 +358,30 @@ def _add_sharing(commands: Any) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    parser = _global_parser()
+    parser = global_parser("glance", __doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_images(commands)
     _add_sharing(commands)
     args = parser.parse_args(argv)
+    return run("glance", args, args.action)
+
+
+def run(program: str, args: argparse.Namespace,
+        action: Callable[[client.Client, argparse.Namespace], None]) -> int:
+    """Connect and act; failures become a sentence and exit status 1."""
     try:
-        args.action(_connect(args), args)
+        action(_connect(args), args)
     except (UsageError, client.ImageError, OSError) as error:
         request_id = getattr(error, "request_id", None)
         suffix = f" (request {request_id})" if request_id else ""
-        print(f"glance: {error}{suffix}", file=sys.stderr)
+        print(f"{program}: {error}{suffix}", file=sys.stderr)
         return 1
     except Exception as error:  # keystoneauth's many errors share no base with ours
         from keystoneauth1 import exceptions
 
         if not isinstance(error, exceptions.ClientException):
             raise
-        print(f"glance: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -351,7 +351,7 @@ class Importer:
                 if order.method == DOWNLOAD:
                     self._fetch(image, task["id"], order.uri or "")
                 digests, failed = self._spread(image, task["id"], order, places)
-            self.service.finish_upload(service_context(), image["id"], task["id"], {
+            after = self.service.finish_upload(service_context(), image["id"], task["id"], {
                 "status": states.ACTIVE, **digests, "upload_token": None, "upload_worker": None,
                 "upload_bytes": None, "locations": places,
                 "properties": {TO_STORES: "", FAILED: ",".join(failed)}}, (states.IMPORTING,))
@@ -359,6 +359,7 @@ class Importer:
             self._take_back(image["id"], task["id"], order, places, error)
             raise
         self.staging.discard(image["id"])
+        self.service.tell("image.activate", after)
         return failed
 
     def _take_back(self, image_id: str, token: str, order: Order,

@@ -18,6 +18,10 @@ LOG = logging.getLogger(__name__)
 OPTIONS = [
     cfg.IntOpt("reconcile_interval", default=60, min=5,
                help="Seconds between two looks for uploads and deletes that nobody works on."),
+    cfg.IntOpt("scrub_time", default=0, min=0,
+               help="With delayed_delete: seconds that the data of a deleted image is kept."),
+    cfg.IntOpt("wakeup_time", default=300, min=1,
+               help="Seconds between two rounds of glance-scrubber --daemon."),
     cfg.IntOpt("upload_stall_timeout", default=900, min=60,
                help="Seconds without a sign of life after which an upload through another "
                     "machine counts as dead.  Uploads of this machine's processes are known to "
@@ -94,9 +98,22 @@ class Reconciler:
         uploading = bool(image["upload_token"]) and alive is not False
         if uploading and image["upload_age"] < self.stall_timeout:
             return False
+        if self.service.delayed_delete and image["locations"]:
+            return False  # glance-scrubber's
         if not at_start and image["upload_age"] < DELETE_GRACE:
             return False
         return self._remove(image)
+
+    def scrub(self, scrub_time: float) -> int:
+        """Finish deletes that are older than that, for glance-scrubber; how many."""
+        done = 0
+        for image in self.service.registry.list_transient(service_context()):
+            if image["status"] == states.PENDING_DELETE and image["upload_age"] >= scrub_time:
+                try:
+                    done += self._remove(image)
+                except exceptions.GlanceError as error:
+                    LOG.error("image %s cannot be scrubbed now: %s", image["id"], error.message)
+        return done
 
     def _kill(self, image: Image) -> bool:
         """The uploader is dead: say so first, so that it cannot come back, then remove bytes."""

@@ -17,14 +17,17 @@ from typing import Any
 from oslo_config import cfg
 
 from glance import exceptions, policy
+from glance.cache import ImageCache
 from glance.context import RequestContext, service_context
-from glance.image import download, states
+from glance.image import download, fields, states
 from glance.image.formats import Inspector
 from glance.image.importing import Importer
 from glance.image.limits import Limits
 from glance.image.locations import Locations
+from glance.image.protections import Protections
 from glance.image.upload import Readable, UploadStream
 from glance.image.worker import Worker
+from glance.notifier import Notifier, describe
 from glance.registry import authorization
 from glance.registry import client as registry_client
 from glance.registry.client.base import RegistryClient
@@ -37,6 +40,8 @@ LOG = logging.getLogger(__name__)
 OPTIONS = [
     cfg.StrOpt("state_path", default="/var/lib/glance",
                help="Directory for the lock files of running workers."),
+    cfg.BoolOpt("delayed_delete", default=False,
+                help="Leave the data of deleted images to glance-scrubber."),
     cfg.BoolOpt("show_multiple_locations", default=False,
                 help="Show where image data lies, and let it be set by PATCH, to whom policy "
                      "allows it (get_image_location, set_image_location, "
@@ -81,6 +86,10 @@ class ImageService:
         #: given by `from_conf`, for both need the service itself
         self.importer: Importer
         self.locations: Locations
+        self.cache: ImageCache | None = None
+        self.protections = Protections()
+        self.notifier = Notifier([], "")
+        self.delayed_delete = False
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> ImageService:
@@ -90,6 +99,10 @@ class ImageService:
                       policy.Policy(conf), Limits(conf), Worker(f"{conf.state_path}/workers"),
                       conf.patch_attempts)
         service.importer = Importer.from_conf(conf, service)
+        service.cache = ImageCache.from_conf(conf)
+        service.protections = Protections.from_conf(conf, service.policy.passes)
+        service.notifier = Notifier.from_conf(conf)
+        service.delayed_delete = conf.delayed_delete
         service.locations = Locations(service, shown=conf.show_multiple_locations,
                                       direct_url=conf.show_image_direct_url)
         return service
@@ -122,8 +135,15 @@ class ImageService:
         self._check_visibility(context, image)
         check_formats(image)
         self.limits.check_document(image)
+        self.protections.check(context, {}, image["properties"])
         self.limits.check_create(self.registry, context, image["owner"])
-        return self.registry.create_image(context, image)
+        image = self.registry.create_image(context, image)
+        self.tell("image.create", image)
+        return image
+
+    def tell(self, event: str, image: Mapping[str, Any], **more: Any) -> None:
+        """Notify whoever listens of what happened to an image."""
+        self.notifier.tell(event, describe(image, **more))
 
     def get(self, context: RequestContext, image_id: str) -> Image:
         """The image, if the caller may see it."""
@@ -134,6 +154,10 @@ class ImageService:
     def list(self, context: RequestContext, query: ImageQuery) -> list[Image]:
         """The page of images `query` asks for."""
         self.policy.check(context, "get_images")
+        for field, _, _ in query.filters:
+            name = field.removeprefix("property:")
+            if name != field and not self.protections.may(context, "read", name):
+                return []  # nobody guesses what they may not read
         return self.registry.list_images(context, query)
 
     def update(self, context: RequestContext, image: Image, changes: Mapping[str, Any], *,
@@ -153,8 +177,24 @@ class ImageService:
         if any(field in changes for field in ("disk_format", "container_format")):
             check_formats(after)
         self.limits.check_document(changes)
-        return self.registry.update_image(context, image["id"], changes, purge_props=purge_props,
-                                          version=image["version"])
+        if "properties" in changes:
+            changes = {**changes, "properties": self._merged(
+                context, image["properties"], changes["properties"], purge_props)}
+        image = self.registry.update_image(context, image["id"], changes,
+                                           purge_props="properties" in changes,
+                                           version=image["version"])
+        self.tell("image.update", image)
+        return image
+
+    def _merged(self, context: RequestContext, before: Mapping[str, Any],
+                wanted: Mapping[str, Any], purge: bool) -> dict[str, Any]:
+        """All properties of an image after an update by somebody who may not see all of them."""
+        kept = {name: value for name, value in before.items() if name not in wanted and (
+            not purge or not self.protections.may(context, "read", name)
+            or name.startswith(fields.RESERVED_PREFIX))}
+        after = {**kept, **wanted}
+        self.protections.check(context, before, after)
+        return after
 
     def _check_visibility(self, context: RequestContext, image: Mapping[str, Any]) -> None:
         action = {"public": "publicize_image",
@@ -203,6 +243,7 @@ class ImageService:
         self.limits.check_size(size or 0)
         self.limits.check_upload(self.registry, context, image["owner"], size or 0)
         service = context.for_service()
+        self.tell("image.prepare", image)
         with self.worker.working(str(uuid.uuid4())) as token:
             self.registry.update_image(
                 service, image_id,
@@ -230,7 +271,10 @@ class ImageService:
                   "upload_worker": None, "upload_bytes": None,
                   "locations": [{"store": store.name, "url": stored.url, "crc32": stream.crc32}]}
         try:
-            return self.finish_upload(service, image_id, token, finish)
+            image = self.finish_upload(service, image_id, token, finish)
+            self.tell("image.upload", image)
+            self.tell("image.activate", image)
+            return image
         except (exceptions.NotFound, exceptions.Conflict):
             # Deleted, or given up by a reconciler, while the last bytes came in.
             self.remove_bytes(image_id, {"store": store.name, "url": stored.url})
@@ -305,8 +349,18 @@ class ImageService:
                 f"image {image['id']} has no data: it is {image['status']}")
         if length is None:
             length = image["size"] - offset
+        return Content(image, self._pieces(image, offset, length), offset, length)
+
+    def _pieces(self, image: Image, offset: int, length: int) -> Iterator[bytes]:
+        """From the cache if it has them, else from a store, and into the cache when whole."""
+        if self.cache is not None:
+            found = self.cache.read(image, offset, length)
+            if found is not None:
+                return found
         pieces = download.open_image(self.stores, image, offset, length)
-        return Content(image, pieces, offset, length)
+        if self.cache is not None and (offset, length) == (0, image["size"]):
+            return self.cache.tee(image, pieces)
+        return pieces
 
     # Deleting
 
@@ -319,11 +373,16 @@ class ImageService:
         image = self.get(context, image_id)
         self.check_mutable(context, image, "delete_image")
         image = self.registry.delete_image(context, image_id)
+        self.tell("image.delete", image, deleted=True)
         service = context.for_service()
+        if self.cache is not None:
+            self.cache.delete(image_id)
         if image["status"] in (states.UPLOADING, states.IMPORTING):
             self.importer.staging.discard(image_id)
         if image["status"] in (states.SAVING, states.IMPORTING):
             LOG.info("image %s deleted during its upload; the upload will notice", image_id)
+            return
+        if self.delayed_delete and image["locations"]:
             return
         if all([self.remove_bytes(image_id, place) for place in image["locations"]]):
             self.finish_delete(service, image_id)

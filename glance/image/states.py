@@ -47,7 +47,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     ACTIVE: frozenset({DEACTIVATED, PENDING_DELETE}),
     DEACTIVATED: frozenset({ACTIVE, PENDING_DELETE}),
     KILLED: frozenset({PENDING_DELETE}),
-    PENDING_DELETE: frozenset({DELETED}),
+    PENDING_DELETE: frozenset({DELETED}),  # or active, when an operator restores it
     DELETED: frozenset(),
 }
 

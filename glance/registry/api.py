@@ -201,6 +201,13 @@ def delete(request: wsgi.Request, image_id: str) -> webob.Response:
     return wsgi.json_response({"image": _image_view(image)})
 
 
+def restore(request: wsgi.Request, image_id: str) -> webob.Response:
+    """PUT /images/ID/restore."""
+    _require_service(request)
+    return wsgi.json_response({"image": _image_view(
+        _registry(request).restore_image(request.context, image_id))})
+
+
 def beat(request: wsgi.Request, image_id: str) -> webob.Response:
     """PUT /images/ID/beat {beat: {upload_token, received}}."""
     _require_service(request)
@@ -375,6 +382,7 @@ ROUTES: tuple[tuple[str, dict[str, wsgi.Handler]], ...] = (
     ("/images/detail", {"GET": detail}),
     ("/images/{image_id}", {"GET": show, "PUT": update, "DELETE": delete}),
     ("/images/{image_id}/beat", {"PUT": beat}),
+    ("/images/{image_id}/restore", {"PUT": restore}),
     ("/images/{image_id}/tags/{tag:.+}", {"PUT": put_tag, "DELETE": delete_tag}),
     ("/images/{image_id}/members", {"GET": members, "PUT": replace_members}),
     ("/images/{image_id}/members/{member_id}", {"PUT": put_member, "DELETE": delete_member}),

@@ -96,13 +96,14 @@ def parse(request: wsgi.Request) -> tuple[dict[str, Any], dict[str, Any]]:
 _STATUSES = {"uploading": "queued", "importing": "saving"}
 
 
-def document(image: Image) -> dict[str, Any]:
+def document(image: Image, request: wsgi.Request) -> dict[str, Any]:
     """The image as this version shows it; where its data lies is nobody's business."""
     return {**{name: image[name] for name in _SHOWN},
             "status": _STATUSES.get(image["status"], image["status"]),
             "size": image["size"] or 0, "is_public": image["visibility"] == "public",
             "created_at": _time(image["created_at"]), "updated_at": _time(image["updated_at"]),
-            "deleted_at": None, "deleted": False, "properties": dict(image["properties"])}
+            "deleted_at": None, "deleted": False, "properties": request.service.protections.visible(
+                request.context, image["properties"])}
 
 
 def _time(value: str) -> str:
@@ -116,10 +117,10 @@ def _header(value: Any) -> str:
     return _CONTROL.sub(" ", str(value)).encode("utf-8").decode("latin-1")
 
 
-def render(image: Image) -> dict[str, str]:
+def render(image: Image, request: wsgi.Request) -> dict[str, str]:
     """The headers that describe an image; properties whose names no header can have are left
     out."""
-    found = document(image)
+    found = document(image, request)
     properties = found.pop("properties")
     headers = {f"x-image-meta-{name}": _header(value) for name, value in found.items()}
     for name, value in properties.items():

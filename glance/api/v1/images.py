@@ -25,7 +25,8 @@ def _found(request: wsgi.Request) -> list[dict[str, Any]]:
     limits = request.service.limits
     wanted = query.parse(request.query_pairs(), is_admin=request.context.is_admin,
                          default_limit=limits.page_default, max_limit=limits.page_max)
-    return [headers.document(image) for image in request.service.list(request.context, wanted)]
+    return [headers.document(image, request)
+            for image in request.service.list(request.context, wanted)]
 
 
 def index(request: wsgi.Request) -> webob.Response:
@@ -42,7 +43,7 @@ def detail(request: wsgi.Request) -> webob.Response:
 def head(request: wsgi.Request, image_id: str) -> webob.Response:
     """HEAD /v1/images/ID: the metadata in headers, no body."""
     image = request.service.get(request.context, image_id)
-    return wsgi.empty_response(200, _described(image))
+    return wsgi.empty_response(200, _described(image, request))
 
 
 def show(request: wsgi.Request, image_id: str) -> webob.Response:
@@ -53,15 +54,15 @@ def show(request: wsgi.Request, image_id: str) -> webob.Response:
     part = ranges.requested(request, size) if image["status"] == states.ACTIVE else None
     offset, length = (0, size) if part is None else part
     content = request.service.read_content(context, image, offset, length)
-    sent = {**_described(image), "Content-Type": OCTETS}
+    sent = {**_described(image, request), "Content-Type": OCTETS}
     if part is not None:
         sent["Content-Range"] = f"bytes {offset}-{offset + length - 1}/{size}"
     return data_response(content.pieces, length, sent, 200 if part is None else 206,
                          f"download of image {image_id}")
 
 
-def _described(image: Image) -> dict[str, str]:
-    sent = {**headers.render(image), "Location": f"/v1/images/{image['id']}"}
+def _described(image: Image, request: wsgi.Request) -> dict[str, str]:
+    sent = {**headers.render(image, request), "Location": f"/v1/images/{image['id']}"}
     if image["checksum"]:
         sent["ETag"] = image["checksum"]
     return sent
@@ -174,7 +175,7 @@ def _answer(request: wsgi.Request, image: Image, status: int) -> webob.Response:
     sent = {"Location": wsgi.absolute_url(request, f"/v1/images/{image['id']}")}
     if image["checksum"]:
         sent["ETag"] = image["checksum"]
-    return wsgi.json_response({"image": headers.document(image)}, status, sent)
+    return wsgi.json_response({"image": headers.document(image, request)}, status, sent)
 
 
 def delete(request: wsgi.Request, image_id: str) -> webob.Response:

@@ -8,6 +8,7 @@ import webob
 from glance import exceptions, wsgi
 from glance.api.v2 import (
     actions,
+    cached_images,
     discovery,
     image_data,
     images,
@@ -51,6 +52,8 @@ ROUTES: tuple[tuple[str, dict[str, wsgi.Handler]], ...] = (
     ("/info/stores/detail", {"GET": discovery.stores_detail}),
     ("/info/import", {"GET": discovery.imports}),
     ("/info/usage", {"GET": discovery.usage}),
+    ("/cache", {"GET": cached_images.index, "DELETE": cached_images.clear}),
+    ("/cache/{image_id}", {"PUT": cached_images.enqueue, "DELETE": cached_images.delete}),
     ("/tasks", {"GET": tasks.index, "POST": tasks.create}),
     ("/tasks/{task_id}", {"GET": tasks.show}),
     *metadefs.ROUTES,

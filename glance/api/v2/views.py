@@ -16,7 +16,8 @@ IMAGE_SCHEMA = "/v2/schemas/image"
 
 def image(found: Image, request: wsgi.Request) -> dict[str, Any]:
     """One image: custom properties beside the fields, never over them."""
-    document: dict[str, Any] = dict(found["properties"])
+    document: dict[str, Any] = request.service.protections.visible(
+        request.context, found["properties"])
     document.update(request.service.locations.view(request.context, found))
     for name in _FIELDS:
         document[name] = found[name]

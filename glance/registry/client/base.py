@@ -53,6 +53,10 @@ class RegistryClient(abc.ABC):
         """
 
     @abc.abstractmethod
+    def restore_image(self, context: RequestContext, image_id: str) -> Image:
+        """Take back the delete of an image that has its data still; for the service only."""
+
+    @abc.abstractmethod
     def beat(self, context: RequestContext, image_id: str, upload_token: str,
              received: int) -> None:
         """Say that an upload is alive and how far it got; `Gone` when the image is no longer

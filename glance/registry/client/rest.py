@@ -189,6 +189,9 @@ class RestClient(RegistryClient):
         return self._call(context, "DELETE", _path("images", image_id),
                           query={"final": str(final).lower()})["image"]
 
+    def restore_image(self, context: RequestContext, image_id: str) -> Image:
+        return self._call(context, "PUT", _path("images", image_id, "restore"))["image"]
+
     def beat(self, context: RequestContext, image_id: str, upload_token: str,
              received: int) -> None:
         self._call(context, "PUT", _path("images", image_id, "beat"),

@@ -155,6 +155,18 @@ class SqlClient(RegistryClient):
             return image
 
     @retried
+    def restore_image(self, context: RequestContext, image_id: str) -> Image:
+        _internal_only(context)
+        with self.database.writing() as connection:
+            found = images.get(connection, image_id, deleted=True)
+            if found is None:
+                raise _missing(image_id)
+            if not found["locations"] or not images.restore(connection, image_id):
+                raise exceptions.Conflict(f"image {image_id} is {found['status']}; only one that "
+                                          "waits for its delete, with data, can be restored")
+            return _visible(connection, context, image_id)
+
+    @retried
     def beat(self, context: RequestContext, image_id: str, upload_token: str,
              received: int) -> None:
         with self.database.writing() as connection:

@@ -171,6 +171,31 @@ def update(connection: Connection, image_id: str, values: Mapping[str, Any], *,
     return True
 
 
+def restore(connection: Connection, image_id: str) -> bool:
+    """Make an image that waits for its delete active again; False if it does not wait."""
+    return connection.execute(
+        sa.update(images).where(images.c.id == image_id,
+                                images.c.status == states.PENDING_DELETE)
+        .values(status=states.ACTIVE, deleted=False, deleted_at=None, updated_at=now(),
+                version=images.c.version + 1)).rowcount > 0
+
+
+def purge(connection: Connection, older_than: datetime.datetime, limit: int) -> int:
+    """Forget all about images deleted before that moment, but never their ids; how many."""
+    doomed = list(connection.scalars(
+        sa.select(images.c.id).where(
+            images.c.status == states.DELETED, images.c.deleted_at < older_than,
+            images.c.owner.is_not(None)).order_by(images.c.deleted_at).limit(limit)))
+    for start in range(0, len(doomed), _BATCH):
+        some = doomed[start:start + _BATCH]
+        for table in (properties, tags, locations, Base.metadata.tables["image_members"]):
+            connection.execute(sa.delete(table).where(table.c.image_id.in_(some)))
+        connection.execute(sa.update(images).where(images.c.id.in_(some)).values(
+            name=None, owner=None, checksum=None, os_hash_value=None, size=None,
+            virtual_size=None))
+    return len(doomed)
+
+
 def touch(connection: Connection, image_id: str) -> None:
     """Record that something about the image changed."""
     connection.execute(sa.update(images).where(images.c.id == image_id).values(

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Notifications of images over a real broker."""
+
+import json
+import time
+
+import kombu
+
+from glance.notifier import AmqpSink, Notifier
+
+TIMEOUT = 60
+
+
+def test_messages_arrive_in_the_envelope_consumers_know(amqp_url):
+    """Sent before anybody listened, too: the queue is declared by the sender."""
+    notifier = Notifier([AmqpSink(amqp_url, ["notifications"])], "image.test")
+    for number in range(3):
+        notifier.tell("image.update", {"id": str(number)})
+    seen = []
+    with kombu.Connection(amqp_url) as connection:
+        exchange = kombu.Exchange("glance", type="topic", durable=False)
+        box = kombu.Queue("notifications.info", exchange, routing_key="notifications.info",
+                          durable=False)(connection.channel())
+        box.declare()
+        deadline = time.monotonic() + TIMEOUT
+        while len(seen) < 3:
+            assert time.monotonic() < deadline
+            message = box.get(no_ack=True)
+            if message is None:
+                time.sleep(0.05)
+                continue
+            assert message.payload["oslo.version"] == "2.0"
+            seen.append(json.loads(message.payload["oslo.message"]))
+    assert [each["payload"]["id"] for each in seen] == ["0", "1", "2"]
+    assert {(each["event_type"], each["publisher_id"], each["priority"]) for each in seen} == {
+        ("image.update", "image.test", "INFO")}
+
+
+def test_a_broker_that_is_away_holds_nobody_up(caplog):
+    notifier = Notifier([AmqpSink("amqp://127.0.0.1:1//", ["notifications"])], "image.test")
+    started = time.monotonic()
+    for number in range(1100):
+        notifier.tell("image.update", {"id": str(number)})
+    assert time.monotonic() - started < 30
+    assert "dropped" in caplog.text
