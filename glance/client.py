@@ -215,16 +215,47 @@ class Client:
         :param size: number of bytes if known; found out for real files.  Unknown is fine.
         :param progress: told the number of bytes sent so far.
         """
+        headers = {} if store is None else {"X-Image-Meta-Store": store}
+        self._put_data(_path(image_id, "file"), source, size, headers, progress)
+
+    def _put_data(self, path: str, source: Any, size: int | None, headers: Mapping[str, str],
+                  progress: Callable[[int], None] | None) -> None:
         if size is None:
             size = _size_of(source)
-        headers = {"Content-Type": OCTETS}
-        if store is not None:
-            headers["X-Image-Meta-Store"] = store
         body: Any = _pieces(source, progress)
         if size is not None:
             body = _Sized(body, size)
-        self._request("PUT", _path(image_id, "file"), headers=headers, data=body,
+        self._request("PUT", path, headers={**headers, "Content-Type": OCTETS}, data=body,
                       timeout=self._upload_timeout).close()
+
+    def stage(self, image_id: str, source: IO[bytes] | Iterator[bytes], size: int | None = None, *,
+              progress: Callable[[int], None] | None = None) -> None:
+        """Send data for a later import; as `upload`."""
+        self._put_data(_path(image_id, "stage"), source, size, {}, progress)
+
+    def import_image(self, image_id: str, method: str = "glance-direct", *,
+                     uri: str | None = None, stores: Sequence[str] | None = None,
+                     all_stores: bool = False, all_stores_must_succeed: bool = True) -> None:
+        """Start an import; how it goes is told by the image and by `image_tasks`."""
+        document: dict[str, Any] = {"method": {"name": method}}
+        if uri is not None:
+            document["method"]["uri"] = uri
+        if stores:
+            document["stores"] = list(stores)
+        if all_stores:
+            document["all_stores"] = True
+        if not all_stores_must_succeed:
+            document["all_stores_must_succeed"] = False
+        self._request("POST", _path(image_id, "import"), data=json.dumps(document).encode(),
+                      headers={"Content-Type": "application/json"}).close()
+
+    def image_tasks(self, image_id: str) -> list[dict[str, Any]]:
+        """The tasks of an image, newest first."""
+        return self._json("GET", _path(image_id, "tasks"))["tasks"]
+
+    def stores(self) -> list[dict[str, Any]]:
+        """The stores there are: ``id``, ``default``, ``read-only``."""
+        return self._json("GET", "/v2/info/stores")["stores"]
 
     def download(self, image_id: str, *, offset: int = 0, length: int | None = None,
                  verify: bool = True) -> tuple[Iterator[bytes], dict[str, Any]]:
