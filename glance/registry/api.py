@@ -315,6 +315,8 @@ def shared_images(request: wsgi.Request, member_id: str) -> webob.Response:
 _TASK_TEXTS = ("id", "type", "status", "owner", "user_id", "request_id", "image_id", "message",
                "worker", "expires_at")
 _TASK_OBJECTS = ("input", "result")
+_TASK_LENGTHS = {"id": 36, "image_id": 36, "type": 30, "status": 30, "request_id": 64,
+                 "message": 1000}
 _TASK_QUERY = {"image_id": str, "statuses": list, "kind": str, "marker": str, "limit": int}
 
 
@@ -323,6 +325,8 @@ def _task_values(document: dict[str, Any]) -> dict[str, Any]:
         wanted = str if name in _TASK_TEXTS else dict if name in _TASK_OBJECTS else ()
         if not isinstance(value, (wanted, type(None))) or wanted == ():
             raise exceptions.Invalid(f"task: {name[:64]} is unknown or of the wrong type")
+        if isinstance(value, str) and len(value) > _TASK_LENGTHS.get(name, fields.MAX_NAME):
+            raise exceptions.Invalid(f"task: {name} is too long")
     return tasks.parse_times(document)
 
 

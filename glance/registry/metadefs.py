@@ -299,17 +299,34 @@ METHODS: dict[str, tuple[Callable[..., Any], frozenset[str], bool]] = {
     )}
 
 
+_TYPES: dict[str, tuple[type, ...]] = {
+    "limit": (int,), "resource_types": (list,), "values": (dict,), "contents": (dict,),
+    "body": (dict,), "bodies": (list,), "append": (bool,)}
+_OPTIONAL = frozenset({"limit", "resource_types", "marker", "visibility"})
+
+
+def _check_types(method: str, args: Mapping[str, Any]) -> None:
+    for name, value in args.items():
+        if value is None and name in _OPTIONAL:
+            continue
+        if type(value) not in _TYPES.get(name, (str,)):
+            raise exceptions.Invalid(f"{name}: is of the wrong type for {method}")
+
+
 def call(database: Database, context: RequestContext, method: str, args: Mapping[str, Any]) -> Any:
     """Call one of `METHODS` in a transaction of its own; `Duplicate` for a name that is taken."""
     if method not in METHODS or not set(args) <= METHODS[method][1]:
         raise exceptions.NotFound("there is no such method")
     function, _, writes = METHODS[method]
+    _check_types(method, args)
     try:
         with (database.writing if writes else database.reading)() as connection:
             return function(connection, context, **args)
     except exc.IntegrityError:
         raise exceptions.Duplicate("name: is taken already") from None
-    except (TypeError, KeyError, AttributeError) as error:
+    except exc.OperationalError:
+        raise
+    except (TypeError, KeyError, AttributeError, OverflowError, exc.StatementError) as error:
         if context.internal:
             raise
         raise exceptions.Invalid(f"args: do not fit {method} ({type(error).__name__})") from None

@@ -220,3 +220,92 @@ def make_registry_app(make_conf, database_url):
     yield wsgi.WithEnviron(config.load_app(conf, "glance-registry"),
                            {wsgi.REGISTRY_KEY: registry})
     registry.database.close()
+
+
+@pytest.fixture
+def everything(importing_api, tmp_path):
+    """An administrator's service with several stores and a cache."""
+    from glance.cache import ImageCache
+
+    importing_api.service.cache = ImageCache(tmp_path / "cache")
+    return importing_api.as_("root:ops:admin,member")
+
+
+places = st.fixed_dictionaries({}, optional={
+    "url": junk | st.sampled_from(["http://127.0.0.1:1/x", "file:///etc/passwd", "http://[::1"]),
+    "metadata": junk, "validation_data": junk | st.dictionaries(st.sampled_from(
+        ["checksum", "os_hash_algo", "os_hash_value"]), junk, max_size=3)})
+
+
+@FEW
+@given(document=junk | st.fixed_dictionaries({}, optional={
+    "method": junk | st.fixed_dictionaries({"name": st.sampled_from(
+        ["glance-direct", "web-download", "copy-image", "location"])}, optional={
+            "uri": junk | st.just("http://127.0.0.1:1/x")}),
+    "stores": junk | st.just(["file"]), "all_stores": junk,
+    "all_stores_must_succeed": junk}), place=junk | places)
+def test_imports_and_locations(everything, document, place):
+    """U1, U4: whatever is asked for, in bodies of imports, tasks and locations."""
+    image_id = everything.create()["id"]
+    json_type = {"Content-Type": "application/json"}
+    check(everything.call("POST", f"/v2/images/{image_id}/import", body(document), json_type))
+    check(everything.call("POST", "/v2/tasks", body({"type": "import", "input": document}),
+                          json_type))
+    check(everything.call("POST", f"/v2/images/{image_id}/locations", body(place), json_type))
+    for operation, path in (("add", "/locations/-"), ("replace", "/locations")):
+        check(everything.call("PATCH", f"/v2/images/{image_id}", body(
+            [{"op": operation, "path": path, "value": [place] if path == "/locations" else place}]),
+            {"Content-Type": patch.V21}))
+    assert everything.show(image_id)["status"] == "queued"
+
+
+@FEW
+@given(url=header_text | st.sampled_from(["http://127.0.0.1:1/x", "file:///x", "http://a@b/"]))
+def test_v1_copies_from_elsewhere(everything, url):
+    for name in ("HTTP_X_GLANCE_API_COPY_FROM", "HTTP_X_IMAGE_META_LOCATION"):
+        check(everything.call("POST", "/v1/images", environ={
+            name: url, "HTTP_X_IMAGE_META_DISK_FORMAT": "raw",
+            "HTTP_X_IMAGE_META_CONTAINER_FORMAT": "bare"}))
+
+
+@FEW
+@given(document=junk | st.dictionaries(st.sampled_from(
+    ["namespace", "name", "title", "type", "properties", "objects", "tags", "visibility", "owner",
+     "protected", "prefix", "resource_type_associations", "enum", "minimum", "default"]),
+    junk | st.just("x"), max_size=5), collection=st.sampled_from(
+        ["", "/x/properties", "/x/objects", "/x/tags", "/x/resource_types"]), name=names)
+def test_metadefs(everything, document, collection, name):
+    from urllib.parse import quote
+
+    json_type = {"Content-Type": "application/json"}
+    base = "/v2/metadefs/namespaces"
+    everything.call("POST", base, {"namespace": "x"})
+    check(everything.call("POST", base + collection, body(document), json_type))
+    one = f"{base}{collection}/{quote(name.encode('utf-8', 'surrogatepass'), safe='')}"
+    for method in ("GET", "PUT", "POST", "DELETE"):
+        check(everything.call(method, one, body(document) if method[0] == "P" else None,
+                              json_type))
+
+
+@FEW
+@given(args=junk | st.dictionaries(st.sampled_from(
+    ["namespace", "values", "contents", "kind", "body", "name", "bodies", "append", "marker",
+     "limit", "visibility", "resource_types"]), junk, max_size=3), task=junk | st.dictionaries(
+        st.sampled_from(["id", "type", "status", "input", "expires_at", "worker", "message"]),
+        junk, max_size=4))
+def test_registry_methods(make_registry_app, args, task):
+    import webob
+
+    from glance.registry.metadefs import METHODS
+
+    def call(method, path, document):
+        request = webob.Request.blank(path, method=method, headers={
+            "X-Project-Id": "alpha", "X-Roles": "member", "Content-Type": "application/json",
+            "X-Image-Service": "yes" if "tasks" in path else "no"})
+        request.body = body(document)
+        return check(request.get_response(make_registry_app))
+
+    for name in METHODS:
+        call("POST", f"/metadefs/{name}", {"args": args})
+    call("POST", "/tasks", {"task": task})
+    call("PUT", "/tasks/x", {"task": task, "from_status": args})
