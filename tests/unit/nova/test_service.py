@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workers and their periodic tasks, over the broker in memory."""
 
+import socket
 import threading
 import time
 
@@ -127,3 +128,15 @@ def test_periodic_never_runs_twice_at_a_time_and_stop_waits():
     time.sleep(0.02)
     task.stop(5)
     assert running == 0 and most == 1
+
+
+@pytest.mark.parametrize("kind", ["file", "abstract"])
+def test_systemd_is_told_when_we_answer(tmp_path, monkeypatch, kind):
+    """What Type=notify of the units in etc/systemd waits for."""
+    name = str(tmp_path / "notify") if kind == "file" else f"\0test-{tmp_path}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hears:
+        hears.bind(name)
+        hears.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", name.replace("\0", "@"))
+        service.notify_ready()
+        assert hears.recv(64) == b"READY=1"
