@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, defer
 from nova.compute.states import TASKS, TaskState, VmState
 from nova.db import actions as log_of_actions
 from nova.db import changes, paging
+from nova.db.compute_nodes import capacity_of
 from nova.db.models import (
     ComputeNode,
     Instance,
@@ -357,10 +358,11 @@ def _claim(instance_id: str, host: str, conditions: list[ColumnElement[bool]],
 
 def capacity(node: ComputeNode) -> Usage:
     """Return what may be placed on a host in all: what it has, less reserves, times ratios."""
-    return Usage(
-        vcpus=int(node.vcpus * node.cpu_allocation_ratio),
-        memory_mb=int((node.memory_mb - node.reserved_memory_mb) * node.ram_allocation_ratio),
-        disk_gb=int((node.local_gb - node.reserved_disk_gb) * node.disk_allocation_ratio))
+    vcpus, memory_mb, gigabytes = capacity_of(
+        node.vcpus, node.cpu_allocation_ratio, node.memory_mb, node.reserved_memory_mb,
+        node.ram_allocation_ratio, node.local_gb, node.reserved_disk_gb,
+        node.disk_allocation_ratio)
+    return Usage(vcpus=vcpus, memory_mb=memory_mb, disk_gb=gigabytes)
 
 
 def _check_capacity(node: ComputeNode, used: Usage, instance: Instance) -> None:

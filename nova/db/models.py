@@ -121,7 +121,11 @@ class Instance(Timestamps, Base):
     __table_args__ = table_args(
         Index("instances_project_created", "project_id", "created_at", "id"),
         Index("instances_created", "created_at", "id"),
-        Index("instances_task_deadline", "task_state", "task_deadline"))
+        Index("instances_task_deadline", "task_state", "task_deadline"),
+        Index("instances_states", "vm_state", "task_state"),
+        # All that the sums of a host are made of: they are read from the index alone.
+        Index("instances_host_sums", "host", "vcpus", "memory_mb", "root_gb", "ephemeral_gb",
+              "swap_mb"))
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
     project_id: Mapped[str] = mapped_column(String(255))
@@ -132,7 +136,7 @@ class Instance(Timestamps, Base):
     reservation_id: Mapped[str] = mapped_column(String(32), index=True)
     launch_index: Mapped[int] = mapped_column(Integer, default=0)
 
-    vm_state: Mapped[str] = mapped_column(String(32), index=True)
+    vm_state: Mapped[str] = mapped_column(String(32))
     task_state: Mapped[str | None] = mapped_column(String(32))
     task_deadline: Mapped[datetime.datetime | None] = mapped_column(Moment)
     transition_id: Mapped[str | None] = mapped_column(String(36))
@@ -153,7 +157,7 @@ class Instance(Timestamps, Base):
     ephemeral_gb: Mapped[int] = mapped_column(Integer, default=0)
     swap_mb: Mapped[int] = mapped_column(Integer, default=0)
 
-    host: Mapped[str | None] = mapped_column(String(255), index=True)
+    host: Mapped[str | None] = mapped_column(String(255))
     availability_zone: Mapped[str | None] = mapped_column(String(255))
     key_name: Mapped[str | None] = mapped_column(String(255))
     key_data: Mapped[str | None] = mapped_column(Text)
@@ -346,6 +350,7 @@ class FixedIp(Base):
     __tablename__ = "fixed_ips"
     __table_args__ = table_args(
         UniqueConstraint("network_id", "address"),
+        Index("fixed_ips_address", "address"),
         Index("fixed_ips_free", "network_id", "port_id", "reserved", "leased"))
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)

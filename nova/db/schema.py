@@ -5,7 +5,7 @@ from sqlalchemy import exc, text
 
 from nova.db.session import engine, is_disconnect, retry
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest revision in ``nova/db/migrations/versions``."""
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scheduler's one look at the database: all hosts in three queries, however many there are."""
+"""The scheduler's one look at the database: all hosts in two queries, however many there are."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -15,25 +15,19 @@ MAX_HINT_IDS = 100
 
 def hosts(down_after: float) -> list[HostState]:
     """Return every host there is a hypervisor on, usage counted from rows."""
-    nodes = compute_nodes.get_all()
-    by_host = {row.host: row for row in services.get_all(topic="compute")}
     used = instances.usage_by_host()
     nothing = instances.Usage()
     found = []
-    for node in nodes:
-        service = by_host.get(node.host)
-        limit, taken = instances.capacity(node), used.get(node.host, nothing)
+    for offer in compute_nodes.offers():
+        taken = used.get(offer.host, nothing)
+        vcpus, memory_mb, disk_gb = offer.capacity
         found.append(HostState(
-            host=node.host,
-            up=service is not None and services.is_up(service, down_after),
-            disabled=service is not None and service.disabled,
-            availability_zone=service.availability_zone if service else "nova",
-            hypervisor_type=node.hypervisor_type, hypervisor_version=node.hypervisor_version,
-            cpu_arch=(node.cpu_info or {}).get("arch"),
-            vcpus_limit=limit.vcpus, memory_mb_limit=limit.memory_mb,
-            disk_gb_limit=limit.disk_gb, vcpus_used=taken.vcpus,
-            memory_mb_used=taken.memory_mb, disk_gb_used=taken.disk_gb,
-            instances=taken.instances))
+            host=offer.host, up=services.is_offered_up(offer, down_after),
+            disabled=bool(offer.disabled), availability_zone=offer.zone or "nova",
+            hypervisor_type=offer.hypervisor_type, hypervisor_version=offer.hypervisor_version,
+            cpu_arch=offer.cpu_arch, vcpus_limit=vcpus, memory_mb_limit=memory_mb,
+            disk_gb_limit=disk_gb, vcpus_used=taken.vcpus, memory_mb_used=taken.memory_mb,
+            disk_gb_used=taken.disk_gb, instances=taken.instances))
     return found
 
 

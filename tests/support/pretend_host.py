@@ -94,7 +94,21 @@ class Namespace:
 
     def __init__(self, holder: subprocess.Popen, kinds: Sequence[str]) -> None:
         self.holder = holder
+        self._wait(self._apart, "a namespace")
         self._enter = ["nsenter", "-t", str(holder.pid), *(f"--{kind}" for kind in kinds)]
+
+    def _apart(self) -> bool:
+        """Whether the holder has left the machine's own network: before, all would hit that."""
+        mine, its = (os.stat(f"/proc/{pid}/ns/net").st_ino for pid in ("self", self.holder.pid))
+        return mine != its
+
+    @staticmethod
+    def _wait(condition, what: str, timeout: float = START_TIMEOUT) -> None:
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{what}: not there after {timeout} s")
+            time.sleep(0.05)
 
     def command(self, command: Sequence[str]) -> list[str]:
         """`command` as it has to be started to run inside, in the current directory."""
@@ -247,11 +261,3 @@ class PretendHost(Namespace):
         if hasattr(self, "client"):
             self.client.end()
         shutil.rmtree(self.work, ignore_errors=True)
-
-    @staticmethod
-    def _wait(condition, what: str, timeout: float = START_TIMEOUT) -> None:
-        deadline = time.monotonic() + timeout
-        while not condition():
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{what}: not there after {timeout} s")
-            time.sleep(0.1)

@@ -16,7 +16,7 @@ from stacklib.packages import CHECKOUT
 from stacklib.supervise import Supervisor
 from stacklib.swift_config import TEMPAUTH_USER
 
-from . import measures, target
+from . import measures, scale, target
 from .accounting import Meter
 from .measures import Figures
 from .target import Target
@@ -124,9 +124,11 @@ def table(mine: Figures, theirs: Figures | None) -> str:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__)
-    parser.add_argument("subject", choices=sorted(KIND))
+    parser.add_argument("subject", choices=sorted([*KIND, "scale"]))
     parser.add_argument("--data", type=lambda text: Path(text).absolute(),
                         help="measure the stack that runs there (nova: on the fake driver)")
+    parser.add_argument("--db", metavar="URL", help="scale: the database server, as "
+                        "mysql+pymysql://user:password@host/ (default: the one of the tests)")
     parser.add_argument("--count", type=int, help="requests of a phase")
     parser.add_argument("--peer-auth", metavar="URL", help="a live peer: its Keystone v3 URL, or "
                         "tempauth's .../auth/v1.0")
@@ -142,7 +144,9 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     options = parse()
-
+    if options.subject == "scale":
+        print(scale.run(options.db))
+        return 0
     source = (contextlib.nullcontext(Cloud.load(options.data)) if options.data
               else private_stack([options.subject]))
     with source as cloud:

@@ -49,17 +49,15 @@ def _around(req: Request, rows: Sequence[Instance], compute: API) -> _Around:
     network = compute.network
     ids = [row.id for row in rows]
     failed = [row.id for row in rows if row.vm_state == VmState.ERROR]
-    placed = any(row.host for row in rows)
+    hosts = {row.host for row in rows if row.host}
     context = req.context
     return _Around(
         addresses=network.addresses_for_instances(context, ids) if ids else {},
         groups=network.security_groups_of_instances(context, ids) if ids else {},
         faults=instances.latest_faults(failed) if failed else {},
-        zones={row.host: row.availability_zone for row in services.get_all(topic="compute")}
-        if placed else {},
+        zones=services.zones_of(hosts) if hosts else {},
         volumes=compute.attachments.of(ids) if ids else {},
-        hypervisors={node.host: node.hypervisor_hostname for node in compute_nodes.get_all()}
-        if placed and context.is_admin else {})
+        hypervisors=compute_nodes.hypervisors_of(hosts) if hosts and context.is_admin else {})
 
 
 def basic(req: Request, row: Instance) -> dict[str, Any]:
