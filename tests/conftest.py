@@ -16,7 +16,7 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(CHECKOUT / "tools"), str(CHECKOUT / "tests/support")]
 
-RABBITMQCTL_TIMEOUT = 60
+RABBITMQCTL_TIMEOUT = 180     # it starts a virtual machine of its own each time
 
 
 def pytest_collection_modifyitems(config, items) -> None:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cloud on four hosts: guests on different ones, each its own machine, as one network."""
 import json
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -167,8 +166,5 @@ def test_all_that_was_made_is_gone_again(centre, guests):
         assert "tap" not in host.run(["ip", "-o", "link"]).stdout
         assert not [line for line in host.run(["iptables-save"]).stdout.splitlines()
                     if "--comment" in line]
-    for host in (centre.network, *centre.computes):
-        config = centre.config(host, "audit", "metadata", 0)
-        done = host.run([sys.executable, "-m", "nova.cmd.manage.main", "--config-file",
-                         config, "audit"])
-        assert "0 findings" in done.stdout, (host.name, done.stdout)
+    # Each worker looks at its own host, whoever asks.
+    assert "0 findings" in centre.manage("audit")
