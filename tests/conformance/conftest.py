@@ -94,3 +94,13 @@ def stack(guest_image):
         stack.first_up = stack.up()
         yield stack
         stack.command("down", check=False)
+
+
+@pytest.fixture
+def own_stack(guest_image):
+    """A host for a stack of a test's own, which is not up yet."""
+    with PretendHost() as host:
+        stack = Stack(host)
+        shutil.copytree(guest_image, stack.data / "cache" / guest_image.name)
+        yield stack
+        stack.command("reset", "--yes", check=False)
