@@ -264,6 +264,10 @@ class Connection:
             raise BadRequest(417, "only Expect: 100-continue is known")
         body = Input(self, length, expect is not None and env["SERVER_PROTOCOL"] == "HTTP/1.1")
         env["wsgi.input"] = body
+        if length == 0 and expect is not None and env["SERVER_PROTOCOL"] == "HTTP/1.1":
+            # There is nothing to wait for; but botocore takes a final answer without this one for
+            # the answer to the next request on the connection, too.
+            body.send_hundred_continue_response()
         if length is None:
             env["wsgi.input_terminated"] = True
         connection = env.get("HTTP_CONNECTION", "").lower()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A day's work of today's S3 clients, unmodified: AWS CLI, boto3 before 1.36, s3cmd, rclone, restic.
+"""A day's work of S3 clients, unmodified: AWS CLI, boto3 before 1.36, s3cmd, rclone, restic.
 
 The clients are installed once a machine, each where it disturbs nobody.
 """

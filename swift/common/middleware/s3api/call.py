@@ -48,9 +48,9 @@ class Call:
             raise S3Error('AccessDenied')
         return own
 
-    def keeps_versions(self, version=None):
+    def keeps_versions(self):
         """Whether a deletion of the current object leaves it behind as a version."""
-        return version is None and self.settings.versioning() and \
+        return self.settings.versioning() and \
             self.store.bucket_info(self.req.bucket)['sysmeta'].get(
                 'versions-enabled', '').lower() == 'true'
 

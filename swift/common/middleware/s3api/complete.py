@@ -15,7 +15,7 @@ from swift.common.middleware.copy import SourceBody
 from swift.common.middleware.s3api import acl, checksums
 from swift.common.middleware.s3api.errors import S3Error
 from swift.common.middleware.s3api.objects import ETAG_SYSMETA, OVERRIDE, UPLOAD_SYSMETA
-from swift.common.middleware.s3api.put import STORED, check_conditions
+from swift.common.middleware.s3api.put import DEFAULT_TYPE, STORED, check_conditions
 from swift.common.middleware.s3api.uploads import HAS_TYPE, TYPE, Upload, completed_as
 from swift.common.middleware.s3api.xmlio import DECLARATION, document, element, parse, text
 from swift.common.request import Response
@@ -218,8 +218,8 @@ class _Completion:
                    if n.startswith('x-object-meta-') or n in STORED}
         if kept.get(HAS_TYPE.lower()) == 'yes':
             headers['Content-Type'] = kept.get(TYPE.lower(), '')
-        elif HAS_TYPE.lower() not in kept:
-            headers['Content-Type'] = kept.get('content-type', '')
+        else:
+            headers['Content-Type'] = DEFAULT_TYPE
         headers.update({ETAG_SYSMETA: self.etag, UPLOAD_SYSMETA: self.upload.id,
                         OVERRIDE: f'; s3_etag={self.etag}',
                         **check_conditions(self.req.headers)})

@@ -6,8 +6,9 @@ import binascii
 import re
 
 from swift.common.middleware.s3api.acl import owner_element
-from swift.common.middleware.s3api.errors import S3Error, invalid
+from swift.common.middleware.s3api.errors import invalid
 from swift.common.middleware.s3api.names import iso_seconds, quoted
+from swift.common.middleware.s3api.versions import DELETED, check_version
 from swift.common.middleware.s3api.xmlio import element
 
 _S3_ETAG = re.compile(r'; s3_etag=([^;\s]+)')
@@ -119,9 +120,11 @@ def list_versions(call):
     limit = min(most, call.settings.max_bucket_listing)
     prefix, delimiter = req.params.get('prefix', ''), req.params.get('delimiter', '')
     marker, version = req.params.get('key-marker', ''), req.params.get('version-id-marker', '')
-    if version and not marker:
+    if version and 'key-marker' not in req.params:
         raise invalid('version-id-marker', version, 'A version-id marker cannot be specified '
                       'without a key marker.')
+    if version:
+        check_version(version, 'version-id-marker')
     if version == 'null':
         version = ''
     rows = _versions(call, prefix, delimiter, marker, version, limit + 1)
@@ -146,13 +149,8 @@ def list_versions(call):
 def _versions(call, prefix, delimiter, marker, version, limit):
     """Rows of a listing of versions; without versioning those of the bucket itself."""
     more = {'versions': 'true', 'version_marker': version} if call.settings.versioning() else {}
-    try:
-        return call.store.listing(call.req.bucket, prefix=prefix, delimiter=delimiter,
-                                  marker=marker, limit=limit, **more)
-    except S3Error as e:
-        if e.code == 'InvalidArgument' and version:
-            raise invalid('version-id-marker', version, 'Invalid version id specified') from None
-        raise
+    return call.store.listing(call.req.bucket, prefix=prefix, delimiter=delimiter,
+                              marker=marker, limit=limit, **more)
 
 
 def _version(row, names, owner):
@@ -161,7 +159,7 @@ def _version(row, names, owner):
             element('VersionId', row.get('version_id', 'null')),
             element('IsLatest', 'true' if latest else 'false'),
             element('LastModified', iso_seconds(row['last_modified'])))
-    if row.get('content_type') == 'application/x-deleted;swift_versions_deleted=1':
+    if row.get('content_type') == DELETED:
         return element('DeleteMarker', *head, owner_element(owner))
     return element('Version', *head, element('ETag', etag_of(row)),
                    element('Size', str(row['bytes'])), owner_element(owner),

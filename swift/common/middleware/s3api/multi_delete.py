@@ -2,7 +2,7 @@
 """DeleteObjects: up to a thousand keys in one request, each with its own verdict."""
 
 from swift.common.middleware.s3api.errors import S3Error
-from swift.common.middleware.s3api.objects import remove
+from swift.common.middleware.s3api.remove import remove
 from swift.common.middleware.s3api.xmlio import element, parse, text
 
 BYTES_PER_KEY = 3000           # a key of 1,024 bytes, escaped, with its elements around

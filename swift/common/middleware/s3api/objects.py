@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects: reading and deleting them. Writing is in `put`."""
+"""Objects: reading them. Writing is in `put`, deleting in `remove`."""
 
 from swift.common.conditional import Unsatisfiable, parse_range
 from swift.common.middleware.s3api import checksums
@@ -11,6 +11,7 @@ from swift.common.request import Response, http_date
 
 ETAG_SYSMETA = 'X-Object-Sysmeta-S3api-Etag'
 UPLOAD_SYSMETA = 'X-Object-Sysmeta-S3api-Upload-Id'
+VERSION = 'x-object-version-id'
 OVERRIDE = 'X-Object-Sysmeta-Container-Update-Override-Etag'
 CONDITIONS = ('if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since', 'if-range')
 # What of the store's headers S3 shows under the same name.
@@ -35,7 +36,7 @@ def get(call):
     if wanted is not None:
         if not head:
             headers['Range'] = wanted
-    query = version_query(call)
+    query = version_query(req.params.get('versionId'), call.settings)
     if number is not None:
         query += f'&part-number={number}'
     answer = store.ask(req.method, req.bucket, req.key, headers, query.lstrip('&'))
@@ -76,9 +77,9 @@ def _read_error(call, answer):
             return S3Error('MethodNotAllowed', headers=[
                 ('x-amz-delete-marker', 'true'), ('x-amz-version-id', req.params['versionId'])])
         return S3Error('NoSuchVersion', Key=req.key, VersionId=req.params['versionId'])
-    if error.code == 'NoSuchKey' and answer.headers.get('x-object-version-id'):
+    if error.code == 'NoSuchKey' and answer.headers.get(VERSION):
         error.headers += [('x-amz-delete-marker', 'true'),
-                          ('x-amz-version-id', answer.headers['x-object-version-id'])]
+                          ('x-amz-version-id', answer.headers[VERSION])]
     return error
 
 
@@ -119,7 +120,7 @@ def object_headers(headers):
     if at and at.isdigit():
         shown['x-amz-expiration'] = \
             f'expiry-date="{http_date(int(at))}", rule-id="swift-object-expiration"'
-    version = headers.get('x-object-version-id')
+    version = headers.get(VERSION)
     if version:
         shown['x-amz-version-id'] = version
     return shown
@@ -171,41 +172,6 @@ def _head_range(shown, wanted):
     shown['Content-Length'] = str(stop - start)
     shown['Content-Range'] = f'bytes {start}-{stop - 1}/{size}'
     return 206
-
-
-# -- deleting ------------------------------------------------------------------
-def delete(call):
-    """DELETE Object: gone is gone, whether it was there or not."""
-    req = call.req
-    headers = remove(call, req.key, req.params.get('versionId'))
-    return call.empty(204, headers)
-
-
-def remove(call, key, version=None):
-    """Delete an object and, of a multipart upload, its parts; headers for the answer."""
-    req, store = call.req, call.store
-    query = version_query(call, version)
-    seen = store.ask('HEAD', req.bucket, key, query=query)
-    seen.discard()
-    large = seen.ok and is_large(seen.headers) and not call.keeps_versions(version)
-    if large:
-        query = '&'.join(filter(None, (query, 'multipart-manifest=delete')))
-    answer = store.ask('DELETE', req.bucket, key, query=query)
-    said = answer.body()
-    if answer.status not in (204, 404, 200):
-        raise store.error(answer.status, said, req.bucket, key)
-    if answer.status == 404 and store.bucket_info(req.bucket)['status'] == 404:
-        raise S3Error('NoSuchBucket', BucketName=req.bucket)
-    if large and b'200 OK' not in said:
-        raise S3Error('AccessDenied' if b'403' in said else 'ServiceUnavailable')
-    headers = []
-    made = answer.headers.get('x-object-version-id') or version
-    if made:
-        headers.append(('x-amz-version-id', made))
-        if answer.headers.get('x-object-current-version-id') is None and version is None or \
-                'swift_versions_deleted' in seen.headers.get('content-type', ''):
-            headers.append(('x-amz-delete-marker', 'true'))
-    return headers
 
 
 def tagging(call):

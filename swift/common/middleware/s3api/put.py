@@ -17,6 +17,7 @@ from swift.common.request import parse_http_date
 STORED = ('content-disposition', 'content-encoding', 'content-language', 'cache-control',
           'expires', 'x-robots-tag', 'x-delete-at', 'x-delete-after')
 SOURCE = 'x-amz-copy-source'
+DEFAULT_TYPE = 'binary/octet-stream'
 CONDITIONS = ('if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since')
 # Headers that ask for what is not there: prefix, and the values that ask for nothing.
 REFUSED = (
@@ -51,8 +52,7 @@ def new_headers(headers):
     for name, value in headers.items():
         if name.startswith('x-amz-meta-') and len(name) > 11:
             kept[meta_to_swift(name[11:])] = value
-    if headers.get('content-type'):
-        kept['Content-Type'] = headers['content-type']
+    kept['Content-Type'] = headers.get('content-type') or DEFAULT_TYPE
     return kept
 
 
@@ -142,8 +142,7 @@ def open_source(call, extra=None, query=''):
     headers |= {'X-Backend-Etag-Is-At': ETAG_SYSMETA, 'X-Newest': 'true', **(extra or {})}
     lists = acl.load(store.need_bucket(source.bucket)['sysmeta'].get('s3api-acl')) \
         if call.settings.s3_acl else None
-    query = '&'.join(filter(None, (
-        version_query(call, source.version) if source.version is not None else '', query)))
+    query = '&'.join(filter(None, (version_query(source.version, call.settings), query)))
     answer = store.ask('GET', source.bucket, source.key, headers, query,
                        trusted=lists is not None)
     if answer.status not in (200, 206):

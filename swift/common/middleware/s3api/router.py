@@ -16,6 +16,7 @@ from swift.common.middleware.s3api import (
     multi_delete,
     objects,
     put,
+    remove,
     uploads,
     versions,
 )
@@ -73,7 +74,7 @@ ROUTES = {
     ('object', 'GET', ''): Route(objects.get, ''),
     ('object', 'HEAD', ''): Route(objects.get, ''),
     ('object', 'PUT', ''): Route(put.put, 'WRITE'),
-    ('object', 'DELETE', ''): Route(objects.delete, 'WRITE'),
+    ('object', 'DELETE', ''): Route(remove.delete, 'WRITE'),
     ('object', 'GET', 'acl'): Route(acl_verbs.get_object, ''),
     ('object', 'PUT', 'acl'): Route(acl_verbs.put_object, ''),
     ('object', 'GET', 'tagging'): Route(objects.tagging, ''),

@@ -87,7 +87,8 @@ def begin(call):
     container = call.store.need_segments(req.bucket)
     upload_id = base64.urlsafe_b64encode(str(uuid.uuid4()).encode()).decode()
     headers = new_headers(req.headers)
-    kind = headers.pop('Content-Type', None)
+    del headers['Content-Type']
+    kind = req.headers.get('content-type') or None
     headers.update({HAS_TYPE: 'yes' if kind is not None else 'no', 'Content-Type': KIND,
                     'Content-Length': '0'})
     if kind is not None:

@@ -1,28 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """Versioning of buckets, by the store's own object versioning when its filter is there."""
 
-from swift.common.middleware.s3api.errors import S3Error, not_implemented
+from swift.common.middleware.s3api.errors import S3Error, invalid, not_implemented
 from swift.common.middleware.s3api.xmlio import element, parse, text
 
-SYSMETA = 'versions-enabled'
+DELETED = 'application/x-deleted;swift_versions_deleted=1'     # type of a delete marker
 
 
-def version_query(call, version=None):
-    """The store's query for a version; '' for the current one."""
-    version = call.req.params.get('versionId') if version is None else version
+def version_query(version, settings):
+    """The store's query for a version; '' for the current one (None)."""
     if version is None:
         return ''
     if not version:
         raise S3Error('InvalidArgument', 'Version id cannot be the empty string',
                       ArgumentName='versionId', ArgumentValue='')
-    if call.settings.versioning():
-        if version != 'null' and not _is_version(version):
-            raise S3Error('InvalidArgument', 'Invalid version id specified',
-                          ArgumentName='versionId', ArgumentValue=version)
+    if settings.versioning():
+        check_version(version, 'versionId')
         return 'version-id=' + version
     if version != 'null':
         raise not_implemented('versionId')
     return ''
+
+
+def check_version(version, name):
+    """InvalidArgument for what is no version's id."""
+    if version != 'null' and not _is_version(version):
+        raise invalid(name, version, 'Invalid version id specified')
 
 
 def _is_version(text_):
@@ -49,6 +52,9 @@ def put(call):
         raise S3Error('MalformedXML')
     if not call.settings.versioning():
         raise S3Error('NotImplemented', 'Versioning of buckets is not supported here')
-    call.store.done('POST', call.req.bucket, headers={
-        'X-Versions-Enabled': 'true' if status == 'Enabled' else 'false'})
+    known = call.store.done('HEAD', call.req.bucket).headers.get('x-versions-enabled')
+    if status == 'Enabled' or known is None:      # what never was cannot be suspended
+        call.store.done('POST', call.req.bucket, headers={'X-Versions-Enabled': 'true'})
+    if status == 'Suspended':
+        call.store.done('POST', call.req.bucket, headers={'X-Versions-Enabled': 'false'})
     return call.empty()

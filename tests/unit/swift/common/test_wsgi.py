@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The HTTP server: what it takes, what it refuses, and that it can be stopped gently."""
+import re
 import time
 
 import pytest
@@ -115,6 +116,13 @@ def test_who_asks_to_be_kept_is_told(serve):
     for version in (0, 1):
         assert b"Connection: keep-alive" in talk(serve(), ask % version)
     assert b"Connection:" not in talk(serve(), HEAD + b"\r\n")
+
+
+def test_expect_100_continue_of_an_empty_body_is_answered_first(serve):
+    """botocore would take a final answer alone for that to its next request on the connection."""
+    request = b"PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n"
+    answer = talk(serve(), request * 2)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"100", b"200", b"100", b"200"]
 
 
 def test_expect_100_continue_is_answered_when_the_body_is_read(serve):
