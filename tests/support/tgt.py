@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An iSCSI target daemon of a test's own, in a pretend host."""
 
+import os
 import subprocess
 import time
 
@@ -10,15 +11,17 @@ START_TIMEOUT = 30
 class Tgt:
     """tgtd on a port of its own; ends with the host it runs in, or by :meth:`close`."""
 
-    control = "77"          # names a socket of the host's own network; at most 32767
+    control = "1"
 
     def __init__(self, host, port):
         self.host, self.port = host, port
+        self.environment = {**os.environ, "TGT_IPC_SOCKET": str(host.work / "tgt")}
+        self.socket = f"{host.work / 'tgt'}.{self.control}"
         self.process = host.popen(
             ["tgtd", "-f", "--iscsi", f"portal=127.0.0.1:{port}", "--control-port", self.control],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=self.environment)
         until = time.monotonic() + START_TIMEOUT
-        while host.run(self._command("show", "sys")).returncode:
+        while host.run(self._command("show", "sys"), env=self.environment).returncode:
             if time.monotonic() > until:
                 self.close()
                 raise AssertionError("tgtd does not answer")
@@ -29,7 +32,8 @@ class Tgt:
                 "--mode", mode, *more]
 
     def tell(self, op, mode, *more):
-        return self.host.run(self._command(op, mode, *more), check=True).stdout
+        return self.host.run(self._command(op, mode, *more), check=True,
+                             env=self.environment).stdout
 
     def export(self, number, iqn, path, user, secret):
         """Offer a file to whoever knows the password."""

@@ -53,7 +53,9 @@ enforce_scope = true
 CATALOG: dict[str, list[tuple[str, str, str, str]]] = {
     "glance": [("image", "glance", "", "image")],
     "nova": [("compute", "nova", "/v2.1", "compute"), ("network", "neutron", "", "network"),
-             ("ec2", "ec2", "/services/Cloud", "ec2")],
+             ("ec2", "ec2", "/services/Cloud", "ec2"),
+             ("block-storage", "cinder", "/v3/%(tenant_id)s", "volume"),
+             ("volumev3", "cinderv3", "/v3/%(tenant_id)s", "volume")],
     "swift": [("object-store", "swift", "/v1/AUTH_%(tenant_id)s", "object-store")],
 }
 

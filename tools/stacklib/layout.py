@@ -22,13 +22,13 @@ SERVICES = ("keystone", "swift", "glance", "nova")
 NEEDS = {"glance": ("keystone",), "nova": ("keystone", "glance")}
 # the ports everybody expects; --port-base N adds N to each
 PORTS = {"identity": 5000, "image": 9292, "compute": 8774, "metadata": 8775, "network": 9696,
-         "ec2": 8773, "iscsi": 3260, "object-store": 8080,
+         "ec2": 8773, "volume": 8776, "iscsi": 3260, "object-store": 8080,
          "object": 6200, "container": 6201, "account": 6202}
 # health and metrics of nova's daemons, from here on; ends before network's 9696 + 100
 MONITOR, MONITORS = 9710, 80
 COMPUTES_MAX = 64
 OWNER = {"identity": "keystone", "image": "glance", "compute": "nova", "metadata": "nova",
-         "network": "nova", "ec2": "nova", "iscsi": "nova",
+         "network": "nova", "ec2": "nova", "volume": "nova", "iscsi": "nova",
          "object-store": "swift", "object": "swift", "container": "swift", "account": "swift"}
 REGION = "RegionOne"
 

@@ -30,11 +30,13 @@ graceful_shutdown_timeout = {drain}
 [api]
 auth_strategy = keystone
 paste_config = {paste}
-enabled_apis = compute,network,metadata,ec2
+enabled_apis = compute,network,volume,metadata,ec2
 compute_listen = {address}
 compute_port = {compute_port}
 network_listen = {address}
 network_port = {network_port}
+volume_listen = {address}
+volume_port = {volume_port}
 ec2_listen = {address}
 ec2_port = {ec2_port}
 # guests come by the addresses of their gateways
@@ -135,6 +137,7 @@ def prepare(cloud: Cloud) -> None:
         paste=CHECKOUT / "etc/nova/api-paste.ini", address=cloud.address,
         compute_port=cloud.port("compute"), network_port=cloud.port("network"),
         metadata_port=cloud.port("metadata"), ec2_port=cloud.port("ec2"),
+        volume_port=cloud.port("volume"),
         virt_type=cloud.facts.get("virt_type", "auto"), volumes=cloud.volumes,
         iscsi_port=cloud.port("iscsi"),
         tgt_socket=f"{tgt_socket(cloud)}.{TGT_CONTROL}",
@@ -232,7 +235,7 @@ def daemons(cloud: Cloud) -> list[Daemon]:
         return all(http_status(cloud.address, cloud.port(name), "/") in statuses
                    for name, statuses in (
                        ("compute", (200, 300)), ("network", (200, 300)),
-                       ("metadata", (200, 404)), ("ec2", (403,))))
+                       ("metadata", (200, 404)), ("ec2", (403,)), ("volume", (300,))))
 
     def well(port: int) -> bool:
         return http_status(cloud.address, port, "/healthz") == 200
