@@ -183,13 +183,12 @@ class Posted:
             raise Refused(400, 'a file name contains NULL')
         new = {**self.env, 'swift.source': 'FP', 'REMOTE_USER': '.wsgi.formpost',
                'swift.authorize': self._authorize, 'swift.authorize_override': True}
-        try:
-            status, _, pieces = subrequest(
-                new, self.formpost.app, 'PUT', path + part.filename, headers, authorized=False,
-                body=FileBody(part, self._number('max_file_size')))
-        except TooLarge:
-            raise Refused(400, 'max_file_size exceeded') from None
+        body = FileBody(part, self._number('max_file_size'))
+        status, _, pieces = subrequest(new, self.formpost.app, 'PUT', path + part.filename, headers,
+                                       authorized=False, body=body)
         discard(pieces)
+        if body.left < 0:
+            raise Refused(400, 'max_file_size exceeded')
         return status, '' if status // 100 == 2 else STATUS_LINES.get(status, str(status))
 
     def _authorize(self, req):
