@@ -81,6 +81,8 @@ class SwiftCluster:
         (self.etc / 'swift.conf').write_text(
             '[swift-hash]\nswift_hash_path_prefix = changeme\nswift_hash_path_suffix = tests\n'
             + policies)
+        (self.etc / 'container-sync-realms.conf').write_text(
+            f'[R]\nkey = realm key\ncluster_c = http://127.0.0.1:{self.proxy_port}/v1/\n')
         common = f'swift_dir = {self.etc}\nbind_ip = 127.0.0.1\nworkers = 1\nuser = root\n' \
                  f'log_address = {self.root}/none\nmount_check = false\n'
         filters = ''.join(f'[filter:{name}]\nuse = egg:swift#{name}\n'
