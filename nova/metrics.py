@@ -28,7 +28,8 @@ RPC_SENT = Counter(
     ("topic", "method", "kind", "outcome"))
 SCHEDULED = Counter("nova_scheduler_placed", "Instances that got a host.")
 REFUSED = Counter(
-    "nova_scheduler_refused_hosts", "Hosts that a filter refused an instance which got none.",
+    "nova_scheduler_refused_hosts",
+    "Hosts that a filter refused an instance or volume which got none.",
     ("filter",))
 NO_HOST = Counter("nova_scheduler_no_valid_host", "Instances for which there was no host.")
 NOTIFICATIONS = Counter(

@@ -26,7 +26,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from nova import concurrency
-from nova.db import instances
+from nova.db import instances, volumes
 from nova.db import session as db_session
 from nova.exception import NovaError
 
@@ -122,20 +122,23 @@ class HealthFilter:
         return self._app(environ, start_response)
 
 
-class InstanceStates(Collector):
-    """Instances by state, counted when somebody looks.  One daemon of a cloud is enough."""
+class States(Collector):
+    """Things by state, counted when somebody looks.  One daemon of a cloud is enough."""
+
+    def __init__(self, name: str, what: str, labels: Sequence[str],
+                 count: Callable[[], dict[Any, int]]) -> None:
+        self._name, self._what, self._labels, self._count = name, what, labels, count
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """Return the counts; nothing while the database is away."""
-        found = GaugeMetricFamily("nova_instances", "Instances by state and task.",
-                                  labels=["vm_state", "task_state"])
+        found = GaugeMetricFamily(self._name, self._what, labels=self._labels)
         try:
-            counted = instances.count_states()
+            counted = self._count()
         except NovaError as error:
-            LOG.warning("Instances are not counted: %s", error)
+            LOG.warning("%s is not counted: %s", self._name, error)
             counted = {}
-        for (vm_state, task_state), number in sorted(counted.items()):
-            found.add_metric([vm_state, task_state], number)
+        for state, number in sorted(counted.items()):
+            found.add_metric(list(state), number)
         yield found
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
@@ -143,15 +146,20 @@ class InstanceStates(Collector):
         return ()
 
 
-_counter: InstanceStates | None = None
+_counters: list[States] = []
 
 
-def count_instances() -> None:
-    """Have this process show the number of instances by state too."""
-    global _counter
-    if _counter is None:
-        _counter = InstanceStates()
-        REGISTRY.register(_counter)
+def count_states() -> None:
+    """Have this process show the numbers of instances and volumes by state too."""
+    if _counters:
+        return
+    _counters.extend((
+        States("nova_instances", "Instances by state and task.", ["vm_state", "task_state"],
+               lambda: instances.count_states()),
+        States("nova_volumes", "Volumes by status.", ["status"],
+               lambda: volumes.count_states())))
+    for counter in _counters:
+        REGISTRY.register(counter)
 
 
 def application(health: Health) -> Callable[..., Iterable[bytes]]:

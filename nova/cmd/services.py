@@ -31,7 +31,7 @@ def scheduler() -> Worker:
     """Return the worker that picks hosts."""
     from nova.scheduler.manager import SchedulerManager
     from nova.scheduler.methods import METHODS
-    monitoring.count_instances()
+    monitoring.count_states()
     return Worker("nova-scheduler", METHODS, SchedulerManager(CONF.host))
 
 

@@ -152,6 +152,14 @@ def count(filters: Mapping[str, Any]) -> int:
             select(func.count(Volume.id)).where(*_conditions(filters))) or 0)
 
 
+@retry
+def count_states() -> dict[tuple[str], int]:
+    """Return how many volumes there are by status."""
+    with reader() as session:
+        return {(status,): int(number) for status, number in session.execute(
+            select(Volume.status, func.count(Volume.id)).group_by(Volume.status))}
+
+
 def _conditions(filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     for name, value in filters.items():

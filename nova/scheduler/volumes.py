@@ -11,6 +11,7 @@ from typing import Any
 
 from oslo_config import cfg
 
+from nova import metrics
 from nova.context import RequestContext, admin_context
 from nova.db import services, volume_hosts, volume_snapshots, volume_types, volumes
 from nova.db.models import utcnow
@@ -81,6 +82,8 @@ class VolumeScheduler:
 
     def _fail(self, row: Volume, error: NoValidHost) -> None:
         """Put the volume into error; what hosts said before is part of the operator's reason."""
+        for name, hosts in (error.details.get("refusals") or {}).items():
+            metrics.REFUSED.labels(name).inc(hosts)
         refusals = VolumeRequest.of(row.request).refusals
         text = str(error)
         if refusals:

@@ -7,6 +7,7 @@ import pytest
 import webob
 from prometheus_client import generate_latest
 from prometheus_client.core import REGISTRY
+from volume_rows import add_volume
 
 from nova import metrics, monitoring, rpc, service
 from nova.api.openstack import wsgi
@@ -154,11 +155,13 @@ def test_requests_are_counted_by_route_and_never_by_path():
         'nova_api_request_seconds_count{api="unit",method="OTHER",route="",status="401"} 5.0']
 
 
-def test_instances_are_counted_by_state_when_asked(nova_db):
-    monitoring.count_instances()
-    monitoring.count_instances()
+def test_instances_and_volumes_are_counted_by_state_when_asked(nova_db):
+    monitoring.count_states()
+    monitoring.count_states()
     assert instances.count_states() == {}
-    assert "nova_instances" in generate_latest(REGISTRY).decode()
+    add_volume()
+    text = generate_latest(REGISTRY).decode()
+    assert "nova_instances" in text and 'nova_volumes{status="available"} 1.0' in text
 
 
 def test_refusals_are_counted_by_filter(nova_db, memory, monkeypatch):

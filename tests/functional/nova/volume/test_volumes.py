@@ -8,7 +8,7 @@ import pytest
 from oslo_config import cfg
 from volume_rows import add_instance
 
-from nova import exception
+from nova import exception, metrics
 from nova.db import volume_attachments, volume_hosts, volume_snapshots, volume_types, volumes
 from nova.exception import VolumeBackendError
 from nova.volume.model import Connector
@@ -165,7 +165,9 @@ def test_every_refusal_says_why(cloud):
     cloud.add_host("b", "south")
     volume_hosts.report("a", total_gb=10)
     volume_hosts.report("b", total_gb=5)
+    before = metrics.REFUSED.labels("VolumeZone")._value.get()
     row = cloud.volume(7, availability_zone="south")
+    assert metrics.REFUSED.labels("VolumeZone")._value.get() == before + 1
     assert row.status == "error"
     assert row.fault == ("No valid host was found. Of 2 hosts these filters refused: "
                          "VolumeZone 1, VolumeCapacity 1.")
