@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What swift-account-info and swift-container-info print of a database. Nothing is changed: the
+file is opened for reading only, and rows that still wait in its .pending are counted apart."""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sqlite3
+import sys
+from typing import Any
+
+from swift.cli import whereabouts
+from swift.cli.object_info import moment
+from swift.common.conf import SWIFT_DIR
+from swift.common.exceptions import ConfigError
+from swift.common.ring.format import RingFileError
+from swift.common.storage import hash_path
+from swift.common.storage_policy import policies
+from swift.common.timestamp import Timestamp
+
+Row = dict[str, Any]
+_TIMES = ("created_at", "put_timestamp", "delete_timestamp")
+_COUNTS = {"account": ("container_count", "object_count", "bytes_used"),
+           "container": ("object_count", "bytes_used")}
+
+
+def read(path: str, kind: str) -> tuple[Row, dict[str, list[Row]]]:
+    """(stat row, rows of policy_stat, incoming_sync and outgoing_sync); sqlite3.Error, or
+    ValueError when it is another kind of database."""
+    conn = sqlite3.connect(f"file:{os.path.abspath(path).replace('?', '%3f')}?mode=ro", uri=True)
+    conn.row_factory = sqlite3.Row
+    try:
+        tables = {row[0] for row in conn.execute("SELECT name FROM sqlite_master")}
+        if f"{kind}_stat" not in tables:
+            raise ValueError(f"it is not the database of {kind}s")
+        stat = dict(conn.execute(f"SELECT * FROM {kind}_stat").fetchone() or {})
+        more = {table: [dict(row) for row in conn.execute(f"SELECT * FROM {table}")]
+                for table in ("policy_stat", "incoming_sync", "outgoing_sync") if table in tables}
+        if "shard_range" in tables:
+            more["shard_range"] = [dict(row) for row in conn.execute(
+                "SELECT * FROM shard_range WHERE deleted = 0")]
+        return stat, more
+    finally:
+        conn.close()
+
+
+def print_info(kind: str, stat: Row, more: dict[str, list[Row]], drop_prefixes: bool) -> None:
+    """The stat row and the metadata."""
+    names = [stat[key] for key in ("account", "container") if key in stat]
+    print(f"Path: /{'/'.join(names)}")
+    for name in ("account", "container")[:len(names)]:
+        print(f"  {name.title()}: {stat[name]}")
+    count = stat["container_count" if kind == "account" else "object_count"]
+    deleted = stat["status"] == "DELETED" or (
+        not count and Timestamp(stat["delete_timestamp"]) > Timestamp(stat["put_timestamp"]))
+    print(f"  Deleted: {deleted}\n  {kind.title()} Hash: {hash_path(*names)}\nMetadata:")
+    print(f"  Created at: {moment(stat['created_at'])}")
+    for key in _TIMES[1:]:
+        print(f"  {_title(key)}: {moment(stat[key])}")
+    print(f"  Status Timestamp: {moment(stat['status_changed_at'])}")
+    for key in _COUNTS[kind]:
+        print(f"  {_title(key)}: {stat[key]}")
+    if kind == "container":
+        _print_container(stat)
+    print(f"  Chexor: {stat['hash']}\n  UUID: {stat['id']}")
+    for key in ("x_container_sync_point1", "x_container_sync_point2"):
+        if key in stat:
+            print(f"  {key.title().replace('_', '-')}: {stat[key]}")
+    _print_metadata(kind, json.loads(stat.get("metadata") or "{}"), drop_prefixes)
+    if len(more.get("policy_stat", ())) > 1:
+        for row in more["policy_stat"]:
+            print(f"Policy {_policy_name(row['storage_policy_index'])}: " + ", ".join(
+                f"{_title(key)} {row[key]}" for key in _COUNTS[kind]))
+    if more.get("shard_range"):
+        print(f"Shard Ranges: {len(more['shard_range'])}")
+
+
+def _title(key: str) -> str:
+    return key.replace("_", " ").title()
+
+
+def _policy_name(index: int) -> str:
+    policy = policies().by_index(index)
+    return f"{policy.name if policy else 'unknown'} ({index})"
+
+
+def _print_container(stat: Row) -> None:
+    print(f"  Storage Policy: {_policy_name(stat.get('storage_policy_index', 0))}")
+    for key in ("reported_put_timestamp", "reported_delete_timestamp"):
+        print(f"  {_title(key)}: {moment(stat[key])}")
+    for key in ("reported_object_count", "reported_bytes_used"):
+        print(f"  {_title(key)}: {stat[key]}")
+
+
+def _print_metadata(kind: str, metadata: dict[str, list[str]], drop_prefixes: bool) -> None:
+    groups: dict[str, dict[str, str]] = {"System": {}, "User": {}, "Other": {}}
+    for key, (value, _) in sorted(metadata.items()):
+        for group, prefix in (("System", f"x-{kind}-sysmeta-"), ("User", f"x-{kind}-meta-")):
+            if key.lower().startswith(prefix):
+                groups[group][key[len(prefix):] if drop_prefixes else key] = value
+                break
+        else:
+            groups["Other"][key] = value
+    for group, values in groups.items():
+        if values:
+            print(f"  {group} Metadata:")
+            for key, value in values.items():
+                print(f"    {key}: {value}")
+        elif group != "Other":
+            print(f"No {group.lower()} metadata found in db file")
+
+
+def _print_syncs(more: dict[str, list[Row]]) -> None:
+    for table in ("incoming_sync", "outgoing_sync"):
+        print(f"{_title(table)}s:\n  Sync Point\tRemote ID\tUpdated At")
+        rows = more.get(table, [])
+        width = max([len("Remote ID"), *(len(str(row["remote_id"])) for row in rows)])
+        for row in rows:
+            print(f"  {row['sync_point']:<10}\t{row['remote_id']:<{width}}\t"
+                  f"{moment(row['updated_at'])}")
+
+
+def run(kind: str, argv: list[str] | None = None) -> int:
+    """The main of both programs; the exit code."""
+    parser = argparse.ArgumentParser(prog=f"swift-{kind}-info", description=f"What the database "
+                                     f"of a{'n' if kind == 'account' else ''} {kind} holds")
+    parser.add_argument("file")
+    parser.add_argument("-d", "--swift-dir", default=os.environ.get("SWIFT_DIR", SWIFT_DIR),
+                        help="where rings and swift.conf are")
+    parser.add_argument("--drop-prefixes", action="store_true",
+                        help=f"leave X-{kind.title()}-Meta- and the like away")
+    parser.add_argument("-s", "--sync", action="store_true",
+                        help="show up to which rows it is in step with its replicas")
+    args = parser.parse_args(argv)
+    os.environ["SWIFT_DIR"] = args.swift_dir
+    sys.stdout.reconfigure(errors="surrogateescape")     # type: ignore[union-attr]
+    if not os.path.exists(args.file):
+        print("DB file doesn't exist")
+        return 1
+    try:
+        stat, more = read(args.file, kind)
+        if not stat:
+            raise ValueError("it holds nothing")
+        print_info(kind, stat, more, args.drop_prefixes)
+        if args.sync:
+            _print_syncs(more)
+        try:
+            waiting = os.stat(args.file + ".pending").st_size
+        except FileNotFoundError:
+            waiting = 0
+        if waiting:
+            print(f"Not counted yet: {waiting} bytes of rows that wait in {args.file}.pending")
+        ring = whereabouts.open_ring(args.swift_dir, kind)
+        if ring is not None:
+            whereabouts.show(ring, kind, [stat[key] for key in ("account", "container")
+                                          if key in stat])
+    except (sqlite3.Error, ValueError, KeyError, ConfigError, RingFileError) as exc:
+        print(f"ERROR: {args.file}: {exc}", file=sys.stderr)
+        return 1
+    return 0
