@@ -2,8 +2,8 @@
 """The object replicator: makes every replica of a partition hold the same.
 
 For each partition here the hashes of its suffixes are compared with those of the other primaries
-(REPLICATE); suffixes that differ are pushed by rsync and hashed anew over there. A partition that
-does not belong here goes to its primaries, and is removed when all of them have it.
+(REPLICATE); suffixes that differ are pushed, by rsync (and hashed anew over there) or by SSYNC. A
+partition that does not belong here goes to its primaries, and is removed when all of them have it.
 
 A partition that was in step with all its peers and was not written to since is looked at in full
 only every tenth pass: a change anywhere else is pushed by whoever has it.
@@ -22,11 +22,14 @@ from swift.common.concurrency import GreenPool, Timeout, run_in_thread
 from swift.common.conf import config_float, config_int, config_list, config_true
 from swift.common.daemon import Daemon
 from swift.common.devices import Rsync, is_local, local_addresses, mounted_devices, partitions
+from swift.common.exceptions import ConfigError
 from swift.common.ring import Ring
 from swift.common.storage import is_suffix
 from swift.common.storage_policy import StoragePolicy, policies
 from swift.obj import hashes
 from swift.obj.backend import Manager
+from swift.obj.ssync import SsyncError
+from swift.obj.ssync_sender import Sender
 
 FULL_EVERY = 10               # passes between two full looks at a partition that did not change
 LEFT_OVER_SECONDS = 86400
@@ -37,7 +40,8 @@ class ObjectReplicator(Daemon):
     """Brings all replicas of every partition of this node into step.
 
     Options: interval, concurrency, swift_dir, bind_ip, bind_port (replication_port), http_timeout,
-    node_timeout, conn_timeout, handoffs_first, handoff_delete, rsync_* and those of `Manager`.
+    node_timeout, conn_timeout, handoffs_first, handoff_delete, sync_method (rsync or ssync),
+    rsync_* and those of `Manager`.
     """
 
     section = "object-replicator"
@@ -56,6 +60,10 @@ class ObjectReplicator(Daemon):
         self.addresses = local_addresses(conf.get("bind_ip", "0.0.0.0"))
         self.port = config_int(conf, "bind_port", 6200)
         self.rsync = Rsync(conf, "object", 6200, self.logger)
+        self.node_timeout = config_float(conf, "node_timeout", 10)
+        self.sync_method = conf.get("sync_method", conf.get("replication_method", "rsync"))
+        if self.sync_method not in ("rsync", "ssync"):
+            raise ConfigError(f"sync_method: {self.sync_method!r} is neither rsync nor ssync")
         self.only_devices = config_list(conf.get("override_devices", ""))
         self.pass_number = 0
         self._rings: dict[int, Ring] = {}
@@ -72,7 +80,7 @@ class ObjectReplicator(Daemon):
         """Look at every partition of every local device once."""
         start = time.monotonic()
         self.counts = dict.fromkeys(
-            ("partitions", "unchanged", "suffixes", "rsyncs", "failures", "removed"), 0)
+            ("partitions", "unchanged", "suffixes", "rsyncs", "ssyncs", "failures", "removed"), 0)
         jobs = []
         mounted = dict(mounted_devices(self.manager.devices, self.manager.mount_check,
                                        self.logger))
@@ -89,7 +97,8 @@ class ObjectReplicator(Daemon):
             pool.spawn_n(self._replicate_logged, *job)
         pool.waitall()
         self.pass_number += 1
-        level = logging.INFO if self.counts["rsyncs"] or self.counts["failures"] else logging.DEBUG
+        level = logging.INFO if any(
+            self.counts[name] for name in ("rsyncs", "ssyncs", "failures")) else logging.DEBUG
         self.logger.log(level, "Object replication pass: %s in %.2f s",
                         ", ".join(f"{count} {name}" for name, count in self.counts.items()),
                         time.monotonic() - start)
@@ -187,7 +196,8 @@ class ObjectReplicator(Daemon):
         _, ours = run_in_thread(hashes.get_hashes, part_dir, different, False,
                                 self.manager.reclaim_age)
         suffixes = [suffix for suffix in ours if ours[suffix] != theirs.get(suffix, -1)]
-        if suffixes and self._push(part_dir, partition, policy, node, suffixes):
+        if suffixes and self._push(part_dir, partition, policy, node, suffixes) and \
+                self.sync_method == "rsync":
             self._hashes_of(node, partition, policy, suffixes)
         return ours
 
@@ -221,7 +231,9 @@ class ObjectReplicator(Daemon):
 
     def _push(self, part_dir: str, partition: str, policy: StoragePolicy, node: Node,
               suffixes: list[str]) -> bool:
-        """rsync suffix directories to a peer; whether all of it arrived."""
+        """Bring a peer what is in suffix directories; whether all of it arrived."""
+        if self.sync_method == "ssync":
+            return self._push_by_ssync(part_dir, policy, node, suffixes)
         sources = [f"{part_dir}/{suffix}" for suffix in suffixes
                    if os.path.isdir(f"{part_dir}/{suffix}")]
         if not sources:
@@ -239,6 +251,22 @@ class ObjectReplicator(Daemon):
                 break
         self.counts["failures"] += 1
         return False
+
+    def _push_by_ssync(self, part_dir: str, policy: StoragePolicy, node: Node,
+                       suffixes: list[str]) -> bool:
+        self.counts["suffixes"] += len(suffixes)
+        self.counts["ssyncs"] += 1
+        sender = Sender(self.manager, self.logger, self.conn_timeout, self.node_timeout)
+        try:
+            sender.sync(node, part_dir, policy, suffixes)
+            return True
+        except (SsyncError, OSError, Timeout) as exc:
+            self.counts["failures"] += 1
+            self.logger.error("ERROR SSYNC of %s to %s:%s/%s: %s", part_dir,
+                              node.get("replication_ip") or node["ip"],
+                              node.get("replication_port") or node["port"], node["device"],
+                              exc or type(exc).__name__)
+            return False
 
     # -- a partition that belongs elsewhere ------------------------------
 

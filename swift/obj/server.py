@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The object server: PUT, GET, HEAD, POST, DELETE of objects on its devices, and REPLICATE.
+"""The object server: PUT, GET, HEAD, POST, DELETE of objects on its devices, and REPLICATE
+and SSYNC.
 
     PUT /sda/12/AUTH_a/c/o        X-Timestamp decides: not newer than what is here is a 409
 """
@@ -36,6 +37,7 @@ from swift.common.exceptions import (
 from swift.common.storage import hash_bytes
 from swift.common.storage_policy import StoragePolicy, policies
 from swift.common.timestamp import Timestamp
+from swift.obj import ssync_receiver
 from swift.obj.backend import DiskFile, Manager, Reader
 from swift.obj.container_update import container_update, delete_at_update
 
@@ -76,7 +78,8 @@ class ObjectApp(BackendApp):
         self.allowed_headers = {name.lower() for name in allowed} - _NEVER_ALLOWED
         self._allowed_keys = tuple(
             "HTTP_" + name.upper().replace("-", "_") for name in self.allowed_headers)
-        self._replications = Semaphore(config_int(conf, "replication_concurrency", 4, 1))
+        concurrency = config_int(conf, "replication_concurrency", 4, 1)
+        self._replications, self.ssyncs = Semaphore(concurrency), Semaphore(concurrency)
         self.handlers = {"PUT": self.put, "GET": self.get, "HEAD": self.get, "POST": self.post,
                          "DELETE": self.delete, "REPLICATE": self.replicate, "SSYNC": self.ssync,
                          "OPTIONS": self.options}
@@ -506,9 +509,9 @@ class ObjectApp(BackendApp):
             _, found = self.manager.get_hashes(device, partition, wanted, policy)
         return Answer(200, safe_pickle.dumps(found), content_type="application/octet-stream")
 
-    def ssync(self, _request: Request) -> Answer:
-        """Not supported: replicas are moved by rsync."""
-        raise Answer(501, "SSYNC is not supported; use sync_method = rsync")
+    def ssync(self, request: Request) -> Answer:
+        """Take what a peer's replicator has and this device lacks."""
+        return ssync_receiver.answer(self, request, self._policy(request))
 
     def options(self, _request: Request) -> Answer:
         """What this server is and takes."""

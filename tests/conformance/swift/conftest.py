@@ -23,7 +23,11 @@ def mixed(request, tmp_path_factory):
 
 
 @pytest.fixture
-def halves(tmp_path):
-    """Our proxy; nodes 0 and 2 ours, 1 and 3 real. For tests that empty and swap disks."""
-    with MixedCluster(tmp_path / "cluster", LAYOUTS["our proxy, half the nodes each"]) as cluster:
+def halves(request, tmp_path):
+    """Our proxy; nodes 0 and 2 ours, 1 and 3 real. For tests that empty and swap disks.
+
+    A parameter is the way replicators bring objects over: rsync, without one, or ssync.
+    """
+    with MixedCluster(tmp_path / "cluster", LAYOUTS["our proxy, half the nodes each"],
+                      sync_method=getattr(request, "param", "rsync")) as cluster:
         yield cluster

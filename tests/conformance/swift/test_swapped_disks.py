@@ -12,6 +12,7 @@ from swift.common.ring import Ring
 
 pytestmark = pytest.mark.whole
 OBJECTS = 24
+BOTH_WAYS = pytest.mark.parametrize("halves", ["rsync", "ssync"], indirect=True)
 
 
 def fill(user, prefix="o"):
@@ -65,6 +66,7 @@ def replicate(cluster, nodes):
         cluster.once("account_replicator", n)
 
 
+@BOTH_WAYS
 def test_each_heals_the_others_emptied_disk(halves):
     user = halves.login()
     stored = fill(user)
@@ -126,6 +128,7 @@ def test_a_node_changes_hands_and_back(halves):
                for nodes in found.values())
 
 
+@BOTH_WAYS
 @pytest.mark.parametrize("absent", [0, 1], ids=["ours", "real"])
 def test_what_a_node_missed_comes_back_from_handoffs(halves, absent):
     user = halves.login()

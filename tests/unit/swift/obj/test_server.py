@@ -193,9 +193,8 @@ def test_bug_metadata_that_does_not_fit_is_not_a_full_disk(app, monkeypatch):
                                               "X-Object-Meta-A": "x" * 4000})[0] == 400
 
 
-def test_unknown_methods_and_ssync(app):
+def test_unknown_methods(app):
     assert call(app, "FOO", "/sda/1/a/c/o")[0] == 405
-    assert call(app, "SSYNC", "/sda/1")[0] == 501
 
 
 HEADER_NAMES = st.sampled_from([

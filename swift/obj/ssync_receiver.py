@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The receiving end of SSYNC: says what it lacks of what a peer has, and stores it.
+
+Updates go straight to the disk: no container is told (whoever took the object first has done that)
+and no expirer. What the peer says is text, never a pickle, and names of files are made here.
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from swift.common.backend_server import Answer, Request
+from swift.common.concurrency import sleep
+from swift.common.exceptions import (
+    ChunkReadError,
+    ChunkReadTimeout,
+    DiskFileCollision,
+    DiskFileDeleted,
+    DiskFileMetadataTooLarge,
+    DiskFileNoSpace,
+    DiskFileNotExist,
+    DiskFileQuarantined,
+    InsufficientStorage,
+    LockTimeout,
+)
+from swift.common.storage import storage_directory
+from swift.common.storage_policy import StoragePolicy
+from swift.common.timestamp import Timestamp
+from swift.obj.backend import DiskFile
+from swift.obj.ondisk import choose
+from swift.obj.ssync import (
+    MAX_HEADERS,
+    SsyncError,
+    Stream,
+    Version,
+    decode_missing,
+    error_line,
+    version_of,
+    wanted_of,
+)
+
+if TYPE_CHECKING:
+    from swift.obj.server import ObjectApp
+
+Headers = dict[str, str]
+_YIELD_EVERY = 200            # objects looked at before others get their turn
+
+
+def answer(app: ObjectApp, request: Request, policy: StoragePolicy) -> Answer:
+    """The answer to an SSYNC request: begun at once, ended when the peer's updates are stored."""
+    device, partition = request.split(2, 2)
+    assert device and partition
+    receiver = Receiver(app, request, device, partition, policy)
+    return Answer(200, iter(receiver), {"Connection": "close"}, content_type="text/plain")
+
+
+class Receiver:
+    """One exchange; iterate over it for the answer's body."""
+
+    def __init__(self, app: ObjectApp, request: Request, device: str, partition: str,
+                 policy: StoragePolicy) -> None:
+        self.app, self.manager, self.logger = app, app.manager, app.logger
+        self.device, self.partition, self.policy = device, partition, policy
+        self.part_dir = f"{app.manager.device_path(device)}/{policy.datadir}/{partition}"
+        self.stream = Stream(request.env["wsgi.input"].read1)
+        self.peer = request.env.get("REMOTE_ADDR", "-")
+        self.successes = self.failures = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        if not self.app.ssyncs.acquire(blocking=False):
+            yield error_line(503, "as many exchanges run as replication_concurrency allows")
+            return
+        try:
+            yield b"\r\n"                     # the sender waits for the head of the answer
+            yield self._missing_check()
+            yield self._updates()
+        except SsyncError as exc:
+            self._log(exc)
+            yield error_line(exc.status, str(exc))
+        except (ChunkReadError, ChunkReadTimeout) as exc:
+            self._log(exc)                    # nobody is there to be told
+        except InsufficientStorage as exc:
+            yield error_line(507, f"{exc.drive} is not mounted")
+        except (OSError, LockTimeout) as exc:
+            self._log(exc)
+            yield error_line(500, str(exc) or "the partition is locked")
+        finally:
+            self.app.ssyncs.release()
+
+    def _log(self, exc: Exception) -> None:
+        self.logger.error("ERROR SSYNC of %s from %s: %s", self.part_dir, self.peer,
+                          exc or type(exc).__name__)
+
+    # -- what is missing -------------------------------------------------
+
+    def _missing_check(self) -> bytes:
+        self.stream.expect(b":MISSING_CHECK: START")
+        lines = [b":MISSING_CHECK: START"]
+        count = 0
+        while (line := self.stream.line()) != b":MISSING_CHECK: END":
+            if not line:
+                continue
+            theirs = decode_missing(line)
+            wanted = self._wanted(theirs)
+            if wanted:
+                lines.append(f"{theirs.name_hash} {wanted}".encode())
+            count += 1
+            if count % _YIELD_EVERY == 0:
+                sleep()
+        return b"\r\n".join([*lines, b":MISSING_CHECK: END", b""])
+
+    def _wanted(self, theirs: Version) -> str:
+        suffix_and_hash = storage_directory("", self.partition, theirs.name_hash).split("/", 2)[2]
+        try:
+            chosen = choose(os.listdir(f"{self.part_dir}/{suffix_and_hash}"))
+        except (FileNotFoundError, NotADirectoryError):
+            return wanted_of(theirs, None, False)
+        ours = version_of(theirs.name_hash, chosen)
+        return wanted_of(theirs, ours, chosen.data is None)
+
+    # -- updates ---------------------------------------------------------
+
+    def _updates(self) -> bytes:
+        self.stream.expect(b":UPDATES: START")
+        while (line := self.stream.line()) != b":UPDATES: END":
+            if line:
+                self._update(line)
+        if self.failures:
+            raise SsyncError(500, f"{self.failures} updates failed, {self.successes} succeeded")
+        return b":UPDATES: START\r\n:UPDATES: END\r\n"
+
+    def _update(self, line: bytes) -> None:
+        method, _, path = line.partition(b" ")
+        names = unquote_to_bytes(path).decode("utf-8", "surrogateescape").split("/", 3)
+        if method not in (b"PUT", b"POST", b"DELETE") or len(names) != 4 or names[0] or \
+                not all(names[1:]) or "\0" in "".join(names):
+            raise SsyncError(400, f"not an update: {line[:80]!r}")
+        headers = self._headers()
+        diskfile = self.manager.diskfile(self.device, self.partition, names[1], names[2],
+                                         names[3], self.policy, open_expired=True)
+        try:
+            timestamp = Timestamp(headers.get("X-Timestamp", ""))
+        except ValueError:
+            raise SsyncError(400, f"{method.decode()}: X-Timestamp is missing or none") from None
+        try:
+            if method == b"PUT":
+                fine = self._put(diskfile, headers, timestamp)
+            elif method == b"POST":
+                fine = self._post(diskfile, headers, timestamp)
+            else:
+                fine = self._delete(diskfile, timestamp)
+        except DiskFileNoSpace as exc:
+            raise SsyncError(507, f"no space: {exc}") from exc
+        except (DiskFileMetadataTooLarge, DiskFileCollision) as exc:
+            self._log(exc)
+            fine = False
+        self.successes += fine
+        self.failures += not fine
+
+    def _headers(self) -> Headers:
+        """Header lines as metadata: names in title case, real text."""
+        headers: Headers = {}
+        while line := self.stream.line():
+            name, colon, value = line.partition(b":")
+            if not colon or len(headers) >= MAX_HEADERS:
+                raise SsyncError(400, f"not a header, or too many: {line[:80]!r}")
+            headers[name.strip().title().decode("utf-8", "surrogateescape")] = \
+                value.strip(b" \t").decode("utf-8", "surrogateescape")
+        headers.pop("Name", None)
+        return headers
+
+    def _stored(self, diskfile: DiskFile) -> Timestamp:
+        """The time of the data or tombstone that is here."""
+        try:
+            with diskfile.open():
+                return diskfile.data_timestamp
+        except DiskFileDeleted as exc:
+            return Timestamp(exc.timestamp)
+        except (DiskFileNotExist, DiskFileQuarantined):
+            return Timestamp(0)
+
+    def _put(self, diskfile: DiskFile, headers: Headers, timestamp: Timestamp) -> bool:
+        length = headers.pop("Content-Length", "")
+        if not length.isdigit() or int(length) > self.app.max_file_size:
+            raise SsyncError(400, "PUT: Content-Length is missing, no number or too large")
+        body = self.stream.body(int(length))
+        if "Content-Type" not in headers or self._stored(diskfile) >= timestamp:
+            for _ in body:
+                pass
+            return "Content-Type" in headers      # what is here is as new: all is well
+        with diskfile.create(int(length)) as writer:
+            for chunk in body:
+                writer.write(chunk)
+            size, etag = writer.finish()
+            if headers.get("Etag", etag).strip('" ').lower() != etag:
+                self.logger.error("ERROR SSYNC of %s from %s: %s does not match its ETag",
+                                  self.part_dir, self.peer, diskfile.name)
+                return False
+            headers.pop("Etag", None)
+            writer.put({**headers, "X-Timestamp": timestamp.internal, "ETag": etag,
+                        "Content-Length": str(size)})
+        return True
+
+    def _post(self, diskfile: DiskFile, headers: Headers, timestamp: Timestamp) -> bool:
+        ctype = headers.get("Content-Type-Timestamp")
+        try:
+            typed = Timestamp(ctype) if ctype else None
+            with diskfile.open():
+                pass
+        except ValueError:
+            raise SsyncError(400, "POST: Content-Type-Timestamp is none") from None
+        except (DiskFileNotExist, DiskFileQuarantined):
+            return True                           # it is gone: what is new of it has no use
+        if timestamp > diskfile.timestamp or (
+                typed is not None and typed > diskfile.content_type_timestamp):
+            diskfile.write_metadata({**headers, "X-Timestamp": timestamp.internal})
+        return True
+
+    def _delete(self, diskfile: DiskFile, timestamp: Timestamp) -> bool:
+        if self._stored(diskfile) < timestamp:
+            diskfile.delete(timestamp)
+        return True
