@@ -61,7 +61,7 @@ class ObjectReplicator(Daemon):
         self.port = config_int(conf, "bind_port", 6200)
         self.rsync = Rsync(conf, "object", 6200, self.logger)
         self.node_timeout = config_float(conf, "node_timeout", 10)
-        self.sync_method = conf.get("sync_method", conf.get("replication_method", "rsync"))
+        self.sync_method = conf.get("sync_method", "rsync")
         if self.sync_method not in ("rsync", "ssync"):
             raise ConfigError(f"sync_method: {self.sync_method!r} is neither rsync nor ssync")
         self.only_devices = config_list(conf.get("override_devices", ""))

@@ -53,7 +53,8 @@ def answer(app: ObjectApp, request: Request, policy: StoragePolicy) -> Answer:
     device, partition = request.split(2, 2)
     assert device and partition
     receiver = Receiver(app, request, device, partition, policy)
-    return Answer(200, iter(receiver), {"Connection": "close"}, content_type="text/plain")
+    # Without `Connection: close`: real Swift's sender would take a new one for what it sends.
+    return Answer(200, iter(receiver), content_type="text/plain")
 
 
 class Receiver:

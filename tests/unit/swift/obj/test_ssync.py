@@ -88,8 +88,8 @@ def test_wishes_and_errors():
 def exchange(app, offers=(), updates=b"", path="/sda/1"):
     body = b"\r\n".join([b":MISSING_CHECK: START", *offers, b":MISSING_CHECK: END",
                          b":UPDATES: START", b""]) + updates + b":UPDATES: END\r\n"
-    status, _, answer = call(app, "SSYNC", path, {}, body)
-    assert status == 200
+    status, headers, answer = call(app, "SSYNC", path, {}, body)
+    assert status == 200 and "connection" not in headers     # real Swift would connect anew
     return answer.strip(b"\r\n").split(b"\r\n")
 
 
