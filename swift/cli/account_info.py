@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """swift-account-info FILE: what the database of an account holds, and where its replicas are."""
-from swift.cli.database_info import run
+from swift.inspection.databases import run
 
 
 def main() -> int:

@@ -12,12 +12,12 @@ import os
 import sys
 from urllib.parse import quote, unquote
 
-from swift.cli import whereabouts
 from swift.common.conf import SWIFT_DIR
 from swift.common.exceptions import ConfigError
 from swift.common.ring import Ring
 from swift.common.ring.format import RingFileError
 from swift.common.storage_policy import policies
+from swift.inspection import whereabouts
 
 _LABELS = ("Account  ", "Container", "Object   ")
 

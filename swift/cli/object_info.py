@@ -8,13 +8,13 @@ import os
 import sys
 from hashlib import md5
 
-from swift.cli import whereabouts
 from swift.common.conf import SWIFT_DIR
 from swift.common.exceptions import ConfigError, DiskFileBadMetadata, DiskFileNotExist
 from swift.common.ring.format import RingFileError
 from swift.common.storage import hash_path
 from swift.common.storage_policy import StoragePolicy, policies
-from swift.common.timestamp import Timestamp
+from swift.inspection import whereabouts
+from swift.inspection.whereabouts import moment
 from swift.obj.ondisk import read_metadata
 
 _SECTIONS = (("System Metadata", "X-Object-Sysmeta-"),
@@ -22,13 +22,6 @@ _SECTIONS = (("System Metadata", "X-Object-Sysmeta-"),
              ("User Metadata", "X-Object-Meta-"))
 _OWN_LINES = ("name", "Content-Type", "X-Timestamp", "ETag", "Content-Length")
 _CHUNK = 1 << 20
-
-
-def moment(timestamp: str | int | None) -> str:
-    """A stored time in words, and as it is stored."""
-    stamp = Timestamp(timestamp or 0)
-    iso = stamp.isoformat
-    return f"{iso if '.' in iso else iso + '.000000'} ({timestamp or 0})"
 
 
 def print_metadata(metadata: dict[str, str], drop_prefixes: bool) -> None:

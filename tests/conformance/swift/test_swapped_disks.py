@@ -10,7 +10,7 @@ import pytest
 from swift.common import node_client, safe_pickle
 from swift.common.ring import Ring
 
-pytestmark = pytest.mark.whole
+pytestmark = [pytest.mark.whole, pytest.mark.timeout(600)]      # forty processes a test
 OBJECTS = 24
 BOTH_WAYS = pytest.mark.parametrize("halves", ["rsync", "ssync"], indirect=True)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from swift.account.backend import AccountBroker
-from swift.cli import account_info, container_info, database_info, get_nodes, object_info
+from swift.cli import account_info, container_info, get_nodes, object_info
 from swift.common import storage, storage_policy
 from swift.common.ring import Ring, RingBuilder
 from swift.container.backend import ContainerBroker
+from swift.inspection import databases
 from swift.obj.backend import Manager
 
 SWIFT_CONF = """[swift-hash]
@@ -140,7 +141,7 @@ def test_database_info_reads_and_changes_nothing(etc, tmp_path, capsys):
                             "X-Container-Sysmeta-S": ("s", "1700000000.00000")})
     broker.put_object("p", "1700000002.00000", 4, "t/p", "e", 0, 1)
     before = contents(path)
-    code, out, _ = run(lambda argv: database_info.run("container", argv), capsys, path, "-s")
+    code, out, _ = run(lambda argv: databases.run("container", argv), capsys, path, "-s")
     assert code == 0
     for line in ("Path: /AUTH_a/c", "  Deleted: False", "  Object Count: 1", "  Bytes Used: 4",
                  "  Storage Policy: gold (1)", "    X-Container-Meta-A: b",
@@ -148,7 +149,7 @@ def test_database_info_reads_and_changes_nothing(etc, tmp_path, capsys):
         assert line in out.splitlines(), line
     assert "Not counted yet" in out
     assert contents(path) == before
-    code, _, err = run(lambda argv: database_info.run("account", argv), capsys, path)
+    code, _, err = run(lambda argv: databases.run("account", argv), capsys, path)
     assert code == 1 and "not the database of accounts" in err
     assert callable(container_info.main)
 
@@ -168,6 +169,6 @@ def test_account_info_tells_policies_apart(etc, tmp_path, capsys, monkeypatch):
     assert "Partition\t" in out
     broken = tmp_path / "broken.db"
     broken.write_bytes(b"no database" * 100)
-    code, _, err = run(lambda argv: database_info.run("account", argv), capsys, broken)
+    code, _, err = run(lambda argv: databases.run("account", argv), capsys, broken)
     assert code == 1 and "not a database" in err
-    assert run(lambda argv: database_info.run("account", argv), capsys, tmp_path / "no")[0] == 1
+    assert run(lambda argv: databases.run("account", argv), capsys, tmp_path / "no")[0] == 1

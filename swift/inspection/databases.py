@@ -10,14 +10,14 @@ import sqlite3
 import sys
 from typing import Any
 
-from swift.cli import whereabouts
-from swift.cli.object_info import moment
 from swift.common.conf import SWIFT_DIR
 from swift.common.exceptions import ConfigError
 from swift.common.ring.format import RingFileError
 from swift.common.storage import hash_path
 from swift.common.storage_policy import policies
 from swift.common.timestamp import Timestamp
+from swift.inspection import whereabouts
+from swift.inspection.whereabouts import moment
 
 Row = dict[str, Any]
 _TIMES = ("created_at", "put_timestamp", "delete_timestamp")

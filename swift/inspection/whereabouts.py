@@ -13,8 +13,14 @@ from urllib.parse import quote
 from swift.common.ring import Ring
 from swift.common.ring.devices import bracket
 from swift.common.storage import hash_path, policy_datadir, storage_directory
+from swift.common.timestamp import Timestamp
 
 DATADIRS = {"account": "accounts", "container": "containers", "object": "objects"}
+
+
+def moment(timestamp: str | int | None) -> str:
+    """A stored time in words, and as it is stored."""
+    return f"{Timestamp(timestamp or 0).isoformat} ({timestamp or 0})"
 
 
 def kind_of(names: list[str]) -> str:
