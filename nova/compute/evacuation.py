@@ -11,7 +11,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from nova.compute.request import BuildRequest
+from nova.compute.request import BuildRequest, left_behind
 from nova.compute.states import VmState
 from nova.db import instances, services
 from nova.db.models import Instance, utcnow
@@ -38,10 +38,8 @@ def check(row: Instance, target: str | None) -> None:
 
 def request_of(row: Instance, target: str | None, request_id: str | None) -> dict[str, Any]:
     """Return the build request with which an instance is built again, on ``target`` or any."""
-    known = BuildRequest.of(row.build_request).evacuated_from
-    left = [*known, *([row.host] if row.host and row.host not in known else [])]
-    return {**(row.build_request or {}), "forced_host": target, "refusals": [],
-            "request_id": request_id, "evacuated_from": left,
+    values = left_behind(row.build_request, row.host) if row.host else row.build_request or {}
+    return {**values, "forced_host": target, "refusals": [], "request_id": request_id,
             "evacuated_at": utcnow().isoformat()}
 
 

@@ -67,6 +67,14 @@ def build_age(row: Instance) -> float:
     return (utcnow() - begun).total_seconds()
 
 
+def left_behind(values: Mapping[str, Any] | None, host: str) -> dict[str, Any]:
+    """Return the column's new value after an instance was taken from a host that is down."""
+    values = dict(values or {})
+    known = list(values.get("evacuated_from") or ())
+    values["evacuated_from"] = known if host in known else [*known, host]
+    return values
+
+
 def with_refusal(values: Mapping[str, Any] | None, host: str, reason: str) -> dict[str, Any]:
     """Return the column's new value after a host refused."""
     values = dict(values or {})

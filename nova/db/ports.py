@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from nova import exception
+from nova.compute.states import VmState
 from nova.db import session as db
 from nova.db.models import (
     FixedIp,
@@ -336,3 +337,21 @@ def orphans(before: datetime.datetime | None = None) -> list[tuple[str, str]]:
         query = query.where(Port.created_at < before)
     with db.reader() as session:
         return [(str(device), port) for device, port in session.execute(query)]
+
+
+@db.retry
+def stranded(before: datetime.datetime | None = None) -> list[tuple[str, str]]:
+    """Return (device, port) of the ports, or those older, made for instances no host would build.
+
+    Those of an evacuation that failed are not: they wait for the next one.
+    """
+    query = (select(Port.device_id, Port.id, Instance.build_request)
+             .join(Instance, Instance.id == Port.device_id)
+             .where(Instance.vm_state == VmState.ERROR, Instance.task_state.is_(None),
+                    Instance.host.is_(None), Port.owned_by_instance.is_(True))
+             .order_by(Port.device_id))
+    if before is not None:
+        query = query.where(Port.created_at < before)
+    with db.reader() as session:
+        return [(str(device), port) for device, port, request in session.execute(query)
+                if not (request or {}).get("evacuated_at")]

@@ -79,4 +79,6 @@ def _floating(host: str, there: HostInventory) -> list[Problem]:
 def rows() -> list[Problem]:
     """Return what does not fit in the rows alone: nothing of a host is looked at."""
     return [("port", port, f"is of instance {device}, which is gone")
-            for device, port in ports.orphans()]
+            for device, port in ports.orphans()] + [
+        ("port", port, f"is of instance {device}, which no host would build")
+        for device, port in ports.stranded()]

@@ -85,8 +85,12 @@ class NetworkManager:
         Idempotent: what an earlier call has made is kept.  Ports of an attempt that fails are
         left to :meth:`deallocate_for_instance`, which the builder calls then.
         """
-        instance = instances.get(instance_id)
         with lockutils.lock(f"ports-of-{instance_id}"):
+            instance = instances.get(instance_id)
+            if instance.host is None:       # a message that comes late: its build was given up
+                raise exception.InvalidState(
+                    action="connect", instance_id=instance.id, vm_state=instance.vm_state,
+                    task_state=instance.task_state)
             there = {view.port.device_index: view
                      for view in ports.find(device_ids=[instance_id])}
             for index, wanted in enumerate(self._wanted(instance)):
@@ -281,8 +285,10 @@ class NetworkManager:
 
     def _sweep_rows(self, context: RequestContext, orphan_age: datetime.timedelta) -> None:
         """Let go of what instances that are gone still hold."""
-        for instance_id in dict(ports.orphans(utcnow() - orphan_age)):
-            LOG.warning("Instance %s is gone and has ports: they are taken away", instance_id)
+        before = utcnow() - orphan_age
+        for instance_id in {*dict(ports.orphans(before)), *dict(ports.stranded(before))}:
+            LOG.warning("Instance %s is gone, or failed, and has ports: they are taken away",
+                        instance_id)
             with _alone(f"The ports of {instance_id}"):
                 self.deallocate_for_instance(context, instance_id)
         networks.expire_leases(utcnow() - datetime.timedelta(seconds=ports.QUARANTINE))

@@ -16,7 +16,7 @@ from nova import config, metrics, rpc
 from nova.compute import block_devices
 from nova.compute.giving_up import give_up
 from nova.compute.methods import METHODS as COMPUTE_METHODS
-from nova.compute.request import BuildRequest, build_age, with_refusal
+from nova.compute.request import BuildRequest, build_age, left_behind
 from nova.compute.states import TaskState, VmState
 from nova.context import RequestContext, admin_context
 from nova.db import actions, instances, services
@@ -169,6 +169,11 @@ class SchedulerManager:
         operator = [str(error.details.get("operator") or ""),
                     *(f"{one.host} refused: {one.reason}" for one in refusals)]
         LOG.warning("Instance %s: %s %s", row.id, text, "; ".join(operator))
+        try:
+            self._free_ports(context, row)
+        except NovaError as left:
+            LOG.warning("Instance %s is put into ERROR later: %s", row.id, left)
+            return
         instances.add_fault(row.id, int(error.status), text,
                             details="\n".join(line for line in operator if line), host=self.host)
         try:
@@ -178,6 +183,12 @@ class SchedulerManager:
                 detail="\n".join([text, *filter(None, operator)]))
         except (InvalidState, InstanceNotFound) as lost:
             LOG.info("Instance %s is not put into ERROR: %s", row.id, lost)
+
+    def _free_ports(self, context: RequestContext, row: Instance) -> None:
+        """Take away what a build that was taken from a dead host may have been given since."""
+        if not BuildRequest.of(row.build_request).evacuated_at \
+                and self.network.ports_of_instance(admin_context(), row.id):
+            self.network.deallocate_for_instance(context, row.id)
 
     # -- what nobody else would do -----------------------------------------------------------
 
@@ -214,7 +225,7 @@ class SchedulerManager:
         """Let builds begun on a host that is down go on elsewhere.
 
         Such an instance has never been ACTIVE, so nobody has data in it.  Should the host come
-        back, its transitions fail, and what it made is reported as a guest without a row.
+        back, its transitions fail, and it removes what it made.
         """
         rows = instances.overdue([TaskState.NETWORKING, TaskState.SPAWNING],
                                  begun=CONF.message_patience)
@@ -234,7 +245,7 @@ class SchedulerManager:
                     row.id, from_vm=VmState.BUILDING, from_task=row.task_state,
                     from_host=row.host, host=None, task_state=TaskState.SCHEDULING,
                     error=f"{row.host} is down",
-                    build_request=with_refusal(row.build_request, row.host, "host is down"))
+                    build_request=left_behind(row.build_request, row.host))
             except NovaError as error:
                 LOG.info("Instance %s stays where it is: %s", row.id, error)
                 continue

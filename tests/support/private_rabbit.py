@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-START_TIMEOUT = 60
+START_TIMEOUT = 240
 
 
 class PrivateRabbit:

@@ -73,6 +73,9 @@ class Network:
     def deallocate_for_instance(self, context, instance_id):
         self.ports.pop(instance_id, None)
 
+    def ports_of_instance(self, context, instance_id):
+        return self.ports.get(instance_id, [])
+
     def get_instance_vifs(self, context, instance_id):
         return self.ports.get(instance_id, [])
 

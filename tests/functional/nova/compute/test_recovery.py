@@ -592,3 +592,38 @@ def test_row_that_breaks_the_scheduler_keeps_no_other_waiting(cloud, monkeypatch
     cloud.deliver()
     assert cloud.states(sound) == ACTIVE
     assert cloud.states(broken) == (VmState.ERROR, None)
+
+
+def test_bug_hosts_that_were_down_once_were_never_tried_again(cloud):
+    """Two hosts that were away for a moment, and the build had no host left to go to."""
+    cloud.add_host("host1")
+    [one] = cloud.create()
+    from nova.db import services
+    for _ in range(4):
+        cloud.scheduler.schedule_instances(cloud.context(), [one])
+        assert cloud.states(one) == (VmState.BUILDING, TaskState.NETWORKING)
+        [service] = services.get_all(host="host1")
+        services.change(service.id, forced_down=True)
+        overdue(one)
+        cloud.scheduler._take_from_hosts_down()
+        assert cloud.states(one) == (VmState.BUILDING, TaskState.SCHEDULING)
+        services.change(service.id, forced_down=False)
+    cloud.post.waiting.clear()
+    cloud.scheduler.schedule_instances(cloud.context(), [one])
+    cloud.deliver()
+    assert cloud.states(one) == ACTIVE
+    assert cloud.row(one).build_request["evacuated_from"] == []
+
+
+def test_bug_failed_build_kept_the_address_a_late_message_gave_it(cloud):
+    cloud.add_host("host1")
+    [one] = cloud.create()
+    cloud.post.waiting.clear()
+    cloud.network.allocate_for_instance(None, one)
+    cloud.beat("host1")
+    from nova.db import services
+    [service] = services.get_all(host="host1")
+    services.change(service.id, disabled=True)
+    cloud.scheduler.schedule_instances(cloud.context(), [one])
+    assert cloud.states(one) == (VmState.ERROR, None)
+    assert cloud.network.ports == {}

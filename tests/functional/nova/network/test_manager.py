@@ -10,8 +10,9 @@ from sqlalchemy import update
 
 from nova import db, exception
 from nova.context import RequestContext
-from nova.db import floating_ips, networks, ports, quotas, security_groups
+from nova.db import floating_ips, instances, networks, ports, quotas, security_groups
 from nova.db.models import Instance, Port, utcnow
+from nova.exception import InvalidState
 from nova.network import audit
 from nova.network.api import API
 from nova.network.fake import FakeDriver
@@ -388,3 +389,26 @@ def test_audit_of_the_worker_lets_go_of_what_nobody_has(manager, flat, monkeypat
     assert all(one["repaired"] for one in manager.audit_host(CONTEXT, True))
     assert manager.audit_host(CONTEXT, False) == []
     assert ports.find() == [] and manager.driver.floating == set()
+
+
+def test_bug_message_that_came_late_gave_ports_to_a_build_no_host_has(manager, flat):
+    """A call of a worker that died came after its build was taken from it: an address leaked."""
+    row = make_instance()
+    instances.update_columns(row.id, host=None)
+    with pytest.raises(InvalidState):
+        manager.allocate_for_instance(CONTEXT, row.id)
+    assert ports.find() == []
+
+
+def test_ports_of_an_instance_no_host_would_build_are_taken_away(manager, flat, monkeypatch):
+    monkeypatch.setattr("nova.audit.SECOND_LOOK", 0)
+    failed, evacuated = make_instance(), make_instance()
+    for row in (failed, evacuated):
+        manager.allocate_for_instance(CONTEXT, row.id)
+        instances.transition(row.id, vm_state="error", task_state=None, host=None)
+    instances.update_columns(evacuated.id, build_request={
+        "evacuated_at": "2026-01-01T00:00:00"})
+    [port] = manager.audit_host(CONTEXT, False)
+    assert "no host would build" in port["what"]
+    assert [one["repaired"] for one in manager.audit_host(CONTEXT, True)] == [True]
+    assert [view.port.device_id for view in ports.find()] == [evacuated.id]

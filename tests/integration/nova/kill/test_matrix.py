@@ -65,7 +65,9 @@ def failure_of(cloud, case):
     if not cloud.died(case.daemon):
         cloud.disarm(case.daemon)
         asker.join(SETTLE)
-        return "it never came to that point"
+        clean(cloud, one)
+        # A message that was repeated when it was noted need not be repeated again.
+        return None if case.number > 1 else "it never came to that point"
     # What another try would be told must not change what becomes of this one.
     cloud.start(*case.daemon.split("-"))
     restarted = time.monotonic()

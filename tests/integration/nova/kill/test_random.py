@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""P2, P3, P6: anything in any order while daemons die; in the end everything is settled."""
+
+import pytest
+from kill_cloud import DAEMONS, KillCloud
+from random_driver import CLIENTS, QUOTA, play
+
+from nova.db import floating_ips, instances, ports
+
+SETTLE = 120.0      # seconds after the last kill
+# Room for fewer servers than the projects together may have.
+MEMORY_MB = (5120, 4096)
+
+
+@pytest.fixture
+def crowded(tmp_path, free_port, amqp_url, mysql_url):
+    with KillCloud(tmp_path, free_port, transport=amqp_url, database=mysql_url, quota=QUOTA,
+                   memory_mb=MEMORY_MB, spawn_seconds=0.1) as cloud:
+        yield cloud
+
+
+def check(cloud, seed, seconds, operations):
+    statuses, kills, wrong = play(cloud, DAEMONS, seed, seconds, operations)
+    cloud.wait_port()
+    assert wrong == [], f"seed {seed}"
+    assert cloud.wait_until(lambda: not cloud.unsettled(), SETTLE), (seed, cloud.unsettled())
+    settled = len(instances.get_all())
+    for number in range(CLIENTS):
+        token = f"user{number}:p{number}"
+        for one in cloud.statuses(token):
+            assert cloud.ask("DELETE", f"/servers/{one}", token=token)[0] == 204
+        for one in cloud.ask("GET", "/os-floating-ips", token=token)[1]["floating_ips"]:
+            assert cloud.ask("DELETE", f"/os-floating-ips/{one['id']}", token=token)[0] < 300
+    assert cloud.wait_until(lambda: not (
+        instances.get_all() or ports.find() or floating_ips.routes() or cloud.unsettled()),
+        SETTLE), (seed, instances.get_all(), cloud.unsettled())
+    return f"seed {seed}: {sum(statuses.values())} operations {statuses}, {kills} kills, " \
+           f"{settled} servers settled, 0 left after their deletion"
+
+
+@pytest.mark.timeout(300)
+def test_clients_and_a_killer_for_a_little_while(crowded):
+    check(crowded, 2010, 12, 250)
+
+
+@pytest.mark.kill
+@pytest.mark.whole
+@pytest.mark.timeout(1800)
+def test_clients_and_a_killer_for_ten_minutes(crowded, capsys):
+    said = check(crowded, 2011, 600, 1000)
+    with capsys.disabled():
+        print(f"\nrandom: {said}")
