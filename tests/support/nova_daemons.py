@@ -47,6 +47,8 @@ metadata_listen = 127.0.0.1
 metadata_port = {metadata_port}
 ec2_listen = 127.0.0.1
 ec2_port = {ec2_port}
+volume_listen = 127.0.0.1
+volume_port = {volume_port}
 reuse_port = true
 [monitoring]
 port = {monitor_port}
@@ -105,7 +107,7 @@ class Cloud:
             "database": database or f"sqlite:///{directory}/nova.db", "apis": apis,
             "extra": extra, "port": free_port(), "network_port": free_port(),
             "glance_port": free_port(), "metadata_port": free_port(), "ec2_port": free_port(),
-            "monitor_port": 0}
+            "volume_port": free_port(), "monitor_port": 0}
         self.processes = {}
         self.image = None
 

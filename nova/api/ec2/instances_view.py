@@ -69,8 +69,7 @@ class Views:
             "eni": ec2_ids.ids_of("eni", [view.port.id for view in held]),
             "vpc": ec2_ids.ids_of("vpc", [view.network.id for view in held]),
             "subnet": ec2_ids.ids_of("subnet", [view.network.subnet_id for view in held])}
-        self._zones = {row.host: row.availability_zone
-                       for row in services.get_all(topic="compute")}
+        self._zones = services.zones_of({row.host for row in rows if row.host})
         failed = [row.id for row in rows if row.vm_state == VmState.ERROR]
         self._faults = instances.latest_faults(failed) if failed else {}
 

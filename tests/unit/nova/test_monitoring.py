@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Health and metrics: what is said when all is well, when something is not, and to whom."""
 
+import configparser
 import threading
+from pathlib import Path
 
 import pytest
 import webob
@@ -74,6 +76,15 @@ def test_an_api_is_well_while_its_database_answers(nova_db, monkeypatch):
         answer = ask(app, "/healthz")
     assert answer.status_int == 503
     assert answer.text == "database: the database cannot be used (OSError)\n"
+
+
+def test_every_api_answers_for_its_health():
+    paste = configparser.ConfigParser(interpolation=None)
+    paste.read(Path(monitoring.__file__).parents[1] / "etc/nova/api-paste.ini")
+    pipelines = [paste[name]["pipeline"] for name in paste.sections()
+                 if name.startswith("pipeline:")]
+    assert len(pipelines) >= 9
+    assert all(one.startswith("health ") for one in pipelines)
 
 
 def test_nothing_else_is_served():

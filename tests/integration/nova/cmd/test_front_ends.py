@@ -13,6 +13,7 @@ from nova_daemons import Cloud, in_parallel
 
 pytestmark = pytest.mark.timeout(300)
 DEADLINE = 60
+ALONE = ("network", "metadata", "ec2", "volume")
 
 
 @pytest.fixture
@@ -25,10 +26,10 @@ def cloud(tmp_path, free_port, amqp_url, mysql_url):
                 made.start(what, host, name=f"{what}-{host}", monitor_port=free_port())
         for number in (1, 2):
             made.start("api", "h1", name=f"compute-api-{number}", apis="compute")
-        for api in ("network", "metadata", "ec2"):
+        for api in ALONE:
             made.start("api", "h1", name=f"{api}-api", apis=api)
         made.wait_ready("compute-api-1", workers=6)
-        for api in ("network", "metadata", "ec2"):
+        for api in ALONE:
             made._wait_port(made.values[f"{api}_port"], f"{api}-api")
         yield made
 
@@ -59,7 +60,8 @@ def test_front_ends_alone_and_two_of_each_worker(cloud):
     """And one boot is found by its request id in the logs of everybody who had to do with it."""
     values = cloud.values
     assert [status(values[port], "/healthz") for port in (
-        "port", "network_port", "metadata_port", "ec2_port")] == [200] * 4
+        "port", *(f"{api}_port" for api in ALONE))] == [200] * 5
+    assert status(values["volume_port"], "/v3/p/volumes") == 401
     assert status(values["network_port"], "/v2.0/networks") == 401
     assert status(values["metadata_port"], "/latest/meta-data/") == 404     # who asks is no guest
     assert status(values["ec2_port"], "/?Action=DescribeInstances&Version=2016-11-15") in (401, 403)
