@@ -5,6 +5,7 @@ Work of ours that is past its deadline is done again; a volume whose instance is
 a target that tgtd has forgotten is made again, and one that no row knows is removed.
 """
 
+import datetime
 import logging
 from collections.abc import Callable
 
@@ -31,6 +32,9 @@ from nova.volume.states import (
 from nova.volume.worker import Worker, context_of, disk_of, export_of
 
 LOG = logging.getLogger(__name__)
+
+RENEWED_BEFORE = datetime.timedelta(seconds=60)
+"""How long before its end the deadline of work in hand is put off: large copies take hours."""
 
 Advance = Callable[[RequestContext, str], None]
 
@@ -72,7 +76,11 @@ class Reconciler:
         now = utcnow()
         for advance, row in found:
             late = row.deadline is None or row.deadline < now
-            if self.busy(row.id) or not (everything or late or row.id in self.worker.again):
+            if self.busy(row.id):
+                if row.deadline is not None and row.deadline < now + RENEWED_BEFORE:
+                    self._safely(row.id, _renew, row)
+                continue
+            if not (everything or late or row.id in self.worker.again):
                 continue
             LOG.info("%s is %s and taken up again", row.id, row.status)
             self._safely(row.id, advance, context_of(row), row.id)
@@ -139,3 +147,13 @@ class Reconciler:
             if row is not None:
                 LOG.warning("Target of volume %s is gone: it is made again", volume_id)
                 self.worker.driver.ensure_export(disk_of(volumes.get(volume_id)), export_of(row))
+
+
+def _renew(row: Volume | VolumeSnapshot) -> None:
+    """Put off the deadline of a row somebody here is working on."""
+    if isinstance(row, Volume):
+        volumes.transition(row.id, from_status=row.status, from_host=row.host, verb="renew",
+                           status=row.status)
+    else:
+        volume_snapshots.transition(row.id, from_status=row.status, verb="renew",
+                                    status=row.status)

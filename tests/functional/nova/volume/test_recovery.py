@@ -112,6 +112,25 @@ def test_killed_in_an_extend(cloud, killed_at, step):
     settled(cloud)
 
 
+@pytest.mark.parametrize("what", ["volume", "snapshot"])
+def test_work_in_hand_is_not_late_however_long_it_takes(cloud, what):
+    worker = cloud.add_host()
+    row = cloud.volume(1)
+    if what == "volume":
+        made, table = cloud.api.create(cloud.context, None, source_volume_id=row.id), volumes
+        volumes.claim(made.id, "h", "nova")
+    else:
+        made, table = cloud.api.create_snapshot(cloud.context, row.id), volume_snapshots
+    with worker.locks.hold(made.id):        # as whoever copies it does
+        cloud.make_everything_late()
+        assert len(table.overdue(["creating"])) == 1
+        worker.reconcile()
+        assert table.overdue(["creating"]) == [] and table.get(made.id).status == "creating"
+    cloud.make_everything_late()
+    worker.reconcile()
+    assert table.get(made.id).status == "available"
+
+
 def test_messages_that_never_came_are_not_missed(cloud):
     worker = cloud.add_host()
     row = cloud.volume(1)
