@@ -32,9 +32,10 @@ def decorated(folder: Path) -> list[tuple[str, str, str]]:
 
 def tabled(module: str) -> list[tuple[str, str, str]]:
     """(path, method, handler) of a module's table ROUTES; `refuse` handlers answer 501."""
-    return [(where, method, handler.__name__)
-            for where, methods in importlib.import_module(module).ROUTES
-            for method, handler in methods.items() if handler.__name__ != "refuse"]
+    # what is bound to arguments is known by its function
+    return [(where, method, name) for where, methods in importlib.import_module(module).ROUTES
+            for method, handler in methods.items()
+            if (name := getattr(handler, "func", handler).__name__) != "refuse"]
 
 
 def text_of(node: ast.AST, constants: dict[str, str]) -> str:

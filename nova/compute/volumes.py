@@ -137,7 +137,9 @@ class InstanceVolumes:
             self.api.finish_attach(attachment.id)
         except LATER:
             raise
-        except NovaError as error:
+        except Exception as error:  # whatever it is, the volume must not stay on its way
+            if not isinstance(error, NovaError):
+                LOG.exception("Volume %s of %s", attachment.volume_id, row.id)
             now = volume_attachments.get(attachment.id)     # when it is gone, that is all
             if now.status not in (AttachStatus.RESERVED, AttachStatus.ATTACHING):
                 raise
@@ -186,7 +188,7 @@ class InstanceVolumes:
         self.api.finish_detach(attachment.id)
 
     def _log(self, context: RequestContext, row: Instance, action: str,
-             error: NovaError | None = None) -> None:
+             error: Exception | None = None) -> None:
         now = utcnow()
         actions.add(InstanceAction(
             instance_id=row.id, project_id=row.project_id, user_id=context.user_id,

@@ -10,6 +10,7 @@ import pytest
 pytestmark = [pytest.mark.guest, pytest.mark.timeout(600)]
 
 CONSOLE_TIMEOUT = 90
+VOLUME_TIMEOUT = 120
 
 
 def test_up_ends_with_a_guest_at_its_banner(stack):
@@ -111,6 +112,35 @@ def test_network_lists(stack):
     first = stack.openstack("server", "show", "first")
     address = next(iter(first["addresses"].values()))[0]
     assert address in json.dumps(ports)
+
+
+def wait_volume(stack, name, status):
+    deadline = time.monotonic() + VOLUME_TIMEOUT
+    while (found := stack.openstack("volume", "show", name))["status"] != status:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.5)
+    return found
+
+
+@pytest.mark.whole
+def test_volumes_of_a_real_server(stack):
+    """Made, copied, attached to the running first server and taken from it, booted from."""
+    assert stack.openstack("volume", "create", "--size", "1", "data")["size"] == 1
+    wait_volume(stack, "data", "available")
+    stack.client("openstack", "server", "add", "volume", "first", "data")
+    [attached] = wait_volume(stack, "data", "in-use")["attachments"]
+    [shown] = stack.openstack("server", "volume", "list", "first")
+    assert (shown["Device"], shown["Server ID"]) == (attached["device"], attached["server_id"])
+    stack.client("openstack", "server", "remove", "volume", "first", "data")
+    wait_volume(stack, "data", "available")
+    stack.client("openstack", "volume", "snapshot", "create", "--volume", "data", "then")
+    server = stack.openstack("server", "create", "--image", "snakestack-guest",
+                             "--boot-from-volume", "1", "--flavor", "m1.nano", "--wait", "booted")
+    assert server["status"] == "ACTIVE"
+    [root] = server["volumes_attached"]
+    stack.client("openstack", "server", "delete", "--wait", "booted")
+    stack.client("openstack", "volume", "snapshot", "delete", "then")
+    stack.client("openstack", "volume", "delete", root["id"], attached["volume_id"])
 
 
 def test_containers_and_objects(stack, tmp_path):

@@ -153,6 +153,18 @@ def test_security_a_failed_attach_leaves_nothing_open(cloud, remains):
     assert message == "The hypervisor failed to attach a volume."
 
 
+def test_an_attach_that_fails_unexpectedly_ends_as_well(cloud):
+    cloud.add_host()
+    one, volume = boot(cloud), cloud.volume()
+    cloud.driver().knobs = Knobs(attach_error="Boom", attach_leaves_remains=True)
+    cloud.attach(one, volume)
+    cloud.deliver()
+    assert cloud.volume_status(volume) == FREE
+    assert not cloud.has(one, volume)
+    assert log_of(cloud, one)[0] == (
+        "attach_volume", "An unexpected error occurred (RuntimeError).")
+
+
 def test_security_a_guest_that_keeps_its_volume_keeps_it_in_the_row_too(cloud):
     """V9: never available while a guest has it."""
     cloud.add_host()
