@@ -20,10 +20,12 @@ from nova.db import actions, volume_attachments, volumes
 from nova.db.models import Instance, InstanceAction, utcnow
 from nova.db.volume_models import VolumeAttachment
 from nova.exception import (
+    Conflict,
     HypervisorError,
     InvalidVolume,
     NovaError,
     VolumeAttachmentNotFound,
+    VolumeBackendError,
     VolumeNotFound,
 )
 from nova.virt.driver import AttachedVolume
@@ -68,7 +70,11 @@ class InstanceVolumes:
                 self._let_go(context, attachment)
         for planned in block_devices.of(row):
             self._take(context, row, planned)
-        return self.connect(context, row)
+        try:
+            return self.connect(context, row)
+        except Conflict as error:       # volumes that are files are for guests of their own host
+            raise VolumeBackendError(action="reach a volume from this host",
+                                     reason=str(error)) from error
 
     def _take_over(self, context: RequestContext, attachment: VolumeAttachment) -> None:
         """Take a volume from a host its instance was taken from: only one may reach it."""

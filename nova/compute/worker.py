@@ -108,6 +108,8 @@ def fault_text(error: Exception) -> tuple[int, str]:
     """
     if isinstance(error, exception.HypervisorError):
         return 500, f"The hypervisor failed to {error.details.get('action', 'do it')}."
+    if isinstance(error, exception.VolumeBackendError):
+        return 500, f"The volume driver failed to {error.details.get('action', 'do it')}."
     if isinstance(error, exception.RemoteError):
         return 500, "A worker failed."
     if isinstance(error, exception.NovaError):

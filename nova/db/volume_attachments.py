@@ -78,6 +78,11 @@ def get_of_host(host: str) -> list[VolumeAttachment]:
     return _select(host=[host])
 
 
+def get_of_project(project_id: str) -> list[VolumeAttachment]:
+    """Return the attachments of a project's volumes."""
+    return _select(project_id=[project_id])
+
+
 def get_all() -> list[VolumeAttachment]:
     """Return every attachment."""
     return _select()

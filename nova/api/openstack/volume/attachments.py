@@ -43,9 +43,10 @@ class Attachments(Resource):
         for name in req.query:
             if name not in FILTERS and name not in _CONTROL:
                 raise exception.BadRequest(f"{name[:64]}: there is no such filter.")
-        rows = [row for row in volume_attachments.get_all()
-                if (everybody or row.project_id == req.context.project_id)
-                and all(req.last(name) in (None, getattr(row, column))
+        known = volume_attachments.get_all() if everybody \
+            else volume_attachments.get_of_project(req.project_id)
+        rows = [row for row in known
+                if all(req.last(name) in (None, getattr(row, column))
                         for name, column in FILTERS.items())]
         rows.sort(key=lambda row: (row.created_at, row.id), reverse=True)
         marker = paging.marker_of(req)

@@ -153,6 +153,39 @@ def test_security_a_failed_attach_leaves_nothing_open(cloud, remains):
     assert message == "The hypervisor failed to attach a volume."
 
 
+def test_security_what_a_volume_driver_says_is_the_operators(cloud):
+    """L8: neither paths nor anything else of a back end is told to the owner."""
+    cloud.add_host()
+    one, volume = boot(cloud), cloud.volume()
+    cloud.volume_worker.error = exception.VolumeBackendError(
+        action="find a volume", reason="/srv/canary is not there")
+    cloud.attach(one, volume)
+    cloud.deliver()
+    assert log_of(cloud, one)[0] == (
+        "attach_volume", "The volume driver failed to find a volume.")
+    assert cloud.volume_status(volume)[0] == "detaching"    # it may be reachable by somebody
+    cloud.volume_worker.error = None
+    cloud.computes["host1"].reconcile()
+    assert cloud.volume_status(volume) == FREE
+
+
+def test_a_host_that_cannot_reach_a_volume_gives_the_build_to_another(cloud):
+    for host in ("host1", "host2"):
+        cloud.add_host(host)
+    volume = cloud.volume()
+    initialize = cloud.volume_worker.initialize_connection
+
+    def only_from_host2(context, volume_id, connector):
+        if connector["host"] != "host2":
+            raise exception.Conflict("can be attached on its own host alone")
+        return initialize(context, volume_id, connector)
+    cloud.volume_worker.initialize_connection = only_from_host2
+    one = boot(cloud, [(volume, {})])
+    assert cloud.states(one) == (VmState.ACTIVE, None), cloud.fault(one)
+    assert cloud.row(one).host == "host2"
+    assert cloud.volume_status(volume) == ("in-use", "attached", "host2")
+
+
 def test_an_attach_that_fails_unexpectedly_ends_as_well(cloud):
     cloud.add_host()
     one, volume = boot(cloud), cloud.volume()
