@@ -155,7 +155,7 @@ class Builder:
             self.volumes.disconnect(context, row.id)
             return
         self.volumes.release(context, row.id)
-        self.worker.network.deallocate_for_instance(context, row.id)
+        self.worker.network.deallocate_for_instance(context, row.id, self.worker.host)
 
     def _leave(self, row: Instance) -> None:
         """Somebody moved the row on.  If it was to another host, what is here was never used."""

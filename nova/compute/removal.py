@@ -30,7 +30,7 @@ class Removal:
         try:
             self.worker.driver.destroy(row.id, self.worker.vifs(context, row.id))
             self.volumes.remove(context, row)
-            self.worker.network.deallocate_for_instance(context, row.id)
+            self.worker.network.deallocate_for_instance(context, row.id, self.worker.host)
         except NovaError as error:
             LOG.error("Instance %s cannot be removed yet: %s", row.id, error)
             self.worker.again.add(row.id)

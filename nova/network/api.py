@@ -162,9 +162,16 @@ class API:
         answer = self.rpc.call(context, METHODS, "allocate_for_instance", instance_id=instance_id)
         return [VIF.from_wire(one) for one in answer]
 
-    def deallocate_for_instance(self, context: RequestContext, instance_id: str) -> None:
-        """Have an instance's addresses and ports taken away; idempotent."""
-        self.rpc.call(context, METHODS, "deallocate_for_instance", instance_id=instance_id)
+    def deallocate_for_instance(self, context: RequestContext, instance_id: str,
+                                from_host: str | None = None) -> None:
+        """Have an instance's addresses and ports taken away; idempotent.
+
+        With ``from_host`` ("" is none) nothing is, when the instance is not there any more: whoever
+        has lost it must not take from it what it has got elsewhere.
+        """
+        more = {} if from_host is None else {"from_host": from_host}
+        self.rpc.call(context, METHODS, "deallocate_for_instance", instance_id=instance_id,
+                      **more)
 
     # -- security groups -----------------------------------------------------------------------
 

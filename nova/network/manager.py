@@ -139,12 +139,18 @@ class NetworkManager:
         except exception.AlreadyExists:
             LOG.info("Instance %s has its port %d already", instance.id, index)
 
-    def deallocate_for_instance(self, context: RequestContext, instance_id: str) -> None:
+    def deallocate_for_instance(self, context: RequestContext, instance_id: str,
+                                from_host: str | None = None) -> None:
         """Take an instance's ports away; those made before it go back to their owner.  Idempotent.
 
+        With ``from_host`` ("" is none) nothing is done for an instance that is not there any more.
         An address it still has a lease for is kept from others until that has run out.
         """
         with lockutils.lock(f"ports-of-{instance_id}"):
+            row = instances.get_many([instance_id]).get(instance_id)
+            if from_host is not None and row is not None and (row.host or "") != from_host:
+                LOG.info("Instance %s is on %s by now: its ports stay", instance_id, row.host)
+                return
             views = ports.find(device_ids=[instance_id])
             for view in views:
                 if view.port.owned_by_instance:

@@ -188,7 +188,7 @@ class SchedulerManager:
         """Take away what a build that was taken from a dead host may have been given since."""
         if not BuildRequest.of(row.build_request).evacuated_at \
                 and self.network.ports_of_instance(admin_context(), row.id):
-            self.network.deallocate_for_instance(context, row.id)
+            self.network.deallocate_for_instance(context, row.id, "")
 
     # -- what nobody else would do -----------------------------------------------------------
 
@@ -239,8 +239,7 @@ class SchedulerManager:
             LOG.warning("Instance %s is taken from %s, which is down", row.id, row.host)
             context = _context_of(row)
             try:
-                if not BuildRequest.of(row.build_request).evacuated_at:
-                    self.network.deallocate_for_instance(context, row.id)
+                # Its ports stay: the host may be alive, and just now be done with it.
                 instances.transition(
                     row.id, from_vm=VmState.BUILDING, from_task=row.task_state,
                     from_host=row.host, host=None, task_state=TaskState.SCHEDULING,

@@ -70,7 +70,10 @@ class Network:
                 network_id=str(uuid.uuid4()), network_name="private")]
         return self.ports[instance_id]
 
-    def deallocate_for_instance(self, context, instance_id):
+    def deallocate_for_instance(self, context, instance_id, from_host=None):
+        row = instances.get_many([instance_id]).get(instance_id)
+        if from_host is not None and row is not None and (row.host or "") != from_host:
+            return
         self.ports.pop(instance_id, None)
 
     def ports_of_instance(self, context, instance_id):

@@ -412,3 +412,14 @@ def test_ports_of_an_instance_no_host_would_build_are_taken_away(manager, flat, 
     assert "no host would build" in port["what"]
     assert [one["repaired"] for one in manager.audit_host(CONTEXT, True)] == [True]
     assert [view.port.device_id for view in ports.find()] == [evacuated.id]
+
+
+def test_bug_host_that_had_lost_a_build_took_its_addresses_away(manager, flat):
+    """A host believed dead gave up a build that was another's by then: ACTIVE, without a port."""
+    row = make_instance()
+    manager.allocate_for_instance(CONTEXT, row.id)
+    for elsewhere in ("host0", ""):
+        manager.deallocate_for_instance(CONTEXT, row.id, elsewhere)
+    assert len(ports.find()) == 1
+    manager.deallocate_for_instance(CONTEXT, row.id, "host1")
+    assert ports.find() == []
