@@ -220,13 +220,8 @@ class Client:
 
     def _put_data(self, path: str, source: Any, size: int | None, headers: Mapping[str, str],
                   progress: Callable[[int], None] | None) -> None:
-        if size is None:
-            size = _size_of(source)
-        body: Any = _pieces(source, progress)
-        if size is not None:
-            body = _Sized(body, size)
-        self._request("PUT", path, headers={**headers, "Content-Type": OCTETS}, data=body,
-                      timeout=self._upload_timeout).close()
+        self._request("PUT", path, headers={**headers, "Content-Type": OCTETS},
+                      data=body_of(source, size, progress), timeout=self._upload_timeout).close()
 
     def stage(self, image_id: str, source: IO[bytes] | Iterator[bytes], size: int | None = None, *,
               progress: Callable[[int], None] | None = None) -> None:
@@ -277,7 +272,7 @@ class Client:
             response.close()
             raise NotFound(f"image {image_id} has no data: it is {meta['status']}", 204)
         whole = response.status_code == 200
-        return _received(response, meta if verify and whole else {}), meta
+        return received(response, meta if verify and whole else {}), meta
 
     # The service's cache, for administrators
 
@@ -396,6 +391,14 @@ def _error(response: requests.Response) -> ImageError:
     return kind(message, response.status_code, _request_id(response))
 
 
+def body_of(source: Any, size: int | None, progress: Callable[[int], None] | None) -> Any:
+    """A request body of image data, of known length where that can be found out."""
+    if size is None:
+        size = _size_of(source)
+    body: Any = _pieces(source, progress)
+    return body if size is None else _Sized(body, size)
+
+
 def _size_of(source: Any) -> int | None:
     try:
         position = source.tell()
@@ -431,7 +434,7 @@ class _Sized:
         return self._pieces
 
 
-def _received(response: requests.Response, expected: Mapping[str, Any]) -> Iterator[bytes]:
+def received(response: requests.Response, expected: Mapping[str, Any]) -> Iterator[bytes]:
     """The body in pieces, checked against what the image's document says."""
     digest = None
     if expected.get("os_hash_algo") in hashlib.algorithms_available:

@@ -60,7 +60,7 @@ _NUMERIC_LABEL = re.compile(r"(0x[0-9a-f]*|[0-9]+)", re.IGNORECASE)
 _UNSAFE = re.compile(r"[^\x21-\x7e]|[\\\"<>^`{|}]")
 #: what the caller is told, whatever it was that kept the data from coming
 UNREACHABLE = "url: no data could be fetched from there"
-REFUSED = "url: this service does not fetch from there"
+REFUSED = "url: does not pass filtering: this service does not fetch from there"
 
 Resolver = Callable[..., Sequence[tuple[Any, ...]]]
 

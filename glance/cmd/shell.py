@@ -9,13 +9,14 @@ OS_AUTH_URL, neither is Keystone.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from glance import client
+from glance import client, transfer
 
 _SHOWN_FIRST = ("id", "name", "status", "disk_format", "container_format", "size", "visibility",
                 "owner", "protected", "min_disk", "min_ram", "checksum", "created_at",
@@ -155,51 +156,59 @@ def _image_upload(images: client.Client, args: argparse.Namespace) -> None:
 
 
 def _send(images: client.Client, image_id: str, args: argparse.Namespace) -> None:
-    if args.file and args.file != "-":
-        with open(args.file, "rb") as source:
-            size = os.fstat(source.fileno()).st_size
-            images.upload(image_id, source, store=args.store,
-                          progress=_progress(args, size))
-    else:
-        images.upload(image_id, sys.stdin.buffer, store=args.store, progress=_progress(args, 0))
+    with _source(args) as (source, size):
+        images.upload(image_id, source, store=args.store, progress=_progress(args, size))
 
 
 def _image_download(images: client.Client, args: argparse.Namespace) -> None:
-    pieces, meta = images.download(args.image)
-    report = _progress(args, meta.get("size") or 0)
-    seen = 0
-    if not args.file and sys.stdout.isatty():
+    size = images.get_image(args.image).get("size") or 0
+    report = _progress(args, size)
+    if args.file:
+        transfer.download(images, args.image, args.file, resume=args.resume, report=report)
+        return
+    if sys.stdout.isatty():
         raise UsageError("--file, or a redirection, is needed: image data is not for a terminal")
-    # Under another name until it is whole and has the right hash.
-    partial = f"{args.file}.part" if args.file else None
-    target = open(partial, "wb") if partial else sys.stdout.buffer
-    try:
-        for piece in pieces:
-            target.write(piece)
-            seen += len(piece)
-            if report is not None:
-                report(seen)
-        target.flush()
-    except BaseException:  # also an interrupted download must not pass for a whole one
-        if partial:
-            target.close()
-            os.unlink(partial)
-        raise
-    if partial:
-        target.close()
-        os.replace(partial, args.file)
+    seen = 0
+    for piece in images.download(args.image)[0]:
+        sys.stdout.buffer.write(piece)
+        seen += len(piece)
+        if report is not None:
+            report(seen)
+    sys.stdout.buffer.flush()
+
+
+def _image_stage(images: client.Client, args: argparse.Namespace) -> None:
+    with _source(args) as (source, size):
+        images.stage(args.image, source, progress=_progress(args, size))
+
+
+def _image_import(images: client.Client, args: argparse.Namespace) -> None:
+    stores = [name for name in (args.stores or "").split(",") if name]
+    images.import_image(args.image, args.import_method, uri=args.uri, stores=stores,
+                        all_stores=args.all_stores,
+                        all_stores_must_succeed=not args.allow_failure)
+
+
+def _image_tasks(images: client.Client, args: argparse.Namespace) -> None:
+    _print_list(images.image_tasks(args.image), ["id", "type", "status", "message"], args.json)
+
+
+def _stores_info(images: client.Client, args: argparse.Namespace) -> None:
+    _print_list(images.stores(), ["id", "default", "read-only", "weight"], args.json)
+
+
+@contextlib.contextmanager
+def _source(args: argparse.Namespace) -> Iterator[tuple[Any, int]]:
+    """(file to read, its size or 0): the one named, or standard input."""
+    if args.file and args.file != "-":
+        with open(args.file, "rb") as source:
+            yield source, os.fstat(source.fileno()).st_size
+    else:
+        yield sys.stdin.buffer, 0
 
 
 def _progress(args: argparse.Namespace, size: int) -> Callable[[int], None] | None:
-    if not args.progress:
-        return None
-
-    def show(done: int) -> None:
-        share = f"{100 * done // size:3d} %" if size else ""
-        print(f"\r{done:>14} bytes {share}", end="" if done < size else "\n", file=sys.stderr,
-              flush=True)
-
-    return show
+    return transfer.bar(size) if args.progress else None
 
 
 def _image_update(images: client.Client, args: argparse.Namespace) -> None:
@@ -327,6 +336,22 @@ def _add_images(commands: Any) -> None:
     download = add("image-download", _image_download, "download an image's data")
     download.add_argument("image")
     _add_data(download, "to write; standard output without")
+    download.add_argument("--resume", action="store_true",
+                          help="go on where a download to this file broke off")
+    stage = add("image-stage", _image_stage, "send data for a later import")
+    stage.add_argument("image")
+    _add_data(stage, "with the data; standard input without")
+    imports = add("image-import", _image_import, "import staged data, fetch it, or copy it")
+    imports.add_argument("image")
+    imports.add_argument("--import-method", default="glance-direct",
+                         choices=["glance-direct", "web-download", "copy-image"])
+    imports.add_argument("--uri", help="address to fetch from")
+    imports.add_argument("--stores", help="names of stores, separated by commas")
+    imports.add_argument("--all-stores", action="store_true")
+    imports.add_argument("--allow-failure", action="store_true",
+                         help="one store that takes it is enough")
+    add("image-tasks", _image_tasks, "what became of imports").add_argument("image")
+    add("stores-info", _stores_info, "the stores there are")
     update = add("image-update", _image_update, "change an image's fields and properties")
     update.add_argument("image")
     _add_fields(update)

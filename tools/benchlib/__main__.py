@@ -16,7 +16,7 @@ from stacklib.packages import CHECKOUT
 from stacklib.supervise import Supervisor
 from stacklib.swift_config import TEMPAUTH_USER
 
-from . import measures, scale, target
+from . import images, measures, scale, target
 from .accounting import Meter
 from .measures import Figures
 from .target import Target
@@ -109,7 +109,10 @@ def measure(one: Target, cloud: Cloud | None, options: argparse.Namespace) -> Fi
         more = {"networks": "none"} if cloud is None else {}
         return measures.nova(one, count, image_id(one, cloud, options), more)
     run: Callable[[Target, int], Figures] = getattr(measures, options.subject)
-    return run(one, count)
+    figures = run(one, count)
+    if options.subject == "glance" and options.mib:
+        figures |= images.transfers(one, options.mib)
+    return figures
 
 def table(mine: Figures, theirs: Figures | None) -> str:
     """The figures beside those measured of real OpenStack before, and beside a live peer's."""
@@ -130,6 +133,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--db", metavar="URL", help="scale: the database server, as "
                         "mysql+pymysql://user:password@host/ (default: the one of the tests)")
     parser.add_argument("--count", type=int, help="requests of a phase")
+    parser.add_argument("--mib", type=int, default=2048,
+                        help="glance: size of the image that goes in and out; 0 for none")
     parser.add_argument("--peer-auth", metavar="URL", help="a live peer: its Keystone v3 URL, or "
                         "tempauth's .../auth/v1.0")
     parser.add_argument("--peer-user", default="test:tester")

@@ -64,6 +64,6 @@ def daemons(cloud: Cloud) -> list[Daemon]:
     port = cloud.port("image")
     return [Daemon(
         "glance-api", "glance",
-        [str(PRODUCT_VENV / "bin/python"), "-m", "glance.cmd.api", "--config-file",
+        [str(PRODUCT_VENV / "bin/python"), "-P", "-m", "glance.cmd.api", "--config-file",
          str(cloud.etc / "glance/glance-api.conf")],
         answers=lambda: http_status(cloud.address, port, "/healthcheck") == 200)]

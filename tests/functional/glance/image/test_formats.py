@@ -118,6 +118,32 @@ def test_qcow2_that_names_other_files(api, image_files, case, declared):
     assert image_files() == []
 
 
+DANGEROUS = {**DANGEROUS_QCOW2, "vmdk descriptor": b"# Disk DescriptorFile\nversion=1\n"
+             b'createType="monolithicFlat"\nRW 4 FLAT "/etc/hostname" 0\n'}
+
+
+@pytest.mark.parametrize("case", DANGEROUS)
+@pytest.mark.parametrize("declared", ["qcow2", "raw", "vmdk"])
+def test_imports_look_as_closely_as_uploads(importing_api, web, image_files, case, declared):
+    """F9, F12, F13, F14: staged, fetched, copied by version 1."""
+    api, path = importing_api, "/v2/images/{}/{}"
+    web.files["/evil"] = DANGEROUS[case]
+    image = api.create(disk_format=declared)
+    assert api.call("PUT", path.format(image["id"], "stage"), DANGEROUS[case], {
+        "Content-Type": "application/octet-stream"}).status_int == 415
+    api.call("POST", path.format(image["id"], "import"), {
+        "method": {"name": "web-download", "uri": f"{web.url}/evil"}})
+    [task] = api.get(path.format(image["id"], "tasks")).json["tasks"]
+    assert task["status"] == "failure"
+    assert CANARY not in task["message"]
+    assert api.show(image["id"])["status"] == "queued"
+    response = api.call("POST", "/v1/images", headers={
+        "X-Image-Meta-Disk-Format": declared, "X-Image-Meta-Container-Format": "bare",
+        "X-Glance-Api-Copy-From": f"{web.url}/evil"})
+    assert response.json["image"]["status"] == "queued"
+    assert image_files() == []
+
+
 def test_real_qcow2_with_backing_file(api, tmp_path):
     """F2: as a user would make it."""
     base = tmp_path / "base"

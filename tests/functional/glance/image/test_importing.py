@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 
-from glance import exceptions
+from glance import exceptions, outbound
 from glance.context import service_context
 from glance.image.audit import findings
 from glance.image.importing import Order
@@ -141,7 +141,7 @@ def test_inner_hosts_on_an_allowed_port(api, web, tmp_path):
         start(api, image["id"], "web-download", f"http://{host}:{web.server_port}/")
         assert api.show(image["id"])["status"] == "queued"
         said.add(tasks(api, image["id"])[0]["message"])
-    assert said == {"url: this service does not fetch from there"}
+    assert said == {outbound.REFUSED}
     assert nothing_left(api, tmp_path)
 
 
