@@ -39,6 +39,10 @@ class Daemon:
         """One pass over everything that is to be done."""
         raise NotImplementedError
 
+    def facts(self) -> dict[str, Any]:
+        """What monitors get to know of the last pass, by OpenStack Swift's names."""
+        return {}
+
     def run_forever(self) -> None:
         """Passes, `interval` apart, the first after a random part of it so that nodes spread."""
         concurrency.sleep(random.random() * self.interval)
@@ -46,7 +50,8 @@ class Daemon:
             start = time.monotonic()
             try:
                 self.run_once()
-                recon.note_pass(self.conf, self.section, time.monotonic() - start, self.logger)
+                recon.note_pass(self.conf, self.section, time.monotonic() - start, self.logger,
+                                self.facts())
             except (Exception, concurrency.Timeout):  # a daemon outlives whatever one pass meets
                 self.logger.exception("ERROR in a pass of %s", self.section)
             concurrency.sleep(max(0.1, self.interval - (time.monotonic() - start)))
@@ -97,7 +102,8 @@ def _run_once(made: list[Daemon]) -> int:
         start = time.monotonic()
         try:
             daemon.run_once()
-            recon.note_pass(daemon.conf, daemon.section, time.monotonic() - start, daemon.logger)
+            recon.note_pass(daemon.conf, daemon.section, time.monotonic() - start, daemon.logger,
+                            daemon.facts())
         except (Exception, concurrency.Timeout):  # the others shall have their pass all the same
             daemon.logger.exception("ERROR in the pass of %s", daemon.section)
             code = 1

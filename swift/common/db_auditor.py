@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
+from typing import Any
 
 from swift.common import db_connection
 from swift.common.concurrency import run_in_thread
@@ -33,6 +34,7 @@ class DbAuditor(Daemon):
         self.mount_check = config_true(conf.get("mount_check", "true"))
         self.brake = Brake(config_float(conf, f"{self.kind}s_per_second", 200))
         self.failures = 0
+        self.last: dict[str, int] = {}
 
     def run_once(self) -> None:
         """Look into every database once."""
@@ -45,8 +47,12 @@ class DbAuditor(Daemon):
                 failed += 1
             self.brake.spend()
         self.failures += failed
+        self.last = {"passed": passed, "failed": failed, "since": int(time.time())}
         self.logger.info("%s audit: %d passed, %d failed in %.2f s", self.kind.capitalize(),
                          passed, failed, time.monotonic() - start)
+
+    def facts(self) -> dict[str, Any]:
+        return {f"{self.kind}_audits_{name}": count for name, count in self.last.items()}
 
     def audit(self, db_file: str) -> bool:
         """Whether a database can be read and is sound; a broken one is in quarantine afterwards."""

@@ -98,6 +98,14 @@ class DbReplicator(Daemon):
                         ", ".join(f"{count} {name}" for name, count in self.counts.items()),
                         time.monotonic() - start)
 
+    def facts(self) -> dict[str, Any]:
+        counts = self.counts
+        return {"replication_stats": {
+            "attempted": counts["databases"], "failure": counts["failures"],
+            "success": max(0, counts["databases"] - counts["failures"]),
+            "no_change": counts["unchanged"] + counts["in_step"], "diff": counts["rows"],
+            "rsync": counts["rsyncs"], "remove": counts["removed"]}}
+
     def _replicate_logged(self, db_file: str, partition: str, device_id: int) -> None:
         self.counts["databases"] += 1
         try:

@@ -21,6 +21,7 @@ CACHE_PATH = "/var/cache/swift"
 # section -> (file, name of the seconds a pass took, name of when it ended)
 _PASSES = {
     "object-replicator": ("object", "object_replication_time", "object_replication_last"),
+    "object-auditor": ("object", "object_auditor_pass_completed", "object_auditor_last"),
     "object-updater": ("object", "object_updater_sweep", "object_updater_last"),
     "object-expirer": ("object", "object_expiration_pass", "object_expiration_last"),
     "container-replicator": ("container", "replication_time", "replication_last"),
@@ -38,8 +39,9 @@ def cache_path(conf: dict[str, str]) -> str:
     return conf.get("recon_cache_path", CACHE_PATH)
 
 
-def note_pass(conf: dict[str, str], section: str, seconds: float, logger: logging.Logger) -> None:
-    """Remember that a daemon's pass has ended; what cannot be written is logged."""
+def note_pass(conf: dict[str, str], section: str, seconds: float, logger: logging.Logger,
+              facts: dict[str, Any] | None = None) -> None:
+    """Remember that a daemon's pass has ended, and `facts` of it; what cannot be is logged."""
     if section not in _PASSES:
         return
     kind, took, ended = _PASSES[section]
@@ -48,7 +50,8 @@ def note_pass(conf: dict[str, str], section: str, seconds: float, logger: loggin
         return
     try:
         update(os.path.join(folder, f"{kind}.recon"), {
-            took: seconds / 60 if took in _MINUTES else seconds, ended: time.time()})
+            took: seconds / 60 if took in _MINUTES else seconds, ended: time.time(),
+            **(facts or {})})
     except (OSError, ValueError) as exc:
         logger.error("ERROR writing %s/%s.recon: %s", folder, kind, exc)
 

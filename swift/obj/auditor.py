@@ -45,6 +45,7 @@ class ObjectAuditor(Daemon):
         self.concurrency = config_int(conf, "concurrency", 1, 1)
         self.quarantined = 0
         self._told: dict[str, float] = {}
+        self.last: dict[str, Any] = {}
 
     def run_once(self) -> None:
         """One pass: all bytes of all objects, and beside it the quick one."""
@@ -53,6 +54,9 @@ class ObjectAuditor(Daemon):
         if self.zbf_per_second:
             pool.spawn(self.audit_all, "ZBF")
         pool.waitall()
+
+    def facts(self) -> dict[str, Any]:
+        return self.last
 
     def audit_all(self, mode: str) -> dict[str, Any]:
         """Audit every object once in `mode`; counts of what was seen."""
@@ -74,6 +78,11 @@ class ObjectAuditor(Daemon):
                         reported = time.monotonic()
                         self._report(mode, counts, reported - start)
         self._report(mode, counts, time.monotonic() - start)
+        self.last[f"object_auditor_stats_{mode}"] = {
+            "audit_time": time.monotonic() - start, "bytes_processed": counts["bytes"],
+            "errors": counts["errors"], "passes": counts["passes"],
+            "quarantined": counts["quarantined"],
+            "start_time": time.time() - (time.monotonic() - start)}
         self.quarantined += counts["quarantined"]
         return counts
 

@@ -51,6 +51,7 @@ class ObjectExpirer(Daemon):
         self.account = conf.get("auto_create_account_prefix", ".") + \
             conf.get("expiring_objects_account_name", "expiring_objects")
         self._rings: dict[str, Ring] = {}
+        self.expired = 0
 
     def ring(self, name: str) -> Ring:
         """A ring by name."""
@@ -79,8 +80,12 @@ class ObjectExpirer(Daemon):
                     self.brake.spend()
             pool.waitall()
             self._drop_empty(container, now)
+        self.expired = counts["deleted"]
         if any(counts.values()):
             self.logger.info("Expired %(deleted)d objects, %(left)d left for later", counts)
+
+    def facts(self) -> dict[str, Any]:
+        return {"expired_last_pass": self.expired}
 
     def _mine(self, row: str) -> bool:
         if not self.processes:

@@ -66,6 +66,7 @@ class ObjectReplicator(Daemon):
             raise ConfigError(f"sync_method: {self.sync_method!r} is neither rsync nor ssync")
         self.only_devices = config_list(conf.get("override_devices", ""))
         self.pass_number = 0
+        self.pass_seconds = 0.0
         self._rings: dict[int, Ring] = {}
         self._in_step: dict[str, tuple] = {}         # partition directory -> what it looked like
         self.counts: dict[str, int] = {}
@@ -97,11 +98,21 @@ class ObjectReplicator(Daemon):
             pool.spawn_n(self._replicate_logged, *job)
         pool.waitall()
         self.pass_number += 1
+        self.pass_seconds = time.monotonic() - start
         level = logging.INFO if any(
             self.counts[name] for name in ("rsyncs", "ssyncs", "failures")) else logging.DEBUG
         self.logger.log(level, "Object replication pass: %s in %.2f s",
                         ", ".join(f"{count} {name}" for name, count in self.counts.items()),
                         time.monotonic() - start)
+
+    def facts(self) -> dict[str, Any]:
+        counts = self.counts
+        minutes = self.pass_seconds / 60
+        return {"replication_time": minutes, "replication_last": time.time(), "replication_stats": {
+            "attempted": counts["partitions"], "failure": counts["failures"],
+            "success": max(0, counts["partitions"] - counts["failures"]),
+            "hashmatch": counts["unchanged"], "remove": counts["removed"],
+            "rsync": counts["rsyncs"] + counts["ssyncs"], "suffix_sync": counts["suffixes"]}}
 
     def _jobs(self, policy: StoragePolicy, mounted: dict[str, str]) -> list[tuple]:
         """(device path, partition, policy, other primaries, is primary) of each partition."""

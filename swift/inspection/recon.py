@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asking every storage server of a kind the same question under /recon/, and summing up answers."""
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from hashlib import md5
+from pathlib import Path
+from typing import Any
+
+from swift.common import node_client
+from swift.common.concurrency import GreenPool
+from swift.common.ring import Ring
+from swift.common.ring.devices import bracket
+
+Host = tuple[str, int]
+Say = Callable[[str], None]
+CONCURRENCY = 30
+_STATS = ("attempted", "failure", "success")
+
+# check -> (what it says first, path under /recon/ with {kind}, [(label, keys to the number)])
+FIGURES: dict[str, tuple[str, str, list[tuple[str, tuple[str, ...]]]]] = {
+    "async": ("Checking async pendings", "async", [("async_pending", ("async_pending",))]),
+    "replication": ("Checking on replication", "replication/{kind}", [
+        ("replication_time", ("replication_time",)),
+        *((name, ("replication_stats", name)) for name in _STATS)]),
+    "updater": ("Checking updater times", "updater/{kind}",
+                [("updater_last_sweep", ("{kind}_updater_sweep",))]),
+    "expirer": ("Checking on expirers", "expirer/{kind}", [
+        ("object_expiration_pass", ("object_expiration_pass",)),
+        ("expired_last_pass", ("expired_last_pass",))]),
+    "auditor": ("Checking auditor stats", "auditor/{kind}", [
+        (f"{{kind}}_{name}", (f"{{kind}}_{name}",)) for name in (
+            "auditor_pass_completed", "audits_failed", "audits_passed", "audits_since")]),
+    "object_auditor": ("Checking auditor stats", "auditor/object", [
+        (f"{mode}_{name}", (f"object_auditor_stats_{mode}", name)) for mode in ("ALL", "ZBF")
+        for name in ("audit_time", "passes", "quarantined", "errors", "bytes_processed")]),
+    "loadstats": ("Checking load averages", "load", [
+        (f"{name}_load_avg", (name,)) for name in ("1m", "5m", "15m")]),
+    "quarantined": ("Checking quarantine", "quarantined", [
+        (f"quarantined_{name}", (name,)) for name in ("objects", "containers", "accounts")]),
+    "sockstat": ("Checking socket usage", "sockstat", [
+        (name, (name,)) for name in ("tcp_in_use", "tcp_mem_allocated_bytes", "time_wait",
+                                     "orphan")]),
+    "driveaudit": ("Checking drive-audit errors", "driveaudit",
+                   [("drive_audit_errors", ("drive_audit_errors",))]),
+}
+OF_OBJECTS = ("async", "expirer")
+
+
+def hosts_of(ring: Ring, region: int | None = None, zone: int | None = None) -> list[Host]:
+    """Each server of a ring once; those of a region or zone only, if given."""
+    return sorted({(dev["ip"], dev["port"]) for dev in ring.devs if dev
+                   and region in (None, dev["region"]) and zone in (None, dev["zone"])})
+
+
+class Recon:
+    """Questions to the hosts of one kind of server; `say` gets lines for the operator."""
+
+    def __init__(self, kind: str, hosts: list[Host], say: Say, timeout: float,
+                 verbose: bool = False, suppress: bool = False) -> None:
+        self.kind, self.hosts, self.say = kind, hosts, say
+        self.timeout, self.verbose, self.suppress = timeout, verbose, suppress
+
+    def ask(self, path: str) -> dict[Host, Any]:
+        """What each host answers to /recon/`path`; hosts that fail are left out, and told."""
+        found: dict[Host, Any] = {}
+        pool = GreenPool(CONCURRENCY)
+        for host in self.hosts:
+            pool.spawn_n(self._ask_one, host, path, found)
+        pool.waitall()
+        return dict(sorted(found.items()))
+
+    def _ask_one(self, host: Host, path: str, found: dict[Host, Any]) -> None:
+        url = f"http://{bracket(host[0])}:{host[1]}/recon/{path}"
+        try:
+            answer = node_client.request(*host, "GET", f"/recon/{path}", {}, b"", self.timeout,
+                                         self.timeout)
+            if answer.status != 200:
+                raise ValueError(f"HTTP {answer.status}")
+            found[host] = json.loads(answer.body)
+        except (OSError, ValueError) as exc:
+            if not self.suppress:
+                self.say(f"-> {url}: {exc or type(exc).__name__}")
+            return
+        if self.verbose:
+            self.say(f"-> {url}: {found[host]}")
+
+    # -- figures ---------------------------------------------------------
+
+    def figures(self, check: str) -> None:
+        """One check of FIGURES: lowest, highest, average and sum of each number."""
+        if check == "auditor" and self.kind == "object":
+            check = "object_auditor"
+        title, path, numbers = FIGURES[check]
+        self.say(title)
+        answers = self.ask(path.format(kind=self.kind))
+        for label, keys in numbers:
+            values = [_dig(answer, [key.format(kind=self.kind) for key in keys])
+                      for answer in answers.values()]
+            self._sum_up(label.format(kind=self.kind), values)
+
+    def _sum_up(self, label: str, values: list[Any]) -> None:
+        numbers = [value for value in values if isinstance(value, (int, float))]
+        if not numbers:
+            self.say(f"[{label}] - No hosts returned valid data.")
+            return
+        missing = len(values) - len(numbers)
+        self.say(f"[{label}] low: {min(numbers):.0f}, high: {max(numbers):.0f}, "
+                 f"avg: {sum(numbers) / len(numbers):.1f}, total: {sum(numbers):.0f}, "
+                 f"Failed: {100 * missing / len(values):.1f}%, no_result: {missing}, "
+                 f"reported: {len(numbers)}")
+
+    # -- other checks ----------------------------------------------------
+
+    def unmounted(self) -> None:
+        """Devices that should be mounted and are not."""
+        self.say(f"Getting unmounted drives from {len(self.hosts)} hosts...")
+        for host, entries in self.ask("unmounted").items():
+            for entry in entries:
+                self.say(f"Not mounted: {entry['device']} on {bracket(host[0])}:{host[1]}")
+
+    def disk_usage(self) -> None:
+        """Bytes used, and how full the emptiest and the fullest device are."""
+        self.say("Checking disk usage now")
+        disks = [entry for entries in self.ask("diskusage").values() for entry in entries
+                 if entry.get("mounted") and entry.get("size")]
+        if not disks:
+            self.say("Disk usage: no hosts returned valid data.")
+            return
+        used, size = (sum(entry[name] for entry in disks) for name in ("used", "size"))
+        shares = [100 * entry["used"] / entry["size"] for entry in disks]
+        self.say(f"Disk usage: space used: {used} of {size}")
+        self.say(f"Disk usage: space free: {sum(entry['avail'] for entry in disks)} of {size}")
+        self.say(f"Disk usage: lowest: {min(shares):.2f}%, highest: {max(shares):.2f}%, "
+                 f"avg: {100 * used / size:.2f}%")
+
+    def digests(self, what: str, path: str, files: list[Path]) -> None:
+        """Whether all hosts have the same files as this machine."""
+        self.say(f"Checking {what}")
+        ours = {name.name: md5(name.read_bytes(), usedforsecurity=False).hexdigest()
+                for name in files}
+        self._compare(path, lambda answer: [
+            f"{name} doesn't match on disk md5sum" for name, digest in answer.items()
+            if ours.get(name.rsplit("/", 1)[-1], digest) != digest])
+
+    def server_type(self) -> None:
+        """Whether what listens is of the kind the ring says."""
+        self.say(f"Validating server type '{self.kind}' on {len(self.hosts)} hosts...")
+        wrong = failed = 0
+        for host in self.hosts:
+            try:
+                answer = node_client.request(*host, "OPTIONS", "/", {}, b"", self.timeout,
+                                             self.timeout)
+            except OSError:
+                failed += 1
+                continue
+            found = answer.headers.get("server", "")
+            if found != f"{self.kind}-server":
+                wrong += 1
+                self.say(f"!! {bracket(host[0])}:{host[1]} is a {found or 'server of no name'}")
+        self._tally(len(self.hosts) - wrong - failed, failed, "ok")
+
+    def time_sync(self, now: Callable[[], float], jitter: float) -> None:
+        """Whether the hosts' clocks are within `jitter` seconds of ours."""
+        self.say("Checking time-sync")
+        self._compare("time", lambda answer: [] if abs(now() - float(answer)) <= jitter +
+                      self.timeout else [f"is at {answer}, here it is {now():.2f}"])
+
+    def versions(self) -> None:
+        """Whether all hosts run the same release."""
+        self.say("Checking versions")
+        found = {answer.get("version") for answer in self.ask("version").values()}
+        self.say(f"Versions matched ({found.pop()})" if len(found) == 1 else
+                 f"Versions not matched ({', '.join(sorted(map(str, found)))})")
+
+    def _compare(self, path: str, problems_of: Callable[[Any], list[str]]) -> None:
+        answers = self.ask(path)
+        matched = 0
+        for host, answer in answers.items():
+            problems = problems_of(answer)
+            matched += not problems
+            for problem in problems:
+                self.say(f"!! http://{bracket(host[0])}:{host[1]}/recon/{path}: {problem}")
+        self._tally(matched, len(self.hosts) - len(answers), "matched")
+
+    def _tally(self, fine: int, failed: int, word: str) -> None:
+        self.say(f"{fine}/{len(self.hosts)} hosts {word}, {failed} error[s] while checking hosts.")
+
+
+def _dig(answer: Any, keys: list[str]) -> Any:
+    for key in keys:
+        answer = answer.get(key) if isinstance(answer, dict) else None
+    return answer
