@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """OpenStack Swift's functional tests pass against this store: those listed in functional-pass.txt.
 
-functional-quick.txt names the part of them that each run of the tests has time for.
+functional-quick.txt names the part of them that each run of the tests has time for. s3api-pass.txt
+lists those of S3.
 """
 
 import fcntl
@@ -40,7 +41,7 @@ def store(tmp_path_factory):
                         'attributes: set TMPDIR to a folder on XFS')
     try:
         with SwiftCluster(root, policies=2, part_power=6,
-                          proxy_options='allow_open_expired = true',
+                          proxy_options='allow_open_expired = true', s3_options='s3_acl = yes',
                           storage_options='disable_fallocate = yes') as cluster:
             yield cluster
     finally:
@@ -69,3 +70,12 @@ def test_the_quick_part(suite, store, tmp_path):
 @pytest.mark.timeout(WHOLE_TIMEOUT + 900)
 def test_all_that_must_pass(suite, store, tmp_path):
     check(suite, store, listed('functional-pass.txt'), tmp_path, WHOLE_TIMEOUT)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize('folder', ['test/functional/s3api/', 'test/s3api/'])
+@pytest.mark.timeout(WHOLE_TIMEOUT + 900)
+def test_all_of_s3_that_must_pass(suite, store, tmp_path, folder):
+    """Each folder in a process of its own: what one patches, boto3 in the other cannot bear."""
+    wanted = [name for name in listed('s3api-pass.txt') if name.startswith(folder)]
+    check(suite, store, wanted, tmp_path, WHOLE_TIMEOUT)

@@ -16,6 +16,7 @@ from swift.common.middleware.s3api import acl, checksums
 from swift.common.middleware.s3api.errors import S3Error
 from swift.common.middleware.s3api.objects import ETAG_SYSMETA, OVERRIDE, UPLOAD_SYSMETA
 from swift.common.middleware.s3api.put import DEFAULT_TYPE, STORED, check_conditions
+from swift.common.middleware.s3api.replaced import Replaced
 from swift.common.middleware.s3api.uploads import HAS_TYPE, TYPE, Upload, completed_as
 from swift.common.middleware.s3api.xmlio import DECLARATION, document, element, parse, text
 from swift.common.request import Response
@@ -152,11 +153,13 @@ class _Completion:
         sizes = self._check_parts()
         checksum = self._checksum(sizes)
         headers = self._headers(checksum)
+        before = Replaced(self.call, self.req.key)
         if sum(sizes.values()) == 0:
             headers.update({'Content-Length': '0', OVERRIDE: EMPTY_MD5 + headers[OVERRIDE]})
             self.store.done('PUT', self.req.bucket, self.req.key, headers)
         else:
             self._put_manifest(headers, sizes)
+        before.drop(self.upload.id)
         self._end()
         return self._result(checksum)
 

@@ -10,6 +10,7 @@ from swift.common.middleware.s3api.chunks import without_coding
 from swift.common.middleware.s3api.errors import S3Error, invalid, not_implemented
 from swift.common.middleware.s3api.names import iso, meta_to_swift
 from swift.common.middleware.s3api.objects import ETAG_SYSMETA
+from swift.common.middleware.s3api.replaced import Replaced
 from swift.common.middleware.s3api.versions import version_query
 from swift.common.middleware.s3api.xmlio import element
 from swift.common.request import parse_http_date
@@ -63,7 +64,9 @@ def put(call):
         return copy(call)
     check_headers(req.headers)
     headers = {**new_headers(req.headers), **check_conditions(req.headers), **call.new_acl()}
+    before = Replaced(call, req.key)
     answer, body = store_body(call, req.bucket, req.key, headers)
+    before.drop()
     shown = [('ETag', f'"{answer.headers["etag"].strip(chr(34))}"')]
     if body.checksum is not None:
         shown += [body.checksum.header, ('x-amz-checksum-type', 'FULL_OBJECT')]
@@ -185,10 +188,12 @@ def copy(call):
         kept = _copied(source.headers) if directive == 'COPY' else new_headers(headers)
         kept.setdefault('Content-Type', source.headers.get('content-type',
                                                            'application/octet-stream'))
+        before = Replaced(call, req.key)
         answer, total = store_copy(call, req.bucket, req.key, source,
                                    {**kept, **lists, **conditions})
     finally:
         source.discard()
+    before.drop()
     shown = [('x-amz-copy-source-version-id', source.headers['x-object-version-id'])] \
         if source.headers.get('x-object-version-id') else []
     shown += [h for h in answer_headers(answer) if h[0] != 'Last-Modified']

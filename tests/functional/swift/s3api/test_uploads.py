@@ -112,6 +112,23 @@ def test_parts_nobody_wants_go(s3, user, bucket):
     assert leftovers(user, bucket) == [f"k/{made}/1", f"k/{made}/3"]
 
 
+@pytest.mark.parametrize("by", ["put", "copy", "upload"])
+def test_what_replaces_an_upload_frees_its_parts(s3, user, bucket, by):
+    complete(s3, bucket, *upload(s3, bucket))
+    s3.put_object(Bucket=bucket, Key="other", Body=b"new")
+    left = []
+    if by == "put":
+        s3.put_object(Bucket=bucket, Key="k", Body=b"new")
+    elif by == "copy":
+        s3.copy_object(Bucket=bucket, Key="k", CopySource={"Bucket": bucket, "Key": "other"})
+    else:
+        made, parts = upload(s3, bucket, parts=[b"new"])
+        complete(s3, bucket, made, parts)
+        left = [f"k/{made}/1"]
+    assert leftovers(user, bucket) == left
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"new"
+
+
 @pytest.mark.parametrize("parts", [[b""], [PARTS[0], b""]])
 def test_empty_parts(s3, bucket, parts):
     made, sent = upload(s3, bucket, parts=parts)
