@@ -2,6 +2,8 @@
 """What once hurt Swift's filters for versions, links, web sites and forms, in real processes."""
 
 import hmac
+import os
+import socket
 import time
 from urllib.parse import quote
 
@@ -195,3 +197,28 @@ def test_a_form_cut_off_stores_nothing(cluster, user, container):
     for cut in (5, 200, len(body) - 9, len(body) - 4):
         assert cluster.request('POST', path, headers, body[:cut])[0] in (400, 408, 499)
     assert names(user, container) == []
+
+
+def test_readers_of_links_that_go_away_leave_nothing(cluster, user, container):
+    """S11: descriptors of the proxy return to where they were, for links and for versions."""
+    user('POST', '/' + container, {'X-Versions-Enabled': 'true'})
+    user('PUT', f'/{container}/big', body=b'x' * 3_000_000)
+    user('PUT', f'/{container}/link', {'X-Symlink-Target': f'{container}/big'}, b'')
+    fds = f"/proc/{cluster.processes['proxy', 0].pid}/fd"
+
+    def abort():
+        sock = socket.create_connection(('127.0.0.1', cluster.proxy_port))
+        sock.sendall(f'GET {user.base}/{container}/link HTTP/1.1\r\nHost: x\r\n'
+                     f'X-Auth-Token: {user.token}\r\n\r\n'.encode())
+        assert b' 200 ' in sock.recv(1000)
+        sock.close()
+
+    for _ in range(5):
+        abort()
+    before = len(os.listdir(fds))
+    for _ in range(60):
+        abort()
+    deadline = time.monotonic() + 30
+    while len(os.listdir(fds)) > before + 10 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(os.listdir(fds)) <= before + 10

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import logging
+import socket
 import types
 
 import pytest
@@ -292,6 +293,38 @@ def test_security_headers_in_the_log_open_no_doors(caplog):
              'X-Service-Token', 'X-Container-Sync-Key'), secret) | {'X-Color': 'blue'})
         app.access_log(env, '200 OK', 0, 0, 0)
     assert secret not in caplog.text and 'X-Color%3A%20blue' in caplog.text
+
+
+def test_metrics_for_statsd():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(('127.0.0.1', 0))
+        sock.settimeout(30)
+        app = ProxyLogging(None, {
+            'log_statsd_host': '127.0.0.1', 'log_statsd_port': str(sock.getsockname()[1]),
+            'log_statsd_metric_prefix': 'here', 'access_log_level': 'ERROR'})
+        for method in ('GET', 'HACK'):
+            app.access_log(environ(method, '/v1/a/c/o', body=b'123'), '200 OK', 7, 1.0, 1.5)
+        got = [sock.recv(1000).decode() for _ in range(4)]
+    assert got == ['here.proxy-server.object.GET.200.timing:500|ms',
+                   'here.proxy-server.object.GET.200.xfer:10|c',
+                   'here.proxy-server.object.BAD_METHOD.200.timing:500|ms',
+                   'here.proxy-server.object.BAD_METHOD.200.xfer:10|c']
+
+
+def test_what_filters_ask_is_logged_right_before_the_proxy(caplog):
+    def proxy(env, start):
+        start('200 OK', [])
+        return iter([b'12', b'345'])
+    inner = ProxyLogging(proxy, {})
+    inner.logger.propagate = True
+    with caplog.at_level(logging.INFO):
+        assert call(inner, 'GET', '/v1/a/c/o')[2] == b'12345'
+        assert not caplog.messages             # the server logs what clients ask
+        env = {**environ('GET', '/v1/a/c/o'), 'swift.source': 'SLO'}
+        assert b''.join(inner(env, lambda status, headers, exc=None: None)) == b'12345'
+    [line] = caplog.messages
+    words = line.split(' ')
+    assert words[3:5] == ['GET', '/v1/a/c/o'] and words[11] == '5' and words[16] == 'SLO'
 
 
 # -- recon ---------------------------------------------------------------------
