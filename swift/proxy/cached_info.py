@@ -182,7 +182,8 @@ def subrequest(env, app, method, path, headers=None, query='', authorized=True, 
     """
     new = {k: v for k, v in env.items()
            if not k.startswith('HTTP_') or k in ('HTTP_HOST', 'HTTP_USER_AGENT', 'HTTP_REFERER')}
-    for key in ('CONTENT_LENGTH', 'CONTENT_TYPE', 'swift.split_path', 'headers_raw'):
+    for key in ('CONTENT_LENGTH', 'CONTENT_TYPE', 'swift.split_path', 'headers_raw',
+                'swift.links'):
         new.pop(key, None)
     wire = path.encode('utf-8', 'surrogateescape')
     from urllib.parse import quote
