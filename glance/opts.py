@@ -11,7 +11,7 @@ from oslo_config import cfg
 from glance import cache, config, notifier, outbound, store
 from glance.api import app
 from glance.cache import prefetch
-from glance.image import importing, limits, protections, reconciler, service
+from glance.image import formats, importing, limits, protections, reconciler, service
 from glance.registry import client
 from glance.registry.client import rest
 from glance.registry.db import session
@@ -35,6 +35,7 @@ def list_api_opts() -> Options:
         (config.PASTE_GROUP, config.PASTE_OPTIONS),
         (session.GROUP, session.OPTIONS),
         (store.GROUP, store.GROUP_OPTIONS),
+        (formats.GROUP, formats.OPTIONS),
         (importing.STAGING, importing.STAGING_OPTIONS),
         ("file", _list(filesystem.OPTIONS, store.STORE_OPTIONS)),
         ("deep", _list(swift.OPTIONS, store.STORE_OPTIONS)),

@@ -12,6 +12,8 @@ import logging
 import queue
 from typing import TYPE_CHECKING, Any
 
+from oslo_config import cfg
+
 from glance import exceptions
 
 if TYPE_CHECKING:
@@ -35,15 +37,25 @@ _UNCHECKED = frozenset({"raw", "gpt"})
 _VMDK_DESCRIPTOR = b"# disk descriptorfile"
 
 
+GROUP = "image_format"
+OPTIONS = [
+    cfg.BoolOpt("require_image_format_match", default=True,
+                help="Refuse data that is not of the declared disk format.  What could make a "
+                     "hypervisor open other files is refused in any case."),
+]
+
+
 class Inspector:
     """Looks at an image's bytes as they pass; not thread safe.
 
     :param disk_format: what the data is declared to be.
     :param container_format: only ``bare`` and the Amazon formats hold the disk as it is; data in
         another container is not looked into.
+    :param match: refuse data of another format than the declared one, however harmless.
     """
 
-    def __init__(self, disk_format: str, container_format: str) -> None:
+    def __init__(self, disk_format: str, container_format: str, *, match: bool = True) -> None:
+        self.match = match
         self.disk_format = disk_format
         self.opaque = container_format not in ("bare", "ami", "ari", "aki")
         self._feed: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -78,7 +90,7 @@ class Inspector:
         if self._start.lower().startswith(_VMDK_DESCRIPTOR):
             raise exceptions.UnsupportedMediaType(
                 "disk_format: this is a vmdk descriptor, which names other files, not a disk")
-        if not set(names) <= ACCEPTED[self.disk_format]:
+        if self.match and not set(names) <= ACCEPTED[self.disk_format]:
             raise exceptions.UnsupportedMediaType(
                 f"disk_format: declared as {self.disk_format}, but the data is "
                 f"{' and '.join(names)}")

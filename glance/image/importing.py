@@ -167,8 +167,7 @@ class Importer:
                 self._touch(token)
 
         declared = image["disk_format"] and image["container_format"]
-        inspector = (Inspector(image["disk_format"], image["container_format"]) if declared
-                     else Inspector("raw", "ovf"))
+        inspector = service.inspector(image) if declared else Inspector("raw", "ovf")
         return UploadStream(source, size, inspector, check_size=service.limits.check_size,
                             on_beat=on_beat, algorithm=algorithm)
 

@@ -170,6 +170,8 @@ class Locations:
 
     def _append(self, context: RequestContext, image: Image, index: str, value: Any) -> Image:
         self._check_set(context, image)
+        if image["status"] == states.ACTIVE and isinstance(value, dict):
+            self._check_same(image, value.get("validation_data"))
         place, hashes = self._place(value)
         places = list(image["locations"])
         if any(place["url"] == there["url"] for there in places):
@@ -186,10 +188,16 @@ class Locations:
         changes: dict[str, Any] = {"locations": places}
         if image["status"] == states.QUEUED:
             changes |= {"status": states.ACTIVE, "size": size, **hashes}
-        elif size != image["size"] or any(
-                image[name] != hashed for name, hashed in hashes.items()):
-            raise exceptions.Conflict("validation_data: the image has other data than this")
+        elif size != image["size"]:
+            raise exceptions.Conflict("url: the image has other data than this")
         return self._write(image, changes)
+
+    @staticmethod
+    def _check_same(image: Image, validation: Any) -> None:
+        """Hashes sent for an image that has data are those of that data."""
+        if isinstance(validation, dict) and any(
+                name in validation and validation[name] != image[name] for name in _HASHES):
+            raise exceptions.Conflict("validation_data: the image has other data than this")
 
     def _replace(self, context: RequestContext, image: Image, value: Any) -> Image:
         if not isinstance(value, list) or not value or len(value) > MAX_LOCATIONS:

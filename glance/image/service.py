@@ -19,7 +19,7 @@ from oslo_config import cfg
 from glance import exceptions, policy
 from glance.cache import ImageCache
 from glance.context import RequestContext, service_context
-from glance.image import download, fields, states
+from glance.image import download, fields, formats, states
 from glance.image.formats import Inspector
 from glance.image.importing import Importer
 from glance.image.limits import Limits
@@ -90,6 +90,7 @@ class ImageService:
         self.protections = Protections()
         self.notifier = Notifier([], "")
         self.delayed_delete = False
+        self.require_match = True
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> ImageService:
@@ -103,6 +104,8 @@ class ImageService:
         service.protections = Protections.from_conf(conf, service.policy.passes)
         service.notifier = Notifier.from_conf(conf)
         service.delayed_delete = conf.delayed_delete
+        conf.register_opts(formats.OPTIONS, formats.GROUP)
+        service.require_match = conf[formats.GROUP].require_image_format_match
         service.locations = Locations(service, shown=conf.show_multiple_locations,
                                       direct_url=conf.show_image_direct_url)
         return service
@@ -140,6 +143,11 @@ class ImageService:
         image = self.registry.create_image(context, image)
         self.tell("image.create", image)
         return image
+
+    def inspector(self, image: Mapping[str, Any]) -> Inspector:
+        """What looks at the data of an image on its way in."""
+        return Inspector(image["disk_format"], image["container_format"],
+                         match=self.require_match)
 
     def tell(self, event: str, image: Mapping[str, Any], **more: Any) -> None:
         """Notify whoever listens of what happened to an image."""
@@ -260,7 +268,7 @@ class ImageService:
             self.beat(image, token, received)
 
         stream = UploadStream(
-            body, size, Inspector(image["disk_format"], image["container_format"]),
+            body, size, self.inspector(image),
             check_size=self.limits.check_size, on_beat=on_beat, checksum=checksum)
         try:
             stored = store.add(image_id, stream, size)

@@ -41,6 +41,8 @@ weight = 10
 [import_filtering_opts]
 allowed_networks = 127.0.0.0/8
 allowed_ports = {port}
+[image_format]
+require_image_format_match = false
 [oslo_policy]
 policy_file = {data}/tempest-policy.yaml
 """

@@ -118,6 +118,15 @@ def test_qcow2_that_names_other_files(api, image_files, case, declared):
     assert image_files() == []
 
 
+def test_a_site_may_take_other_formats_but_nothing_dangerous(make_api, image_files):
+    """F13, F14: what makes a hypervisor open other files is refused in any case."""
+    api = make_api(image_format={"require_image_format_match": "false"})
+    assert api.upload(api.create(disk_format="qcow2")["id"], b"no qcow2").status_int == 204
+    for data in DANGEROUS_QCOW2.values():
+        assert api.upload(api.create(disk_format="raw")["id"], data).status_int == 415
+    assert len(image_files()) == 1
+
+
 DANGEROUS = {**DANGEROUS_QCOW2, "vmdk descriptor": b"# Disk DescriptorFile\nversion=1\n"
              b'createType="monolithicFlat"\nRW 4 FLAT "/etc/hostname" 0\n'}
 
