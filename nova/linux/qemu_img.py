@@ -5,8 +5,12 @@ Whatever came from a user enters as a :class:`nova.image.inspection.Verdict` onl
 snapshot as one that its row in the database wrote.  A qemu-img does not outlive its worker.
 """
 
+import functools
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from nova.exception import HypervisorError
 from nova.image.inspection import Verdict
@@ -17,6 +21,7 @@ TIMEOUT = 60                # seconds on the clock
 # A copy gets more by its size, at a pace the slowest machine keeps.
 COPY_BYTES_PER_SECOND = 10 << 20
 COPY_BYTES_PER_CPU_SECOND = 50 << 20
+POLL_SECONDS = 0.5          # between two questions whether a copy is still wanted
 FORMATS = frozenset({"raw", "qcow2"})
 
 
@@ -31,12 +36,16 @@ def create_empty(path: Path, size: int, disk_format: str = "qcow2") -> None:
     _run("create", "-q", "-f", _format(disk_format), _absolute(path), str(size))
 
 
-def copy(source: Verdict, path: Path, disk_format: str) -> None:
-    """Write the disk in ``source`` to a new file at ``path``; what is all zeros takes no room."""
+def copy(source: Verdict, path: Path, disk_format: str,
+         wanted: Callable[[], bool] | None = None) -> None:
+    """Write the disk in ``source`` to a new file at ``path``; what is all zeros takes no room.
+
+    It ends, with HypervisorError, soon after ``wanted`` says no.
+    """
     _run("convert", "-q", "-f", _format(source.format), "-O", _format(disk_format),
          _absolute(source.path), _absolute(path),
          cpu_seconds=CPU_SECONDS + source.virtual_size // COPY_BYTES_PER_CPU_SECOND,
-         timeout=TIMEOUT + source.virtual_size // COPY_BYTES_PER_SECOND)
+         timeout=TIMEOUT + source.virtual_size // COPY_BYTES_PER_SECOND, wanted=wanted)
 
 
 def resize(path: Path, disk_format: str, size: int) -> None:
@@ -57,11 +66,13 @@ def _format(name: str) -> str:
     return name
 
 
-def _run(*arguments: str, cpu_seconds: int = CPU_SECONDS, timeout: int = TIMEOUT) -> None:
+def _run(*arguments: str, cpu_seconds: int = CPU_SECONDS, timeout: int = TIMEOUT,
+         wanted: Callable[[], bool] | None = None) -> None:
     command = ["prlimit", f"--as={ADDRESS_SPACE}", f"--cpu={cpu_seconds}", "--",
                "setpriv", "--pdeathsig", "KILL", "--", "qemu-img", *arguments]
+    start = subprocess.run if wanted is None else functools.partial(_watched, wanted)
     try:
-        done = subprocess.run(
+        done = start(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, timeout=timeout, check=False,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"})
@@ -72,3 +83,24 @@ def _run(*arguments: str, cpu_seconds: int = CPU_SECONDS, timeout: int = TIMEOUT
         reason = done.stderr.decode(errors="replace").strip().splitlines()
         raise HypervisorError(action=f"run qemu-img {arguments[0]}",
                               reason=(reason or [f"exit {done.returncode}"])[-1][:300])
+
+
+def _watched(wanted: Callable[[], bool], command: list[str], *, timeout: float, check: bool,
+             **options: Any) -> "subprocess.CompletedProcess[bytes]":
+    """As subprocess.run, and killed when it is not wanted any more."""
+    until = time.monotonic() + timeout
+    with subprocess.Popen(command, **options) as process:
+        while True:
+            try:
+                _out, errors = process.communicate(timeout=POLL_SECONDS)
+                return subprocess.CompletedProcess(command, process.returncode, b"", errors)
+            except subprocess.TimeoutExpired:
+                late = time.monotonic() >= until
+                if late or not wanted():
+                    process.kill()
+                    process.communicate()
+                if late:
+                    raise
+                if process.returncode is not None:
+                    return subprocess.CompletedProcess(command, process.returncode, b"",
+                                                       b"it is not wanted any more")

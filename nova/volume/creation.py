@@ -80,10 +80,11 @@ class Creation:
             return
         with self.worker.copies:
             if source is not None:
-                self.worker.driver.create_volume(disk, source)
+                self.worker.driver.create_volume(disk, source, wanted=self.worker.wanted(row.id))
             else:
                 with self._image(str(row.image_id), row.size_gb) as verdict:
-                    self.worker.driver.create_volume(disk, image=verdict)
+                    self.worker.driver.create_volume(disk, image=verdict,
+                                                     wanted=self.worker.wanted(row.id))
 
     @staticmethod
     def _source(row: Volume) -> Disk | None:
@@ -183,7 +184,8 @@ class Creation:
             volume = disk_of(volumes.get(row.volume_id))
             with self.worker.copies:
                 self.worker.driver.create_snapshot(
-                    Disk(row.id, volume.format, row.size_gb, True), volume)
+                    Disk(row.id, volume.format, row.size_gb, True), volume,
+                    self.worker.wanted(row.id))
             values["format"] = volume.format
         except LATER:
             raise

@@ -9,7 +9,7 @@ What a new volume does not copy reads as zeros; nothing of a deleted volume is e
 """
 
 import abc
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,6 +76,15 @@ class Problem:
     problem: str        # a clause
 
 
+Wanted = Callable[[], bool]
+"""Is what is being made still to be there?"""
+
+
+def always() -> bool:
+    """Say yes."""
+    return True
+
+
 class VolumeDriver(abc.ABC):
     """Volumes of one host."""
 
@@ -106,10 +115,11 @@ class VolumeDriver(abc.ABC):
 
     @abc.abstractmethod
     def create_volume(self, volume: Disk, source: Disk | None = None,
-                      image: Verdict | None = None) -> None:
+                      image: Verdict | None = None, wanted: Wanted = always) -> None:
         """Make a volume: of zeros, or a copy of a volume, a snapshot or an image's bytes.
 
-        It is complete and on disk when this returns; before that nothing has its name.
+        It is complete and on disk when this returns; before that nothing has its name.  A copy
+        fails soon after ``wanted`` says no.
         """
 
     @abc.abstractmethod
@@ -121,8 +131,11 @@ class VolumeDriver(abc.ABC):
         """Make a volume as large as ``volume`` says."""
 
     @abc.abstractmethod
-    def create_snapshot(self, snapshot: Disk, volume: Disk) -> None:
-        """Copy a volume nobody writes to; the copy is complete in itself."""
+    def create_snapshot(self, snapshot: Disk, volume: Disk, wanted: Wanted = always) -> None:
+        """Copy a volume nobody writes to; the copy is complete in itself.
+
+        It fails soon after ``wanted`` says no.
+        """
 
     @abc.abstractmethod
     def delete_snapshot(self, snapshot_id: str) -> None:

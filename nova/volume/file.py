@@ -26,7 +26,15 @@ from nova.exception import HypervisorError, VolumeBackendError
 from nova.image.inspection import Verdict
 from nova.linux import qemu_img
 from nova.linux.files import sync_directory
-from nova.volume.driver import Capacity, Disk, Export, Problem, VolumeDriver
+from nova.volume.driver import (
+    Capacity,
+    Disk,
+    Export,
+    Problem,
+    VolumeDriver,
+    Wanted,
+    always,
+)
 from nova.volume.model import VolumeConnection
 
 LOG = logging.getLogger(__name__)
@@ -95,22 +103,22 @@ class FileDriver(VolumeDriver):
         return self.directory / f".image-{uuid.uuid4().hex}.part"
 
     def create_volume(self, volume: Disk, source: Disk | None = None,
-                      image: Verdict | None = None) -> None:
+                      image: Verdict | None = None, wanted: Wanted = always) -> None:
         def fill(part: Path) -> None:
             if source is not None:
-                qemu_img.copy(self._verdict(source), part, volume.format)
+                qemu_img.copy(self._verdict(source), part, volume.format, wanted)
             elif image is not None:
-                qemu_img.copy(image, part, volume.format)
+                qemu_img.copy(image, part, volume.format, wanted)
             else:
                 qemu_img.create_empty(part, volume.size_gb * GIB, volume.format)
                 return
             qemu_img.resize(part, volume.format, volume.size_gb * GIB)
         self._make(self.path(volume.id), fill, "make a volume")
 
-    def create_snapshot(self, snapshot: Disk, volume: Disk) -> None:
-        self._make(self.path(snapshot.id, True),
-                   lambda part: qemu_img.copy(self._verdict(volume), part, snapshot.format),
-                   "make a snapshot")
+    def create_snapshot(self, snapshot: Disk, volume: Disk, wanted: Wanted = always) -> None:
+        def fill(part: Path) -> None:
+            qemu_img.copy(self._verdict(volume), part, snapshot.format, wanted)
+        self._make(self.path(snapshot.id, True), fill, "make a snapshot")
 
     def _verdict(self, disk: Disk) -> Verdict:
         # The format is the row's word, whatever a guest wrote into the first sector.

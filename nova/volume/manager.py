@@ -8,7 +8,8 @@ comes, or whether it comes at all: the reconciler calls the same.
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from oslo_config import cfg
@@ -197,8 +198,9 @@ class VolumeManager:
         self.advance(context, volume_id)
 
     def delete_volume(self, context: RequestContext, volume_id: str) -> None:
-        """Remove a volume."""
-        self.advance(context, volume_id)
+        """Remove a volume; whoever fills it with bytes stops."""
+        with self._unwanted(volume_id):
+            self.advance(context, volume_id)
 
     def extend_volume(self, context: RequestContext, volume_id: str) -> None:
         """Make a volume larger."""
@@ -209,8 +211,17 @@ class VolumeManager:
         self.advance_snapshot(context, snapshot_id)
 
     def delete_snapshot(self, context: RequestContext, snapshot_id: str) -> None:
-        """Remove a snapshot."""
-        self.advance_snapshot(context, snapshot_id)
+        """Remove a snapshot; one that is being made stops."""
+        with self._unwanted(snapshot_id):
+            self.advance_snapshot(context, snapshot_id)
+
+    @contextmanager
+    def _unwanted(self, thing_id: str) -> Iterator[None]:
+        self.worker.unwanted.add(thing_id)
+        try:
+            yield
+        finally:
+            self.worker.unwanted.discard(thing_id)
 
     # -- being reached -----------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 """What the rooms of the volume worker share: who we are and whom we deal with."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,7 +37,8 @@ class Worker:
 
     ``images`` is :class:`nova.image.api.API`, ``scheduler`` a client of the scheduler's topic.
     ``again`` holds the ids of what could not be done because another service was away: the next
-    period tries it, long before its deadline.
+    period tries it, long before its deadline.  ``unwanted`` holds those whose deletion was asked
+    for: whoever copies bytes for them stops.
     """
 
     host: str
@@ -44,8 +46,13 @@ class Worker:
     images: Any
     scheduler: Any
     again: set[str] = field(default_factory=set)
+    unwanted: set[str] = field(default_factory=set)
     copies: threading.Semaphore = field(
         default_factory=lambda: threading.Semaphore(CONF.volume.max_concurrent_copies))
+
+    def wanted(self, thing_id: str) -> Callable[[], bool]:
+        """Return a question: is the volume or snapshot still to be there?"""
+        return lambda: thing_id not in self.unwanted
 
     def unexport(self, volume_id: str) -> None:
         """End every way to a volume, first the target and then its row."""

@@ -2,6 +2,9 @@
 """A worker killed anywhere: the next one finishes, undoes or fails what it finds (P2, P3, P10)."""
 
 import os
+import subprocess
+import threading
+import time
 
 import pytest
 
@@ -110,6 +113,34 @@ def test_killed_in_an_extend(cloud, killed_at, step):
     cloud.kill_and_restart()
     assert volumes.get(row.id).size_gb == 2
     settled(cloud)
+
+
+def test_a_delete_ends_the_copy_it_meets(cloud, tmp_path, monkeypatch):
+    """A volume being filled is deleted at once, not when hours of copying are over."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    slow = tools / "qemu-img"
+    slow.write_text("#!/bin/sh\nexec sleep 600\n")
+    slow.chmod(0o755)
+    worker = cloud.add_host()
+    row = cloud.volume(1)
+    made = cloud.api.create(cloud.context, None, source_volume_id=row.id)
+    volumes.claim(made.id, "h", "nova")
+    real = subprocess.Popen
+    monkeypatch.setattr(qemu_img.subprocess, "Popen", lambda command, **options: real(
+        [str(slow)] if "convert" in command else command, **options))
+    copying = threading.Thread(target=worker.create_volume, args=(cloud.context, made.id))
+    copying.start()
+    until = time.monotonic() + 60
+    while not any(made.id in name for name in cloud.files()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    cloud.api.delete(cloud.context, made.id)
+    cloud.deliver()
+    copying.join(60)
+    assert not copying.is_alive() and worker.worker.unwanted == set()
+    assert [one.id for one in volumes.get_all()] == [row.id]
+    assert cloud.files() == [f"volume-{row.id}"]
 
 
 @pytest.mark.parametrize("what", ["volume", "snapshot"])
