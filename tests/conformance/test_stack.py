@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The default stack through the clients everybody has: openstack, swift, openstacksdk, ssh."""
 import json
+import os
 import re
 import subprocess
+import sys
 import time
 
 import pytest
@@ -172,6 +174,28 @@ def test_swift_client(stack, tmp_path):
     assert re.search(r"Containers: +1", swift("stat"))
     swift("delete", "things")
     assert swift("list") == ""
+
+
+S3 = """
+import boto3
+s3 = boto3.client("s3")
+s3.create_bucket(Bucket="by-key", CreateBucketConfiguration={
+    "LocationConstraint": s3.meta.region_name})
+s3.put_object(Bucket="by-key", Key="k", Body=b"x" * 100_000)
+assert s3.get_object(Bucket="by-key", Key="k")["Body"].read() == b"x" * 100_000
+s3.delete_objects(Bucket="by-key", Delete={"Objects": [{"Key": "k"}]})
+s3.delete_bucket(Bucket="by-key")
+print(s3.list_buckets()["Owner"]["ID"])
+"""
+
+
+def test_s3_with_a_key_of_keystone(stack):
+    """What `env aws` prints is all that boto3 needs."""
+    lines = stack.command("env", "aws").stdout.splitlines()
+    values = dict(line.removeprefix("export ").split("=", 1) for line in lines)
+    done = stack.host.run([sys.executable, "-W", "ignore", "-c", S3], check=True, timeout=120,
+                          env={**os.environ, **{n: v.strip("'") for n, v in values.items()}})
+    assert done.stdout.strip() == "demo:demo"
 
 
 def test_openstacksdk(stack, tmp_path):

@@ -25,6 +25,12 @@ print(connection.get_object("box", "name")[1].decode())
 """
 GET = PUT.replace('connection.put_container("box")\n', "").replace(
     'connection.put_object("box", "name", b"content")\n', "")
+S3 = """
+import boto3
+s3 = boto3.client("s3")
+s3.put_object(Bucket="box", Key="by-s3", Body=b"content")
+print(s3.get_object(Bucket="box", Key="name")["Body"].read().decode())
+"""
 
 
 @pytest.fixture
@@ -36,8 +42,8 @@ def stack():
                              str(host.workdir / "data"), *command[1:]], check=True,
                             timeout=TIMEOUT).stdout
 
-        def client(script: str) -> str:
-            lines = run("env").splitlines()
+        def client(script: str, kind: str = "openrc") -> str:
+            lines = run("env", kind).splitlines()
             values = dict(line.removeprefix("export ").split("=", 1) for line in lines)
             return host.run([sys.executable, "-c", script], check=True,
                             env={**os.environ, **values}).stdout.strip()
@@ -50,6 +56,7 @@ def stack():
 def test_an_object_in_seconds_and_the_same_after_kill_9(stack):
     stack("up", "swift", "--no-packages")
     assert stack.client(PUT) == "content"
+    assert stack.client(S3, "aws") == "content"
     stack("down")
 
     start = time.monotonic()
