@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from volume_rows import add_volume
 
-SETTINGS = settings(max_examples=40, deadline=None, derandomize=True, database=None,
+SETTINGS = settings(max_examples=30, deadline=None, derandomize=True, database=None,
                     suppress_health_check=list(HealthCheck))
 text = st.one_of(st.text(max_size=30), st.sampled_from([
     "", " ", "a" * 300, "\x00", "\ud800", "../..", "%s", "null", "-1", "1e999", "True", "none",
@@ -85,7 +85,7 @@ def test_made_up_ids_and_queries(cloud):
         "metadata", "status", "project_id", "bootable", "size", "usage", "is_public", "cascade",
         "force", "detail", "name~"]))
 
-    @settings(SETTINGS, max_examples=250)
+    @settings(SETTINGS, max_examples=200)
     @given(st.sampled_from(routes), text, st.lists(st.tuples(names, text), max_size=4), TOKENS)
     def run(chosen, made_up, query, token):
         method, path = chosen
