@@ -13,9 +13,21 @@ from sqlalchemy import func, select
 
 from nova import audit, db
 from nova.compute import audit as compute_audit
-from nova.db import flavors, floating_ips, instances, migrations, networks, ports, session
+from nova.db import (
+    flavors,
+    floating_ips,
+    instances,
+    migrations,
+    networks,
+    ports,
+    session,
+    volume_attachments,
+    volume_snapshots,
+    volumes,
+)
 from nova.db.models import FixedIp, Instance, InstanceAction, InstanceActionEvent
 from nova.virt.fake import FakeDriver
+from nova.volume.states import SNAPSHOT_TASKS, VOLUME_TASKS
 
 DAEMONS = (("network", "net"), ("scheduler", "net"), ("compute", "c1"), ("compute", "c2"),
            ("api", "net"))
@@ -28,6 +40,9 @@ shutdown_timeout = 1
 reboot_timeout = 1
 [scheduler]
 housekeeping_interval = 2
+[volume]
+reserved_gb = 0
+reconcile_interval = 2
 """
 LAX = """
 [quota]
@@ -36,6 +51,7 @@ cores = 1000
 ram = -1
 floating_ips = 1000
 volumes = 1000
+snapshots = 1000
 """
 # What daemons write all the time, whatever is asked of them.
 NOISE = ("services.", "compute_nodes.", "networks.expire_leases", "networks.take")
@@ -73,6 +89,7 @@ class KillCloud(Cloud):
         public = networks.create({"name": "public", "cidr": "172.31.0.0/24", "external": True,
                                   "gateway": "172.31.0.1"})
         floating_ips.add(public.id, [f"172.31.0.{number}" for number in range(10, 200)])
+        db.engine().dispose()       # an SQLite file is copied as it is
 
     def __enter__(self):
         super().__enter__()
@@ -138,8 +155,10 @@ class KillCloud(Cloud):
         return found
 
     def wait_port(self):
-        """Wait until the API answers (again)."""
+        """Wait until the APIs answer (again)."""
         self._wait_port(self.values["port"], "api-net")
+        if "volume" in self.values["apis"]:
+            self._wait_port(self.values["volume_port"], "api-net")
 
     # -- looking -------------------------------------------------------------------------------
 
@@ -157,7 +176,16 @@ class KillCloud(Cloud):
                   for one in check("", False)]
         for host in ("c1", "c2"):
             found += [f"{host}: {one}" for one in compute_audit.problems(host, self.driver(host))]
-        return found + self._addresses(rows) + self._log()
+        return found + self._addresses(rows) + self._log() + self._volumes()
+
+    @staticmethod
+    def _volumes():
+        found = [f"volume {row.id} is {row.status}" for row in volumes.get_all()
+                 if row.status in VOLUME_TASKS]
+        found += [f"snapshot {row.id} is {row.status}" for row in volume_snapshots.get_all()
+                  if row.status in SNAPSHOT_TASKS]
+        return found + [f"attachment of {row.volume_id} is {row.status}"
+                        for row in volume_attachments.get_all() if row.status != "attached"]
 
     def _addresses(self, rows):
         views = ports.find()

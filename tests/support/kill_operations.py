@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from nova.compute.states import TASKS
-from nova.db import floating_ips
+from nova.db import floating_ips, volume_snapshots, volumes
 
 GONE, ACTIVE, STOPPED, LED, FREE = "gone", "active", "stopped", "led", "free"
+AVAILABLE, IN_USE = "available", "in-use"
 SETTLE = 60.0       # seconds an operation nobody disturbs may take
 _numbers = itertools.count(1)
 
@@ -29,6 +30,8 @@ class Subject:
     id: str | None = None
     floating_id: str | None = None
     address: str | None = None
+    volume_id: str | None = None
+    snapshot_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,17 @@ def freed(cloud, one):
                                                            f"{server}, {floating}")
 
 
+def volume_state(cloud, one):
+    found = volumes.get_all({"name": one.name})
+    assert len(found) < 2, f"{one.name} is there twice"
+    return found[0].status if found else GONE
+
+
+def snapshot_state(cloud, one):
+    found = volume_snapshots.get_all({"volume_id": one.volume_id})
+    return found[0].status if found else GONE
+
+
 # -- what is asked -----------------------------------------------------------------------------
 
 def create(cloud, one):
@@ -96,6 +110,44 @@ def associate(cloud, one):
 def disassociate(cloud, one):
     return cloud.ask("POST", f"/servers/{one.id}/action",
                      {"removeFloatingIp": {"address": one.address}})
+
+
+def volume_api(cloud, method, path, body=None):
+    port = cloud.values["volume_port"]
+    return cloud.ask(method, f"http://127.0.0.1:{port}/v3/p{path}", body)
+
+
+def create_volume(cloud, one):
+    status, answer = volume_api(cloud, "POST", "/volumes", {"volume": {
+        "name": one.name, "size": 1}})
+    if status == 202:
+        one.volume_id = answer["volume"]["id"]
+    return status, answer
+
+
+def delete_volume(cloud, one):
+    return volume_api(cloud, "DELETE", f"/volumes/{one.volume_id}")
+
+
+def create_snapshot(cloud, one):
+    status, answer = volume_api(cloud, "POST", "/snapshots", {"snapshot": {
+        "name": one.name, "volume_id": one.volume_id}})
+    if status == 202:
+        one.snapshot_id = answer["snapshot"]["id"]
+    return status, answer
+
+
+def delete_snapshot(cloud, one):
+    return volume_api(cloud, "DELETE", f"/snapshots/{one.snapshot_id}")
+
+
+def attach(cloud, one):
+    return cloud.ask("POST", f"/servers/{one.id}/os-volume_attachments",
+                     {"volumeAttachment": {"volumeId": one.volume_id}})
+
+
+def detach(cloud, one):
+    return cloud.ask("DELETE", f"/servers/{one.id}/os-volume_attachments/{one.volume_id}")
 
 
 # -- what is there before ----------------------------------------------------------------------
@@ -136,6 +188,25 @@ def led(cloud, one):
     must(cloud, one, associate, floating_state, LED)
 
 
+def with_volume(cloud, one):
+    must(cloud, one, create_volume, volume_state, AVAILABLE)
+
+
+def with_snapshot(cloud, one):
+    with_volume(cloud, one)
+    must(cloud, one, create_snapshot, snapshot_state, AVAILABLE)
+
+
+def with_both(cloud, one):
+    booted(cloud, one)
+    with_volume(cloud, one)
+
+
+def attached(cloud, one):
+    with_both(cloud, one)
+    must(cloud, one, attach, volume_state, IN_USE)
+
+
 OPERATIONS = {
     "create": Operation(nothing, create, server_state, GONE, ACTIVE),
     "create-refused": Operation(refusing, create, server_state, GONE, ACTIVE),
@@ -148,6 +219,12 @@ OPERATIONS = {
                              ACTIVE),
     "associate": Operation(with_floating, associate, floating_state, FREE, LED),
     "disassociate": Operation(led, disassociate, floating_state, LED, FREE),
+    "volume-create": Operation(nothing, create_volume, volume_state, GONE, AVAILABLE),
+    "volume-delete": Operation(with_volume, delete_volume, volume_state, AVAILABLE, GONE),
+    "snapshot-create": Operation(with_volume, create_snapshot, snapshot_state, GONE, AVAILABLE),
+    "snapshot-delete": Operation(with_snapshot, delete_snapshot, snapshot_state, AVAILABLE, GONE),
+    "attach": Operation(with_both, attach, volume_state, AVAILABLE, IN_USE),
+    "detach": Operation(attached, detach, volume_state, IN_USE, AVAILABLE),
 }
 
 
@@ -166,6 +243,12 @@ def clean(cloud, one):
     if row is not None:
         one.id = row.id
         must(cloud, one, delete, server_state, GONE)
+    for row in volume_snapshots.get_all({"name": one.name}):
+        one.volume_id, one.snapshot_id = row.volume_id, row.id
+        must(cloud, one, delete_snapshot, snapshot_state, GONE)
+    for volume in volumes.get_all({"name": one.name}):
+        one.volume_id = volume.id
+        must(cloud, one, delete_volume, volume_state, GONE)
     if one.floating_id is not None:
         status, answer = cloud.ask("DELETE", f"/os-floating-ips/{one.floating_id}")
         assert status < 300, answer

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 
 import pytest
+from kill_cloud import DAEMONS, KillCloud
 from kill_operations import OPERATIONS, SETTLE, attempt, clean, subject, uncovered
 
 RECOVERY = 30.0     # seconds from the restart of the daemon that died to everything settled
@@ -116,7 +117,14 @@ def test_some_cases_of_the_kill_matrix(kill_cloud):
 @pytest.mark.kill
 @pytest.mark.whole
 @pytest.mark.timeout(3600)
-def test_whole_kill_matrix(kill_cloud, capsys):
+def test_whole_kill_matrix(tmp_path, free_port, amqp_url, mysql_url, capsys):
+    # The worker of volumes is where guests are: a file is attached on its own host.
+    with KillCloud(tmp_path, free_port, transport=amqp_url, database=mysql_url,
+                   daemons=(*DAEMONS, ("volume", "c1")), apis="compute,network,volume") as cloud:
+        _whole(cloud, capsys)
+
+
+def _whole(kill_cloud, capsys):
     warm_up(kill_cloud)
     traces = {name: cases_of(kill_cloud, name) for name in OPERATIONS}
     cases = [case for found in traces.values() for case in found]
