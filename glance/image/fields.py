@@ -77,6 +77,18 @@ BASE: dict[str, dict[str, Any]] = {
     "file": {"type": "string", "readOnly": True, "description": "URL of the image data"},
     "schema": {"type": "string", "readOnly": True, "description": "URL of this schema"},
 }
+#: what documents may say beside, of where data lies; clients look for it in the schema
+_PLACES: dict[str, dict[str, Any]] = {
+    "stores": {"type": "string", "readOnly": True,
+               "description": "Stores the image data lies in, separated by commas"},
+    "direct_url": {"type": "string", "readOnly": True,
+                   "description": "URL of the image data, where it is shown"},
+    "locations": {"type": "array", "description": "Where the image data lies, where it is shown",
+                  "items": {"type": "object", "required": ["url", "metadata"], "properties": {
+                      "url": {"type": "string", "maxLength": 2000},
+                      "metadata": {"type": "object"},
+                      "validation_data": {"type": "object"}}}},
+}
 #: what any further field has to look like
 CUSTOM = {"type": "string", "maxLength": 65535}
 MAX_NAME = 255
@@ -84,7 +96,8 @@ MAX_NAME = 255
 
 def image_schema() -> dict[str, Any]:
     """The schema of an image document."""
-    return {"name": "image", "properties": BASE, "additionalProperties": {"type": "string"},
+    return {"name": "image", "properties": {**BASE, **_PLACES},
+            "additionalProperties": {"type": "string"},
             "links": [{"rel": "self", "href": "{self}"},
                       {"rel": "enclosure", "href": "{file}"},
                       {"rel": "describedby", "href": "{schema}"}]}
