@@ -33,6 +33,7 @@ START_TIMEOUT = 30.0  # supervisord itself
 STOP_TIMEOUT = 60.0  # all daemons; each gets STOP_WAIT seconds before SIGKILL
 STOP_WAIT = 20
 MARK = "SNAKESTACK_DAEMON_OF"  # in each daemon's environment: whose it is
+CONFIGURATION = "SNAKESTACK_CONFIGURATION"  # there too: what its files said when it started
 SUPERVISORD = "supervisord"
 LIVES = 3
 SOCKET_PATH_MAX = 100  # the kernel's limit for a Unix socket's name is 108
@@ -76,6 +77,19 @@ def socket_path(cloud: Cloud) -> Path:
     return folder / "supervisor.sock"
 
 
+def configuration(cloud: Cloud, daemon: Daemon) -> str:
+    """Digest of the configuration files a daemon is started with.
+
+    It is part of its definition: one whose files say something else now is started anew.
+    """
+    digest = hashlib.sha256()
+    for word in daemon.command:
+        path = Path(word)
+        if path.is_absolute() and path.is_relative_to(cloud.etc) and path.is_file():
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def render(cloud: Cloud, daemons: list[Daemon]) -> str:
     """supervisord.conf. A percent sign is doubled: supervisor expands %(...)s."""
     def value(text: object) -> str:
@@ -92,7 +106,8 @@ def render(cloud: Cloud, daemons: list[Daemon]) -> str:
     if os.geteuid() == 0:
         lines.append("user = root")
     for daemon in daemons:
-        environment = {MARK: str(cloud.data), "PYTHONUNBUFFERED": "1", **daemon.environment}
+        environment = {MARK: str(cloud.data), CONFIGURATION: configuration(cloud, daemon),
+                       "PYTHONUNBUFFERED": "1", **daemon.environment}
         pairs = ",".join(f'{key}="{value(text)}"' for key, text in environment.items())
         lines += [
             f"[program:{daemon.name}]", f"command = {value(shlex.join(daemon.command))}",

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """supervisord of a stack: started, killed, started again, with a daemon that really listens."""
+import dataclasses
 import os
 import signal
 import sys
@@ -101,3 +102,21 @@ def test_a_changed_definition_restarts_that_daemon(cloud, daemon, free_port):
     after = supervisor.processes()
     assert after["web"]["pid"] == before["web"]["pid"]
     assert after["other"]["pid"] != before["other"]["pid"]
+
+
+def test_bug_a_daemon_went_on_with_the_configuration_it_had(cloud, daemon):
+    """`up swift`, then `up keystone`: the proxy did not hear of Keystone until it was restarted."""
+    file = cloud.etc / "web.conf"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("one")
+    daemon = dataclasses.replace(daemon, command=[*daemon.command, str(file)])
+    supervisor = Supervisor(cloud)
+    supervisor.up([daemon])
+    supervisor.bring_up(daemon)
+    first = supervisor.processes()["web"]["pid"]
+    supervisor.up([daemon])
+    assert supervisor.processes()["web"]["pid"] == first
+    file.write_text("two")
+    supervisor.up([daemon])
+    supervisor.bring_up(daemon)
+    assert supervisor.processes()["web"]["pid"] != first
