@@ -243,7 +243,7 @@ def daemons(cloud: Cloud) -> list[Daemon]:
     def started(name: str, module: str, port: int) -> Daemon:
         serves = name in ("nova-all", "nova-api")
         return Daemon(
-            name, "nova", [str(PRODUCT_VENV / "bin/python"), "-m", module, "--config-file",
+            name, "nova", [str(PRODUCT_VENV / "bin/python"), "-P", "-m", module, "--config-file",
                            str(path(cloud)), "--config-file", str(own_path(cloud, name))],
             answers=lambda: well(port) and (not serves or answers()))
 

@@ -261,14 +261,14 @@ def daemons(cloud: Cloud) -> list[Daemon]:
 
     return [
         Daemon("swift-storage", "swift",
-               [python, "-m", "swift.cli.storage_server", *configurations, "--verbose"],
+               [python, "-P", "-m", "swift.cli.storage_server", *configurations, "--verbose"],
                answers=storage_answers, environment=where),
         Daemon("swift-proxy", "swift",
-               [python, "-m", "swift.cli.proxy_server", str(etc / "proxy-server.conf"),
+               [python, "-P", "-m", "swift.cli.proxy_server", str(etc / "proxy-server.conf"),
                 "--verbose"],
                answers=lambda: http_status(cloud.address, port, "/healthcheck") == 200,
                environment=where),
         Daemon("swift-consistency", "swift",
-               [python, "-m", "swift.cli.consistency", *configurations, "--verbose"],
+               [python, "-P", "-m", "swift.cli.consistency", *configurations, "--verbose"],
                answers=None, environment=where),
     ]
