@@ -2,6 +2,8 @@
 """Rows of exports: who may reach which volume and with which secret.  The volume worker's alone.
 """
 
+import random
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -14,7 +16,8 @@ from nova.db.volumes import move
 from nova.volume.states import VolumeStatus
 
 _REACHABLE = (VolumeStatus.ATTACHING, VolumeStatus.IN_USE)
-_TRIES = 5      # two volumes that took the same number at once
+_TRIES = 20     # of volumes that take the same number at once
+_SPREAD = 8     # so many more free numbers each try chooses from
 
 
 def ensure(volume_id: str, host: str, **values: Any) -> VolumeExport:
@@ -23,33 +26,40 @@ def ensure(volume_id: str, host: str, **values: Any) -> VolumeExport:
     ``values`` are ``initiator`` and ``address``, which a row that is there gets too, and
     ``auth_user`` and ``auth_secret``, which it keeps.  InvalidVolume for any other volume.
     """
-    for left in reversed(range(_TRIES)):
+    for attempt in range(_TRIES):
         try:
-            return _ensure(volume_id, host, values)
-        except IntegrityError:
-            if not left:
+            return _ensure(volume_id, host, values, attempt)
+        except IntegrityError:      # somebody took the number
+            if attempt == _TRIES - 1:
                 raise
     raise AssertionError("not reached")
 
 
 @retry
-def _ensure(volume_id: str, host: str, values: dict[str, Any]) -> VolumeExport:
+def _ensure(volume_id: str, host: str, values: dict[str, Any], attempt: int) -> VolumeExport:
     with writer() as session:
         move(session, volume_id, [Volume.status.in_(_REACHABLE), Volume.host == host], "reach", {})
         row = session.get(VolumeExport, volume_id)
         if row is None:
             row = VolumeExport(volume_id=volume_id, host=host,
-                               target_number=_free_number(session, host), **values)
+                               target_number=_free_number(session, host, attempt),
+                               **values)
             session.add(row)
         else:
             row.initiator, row.address = values["initiator"], values["address"]
         return row
 
 
-def _free_number(session: Session, host: str) -> int:
+def _free_number(session: Session, host: str, attempt: int) -> int:
+    """Return the first free number or, after a collision, one of the first few.
+
+    All who collided would take the same one again, and one of them only would get it.
+    """
     taken = set(session.scalars(
         select(VolumeExport.target_number).where(VolumeExport.host == host)))
-    return next(number for number in range(1, len(taken) + 2) if number not in taken)
+    few = 1 + attempt * _SPREAD
+    free = (number for number in range(1, len(taken) + few + 1) if number not in taken)
+    return random.choice(list(islice(free, few)))
 
 
 @retry

@@ -94,8 +94,9 @@ def attached_or_copied_or_deleted_but_never_two_of_them():
 
 
 def targets_have_numbers_of_their_own():
+    """Twelve at once: each collision leaves only one with the number, so the rest spread out."""
     rows = []
-    for number in range(6):
+    for number in range(12):
         row = add_volume()
         one = volume_attachments.reserve(row.id, f"i{number}", "p", "vdb")
         volume_attachments.begin_attach(one.id, "c")
@@ -103,9 +104,8 @@ def targets_have_numbers_of_their_own():
     outcomes = together([
         lambda row=row: volume_exports.ensure(row.id, "h", initiator=None, address=None,
                                               auth_user="u", auth_secret="s") for row in rows])
-    assert kinds(outcomes) == [VolumeExport.__name__] * 6, outcomes
-    assert sorted(one.target_number for one in volume_exports.get_of_host("h")) == [
-        1, 2, 3, 4, 5, 6]
+    assert kinds(outcomes) == [VolumeExport.__name__] * 12, outcomes
+    assert len({one.target_number for one in volume_exports.get_of_host("h")}) == 12
 
 
 def test_whatever_is_tried_at_once(any_db):
