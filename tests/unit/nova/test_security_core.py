@@ -157,3 +157,18 @@ def test_security_l7_a_failed_command_does_not_say_what_it_was_fed(secret):
     with pytest.raises(CommandFailed) as caught:
         Runner()("false", stdin=f"password={secret}")
     assert secret not in str(caught.value) and secret not in repr(caught.value.__dict__)
+
+
+def test_security_n20_a_command_that_never_ends_is_ended():
+    """N20: no child, however it hangs, holds up the work of a worker for longer than its limit."""
+    from nova.linux.run import CommandFailed, Runner
+    with pytest.raises(CommandFailed, match="not done in 1 s"):
+        Runner()("sleep", "3600.125", timeout=1)
+    assert not any(b"3600.125" in _read(path) for path in Path("/proc").glob("[0-9]*/cmdline"))
+
+
+def _read(path):
+    try:
+        return path.read_bytes()
+    except OSError:     # gone meanwhile
+        return b""
