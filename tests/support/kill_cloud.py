@@ -32,6 +32,8 @@ from nova.volume.states import SNAPSHOT_TASKS, VOLUME_TASKS
 DAEMONS = (("network", "net"), ("scheduler", "net"), ("compute", "c1"), ("compute", "c2"),
            ("api", "net"))
 DEATH_TIMEOUT = 30.0
+QUIET = 0.3             # seconds without a step: nobody is doing anything
+QUIET_LIMIT = 10.0
 FAST = """
 message_patience = 2
 reconcile_interval = 3
@@ -153,6 +155,10 @@ class KillCloud(Cloud):
                     found.append((f"{what}-{host}", point, passed[point]))
             path.unlink()
         return found
+
+    def wait_quiet(self):
+        """Wait until what was done before is over, the messages it sent last too."""
+        self.wait_until(lambda: not self.trace(lambda: time.sleep(QUIET)), QUIET_LIMIT)
 
     def wait_port(self):
         """Wait until the APIs answer (again)."""

@@ -68,8 +68,9 @@ def test_front_ends_alone_and_two_of_each_worker(cloud):
     ids = in_parallel(cloud.boot, range(4))
     found = cloud.settle(lambda found: set(found.values()) == {"ACTIVE"} and len(found) == 4)
     assert set(ids) == set(found)
+    # two schedulers that saw the same snapshot may have chosen the same host for all
     assert {row["OS-EXT-SRV-ATTR:host"] for row in cloud.ask("GET", "/servers/detail")[1][
-        "servers"]} == {"h1", "h2"}
+        "servers"]} <= {"h1", "h2"}
     _status, actions = cloud.ask("GET", f"/servers/{ids[0]}/os-instance-actions")
     request_id = actions["instanceActions"][0]["request_id"]
     told = {name: [line for line in cloud.log(name).splitlines() if request_id in line]

@@ -43,6 +43,7 @@ def cases_of(cloud, name):
     """Do an operation once; return a case for each step it takes."""
     operation, one = OPERATIONS[name], subject()
     operation.prepare(cloud, one)
+    cloud.wait_quiet()
 
     def undisturbed():
         status = attempt(operation, cloud, one)
@@ -59,6 +60,7 @@ def failure_of(cloud, case):
     """Run one case; return what is wrong, None when nothing is."""
     operation, one = OPERATIONS[case.operation], subject()
     operation.prepare(cloud, one)
+    cloud.wait_quiet()
     cloud.arm(case.daemon, case.point, case.number)
     answers = []
     asker = threading.Thread(target=lambda: answers.append(attempt(operation, cloud, one)))
