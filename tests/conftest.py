@@ -22,7 +22,7 @@ RABBITMQCTL_TIMEOUT = 180     # it starts a virtual machine of its own each time
 def pytest_collection_modifyitems(config, items) -> None:
     """Begin every worker's part with its share of the slow tests: whoever ends last decides."""
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
-    if workers == 1:
+    if workers == 1 or config.option.loadgroup:
         return
     slow = [item for item in items if item.get_closest_marker("guest")]
     rest = [item for item in items if not item.get_closest_marker("guest")]

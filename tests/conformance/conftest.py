@@ -18,6 +18,13 @@ SSH_TIMEOUT = 120  # seconds until a booted guest lets us in
 BIN = str(Path(sys.executable).parent)
 
 
+def pytest_collection_modifyitems(items) -> None:
+    """Keep the tests of the one stack together and in order, and those of any other file."""
+    for item in items:
+        group = "stack" if "stack" in getattr(item, "fixturenames", ()) else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 class Stack:
     """tools/stack on a host of its own, and the clients with what `env` prints."""
 
