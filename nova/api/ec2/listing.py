@@ -141,6 +141,15 @@ def uuids_of(kind: str, wanted: Sequence[str]) -> dict[str, str]:
     return {one: found[one] for one in wanted}
 
 
+def chosen(kind: str, wanted: Sequence[str], rows: Sequence[Any]) -> list[Any]:
+    """Return those of the caller's rows that are asked for by id; NotFound names the others."""
+    asked = uuids_of(kind, wanted)
+    known = {row.id for row in rows}
+    if missing := [one for one, row_id in asked.items() if row_id not in known]:
+        raise not_found(kind, missing)
+    return [row for row in rows if row.id in asked.values()]
+
+
 def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
     """Return tags as the shapes have them."""
     return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]

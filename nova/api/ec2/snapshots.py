@@ -83,11 +83,7 @@ def describe_snapshots(call: Call) -> dict[str, Any]:
     filters = listing.Filters(call.params.get("Filters"), FILTERS)
     rows = volume_snapshots.get_all({"project_id": call.project_id})
     if wanted := call.params.get("SnapshotIds"):
-        asked = listing.uuids_of("snap", wanted)
-        known = {row.id for row in rows}
-        if missing := [one for one, row_id in asked.items() if row_id not in known]:
-            raise listing.not_found("snap", missing)
-        rows = [row for row in rows if row.id in asked.values()]
+        rows = listing.chosen("snap", wanted, rows)
     # Nobody sees another's snapshots: whoever else is asked for has none to show.
     for name in ("OwnerIds", "RestorableByUserIds"):
         if (owners := call.params.get(name)) and not {MINE, call.project_id} & set(owners):

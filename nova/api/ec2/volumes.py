@@ -175,11 +175,7 @@ def describe_volumes(call: Call) -> dict[str, Any]:
     filters = listing.Filters(call.params.get("Filters"), FILTERS)
     rows = volumes.get_all({"project_id": call.project_id})
     if wanted := call.params.get("VolumeIds"):
-        asked = listing.uuids_of("vol", wanted)
-        known = {row.id for row in rows}
-        if missing := [one for one, row_id in asked.items() if row_id not in known]:
-            raise listing.not_found("vol", missing)
-        rows = [row for row in rows if row.id in asked.values()]
+        rows = listing.chosen("vol", wanted, rows)
     views = Views(rows)
     met = [view for view in map(views.one, rows) if filters.met(view)]
     shown, after = listing.page(met, call.params, lambda view: view["VolumeId"])
