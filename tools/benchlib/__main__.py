@@ -28,7 +28,9 @@ COUNT = {"swift": 1000, "glance": 500, "nova": 200}
 # OpenStack 2026 (Swift 2.38, Nova 34, Glance 33) on this class of machine, 2 cores
 PEERS = {"PUT 4 KiB": 33.3, "GET 4 KiB": 8.6, "HEAD": 7.9, "DELETE": 28.0,
          "GET /v2/images": 11.0, "GET /servers/detail (50)": 313.0, "GET /flavors": 14.0,
-         "POST to ACTIVE, CPU s each": 1.2, "POST to ACTIVE, wall s each": 0.99}
+         "POST to ACTIVE, CPU s each": 1.2, "POST to ACTIVE, wall s each": 0.99,
+         "20 at once, CPU s in all": 22.4, "20 at once, wall s": 14.0,
+         "memory of nova's daemons, PSS MB": 947.0}
 
 def free_base() -> int:
     """A port base at which all our ports are free now."""
@@ -79,7 +81,7 @@ def ours(cloud: Cloud, subject: str) -> Target:
         user = "admin" if subject == "nova" else "demo"
         url, token, project = target.keystone(cloud.url("identity", "/v3"), user,
                                               cloud.secret(user), user, KIND[subject])
-    return Target("snakestack", url, token, Meter(leaders), project)
+    return Target("snakestack", url, token, Meter(leaders), project, leaders)
 
 def peer(options: argparse.Namespace) -> Target | None:
     """The peer of the command line, if one is given."""
@@ -92,7 +94,8 @@ def peer(options: argparse.Namespace) -> Target | None:
         url, token, project = target.keystone(
             options.peer_auth, options.peer_user, options.peer_key, options.peer_project,
             KIND[options.subject])
-    return Target("peer", url, token, Meter(lambda: target.pids_of(options.peer_pids)), project)
+    return Target("peer", url, token, Meter(lambda: target.pids_of(options.peer_pids)), project,
+                  lambda: target.pids_of(options.peer_pids, f"{options.subject}*"))
 
 def image_id(one: Target, cloud: Cloud | None, options: argparse.Namespace) -> str:
     """Id of the image that is booted: ours by its name, the peer's as given."""

@@ -3,11 +3,13 @@
 import glob
 import http.client
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from stacklib.status import family, pss
 
 from .accounting import Meter
 
@@ -23,6 +25,11 @@ class Target:
     token: str
     meter: Meter
     project: str = ""
+    daemons: Callable[[], Iterable[int]] = tuple  # leaders of the service's own daemons alone
+
+    def memory(self) -> int:
+        """Bytes the service's own daemons hold: no database, broker or Keystone (PSS)."""
+        return sum(pss(member.pid) for leader in self.daemons() for member in family(leader))
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """One request; its JSON body, None without one.
@@ -37,10 +44,10 @@ class Target:
         return answer.json() if "json" in answer.headers.get("Content-Type", "") else None
 
 
-def pids_of(folder: str) -> list[int]:
-    """Leaders named by the *.pid files of a folder."""
+def pids_of(folder: str, names: str = "*") -> list[int]:
+    """Leaders named by a folder's files `names`.pid, a glob pattern."""
     found = []
-    for path in glob.glob(os.path.join(folder, "*.pid")):
+    for path in glob.glob(os.path.join(folder, f"{names}.pid")):
         with open(path, encoding="ascii") as text:
             number = text.read().strip()
         if number.isdigit():
