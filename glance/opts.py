@@ -11,7 +11,16 @@ from oslo_config import cfg
 from glance import cache, config, notifier, outbound, store
 from glance.api import app
 from glance.cache import prefetch
-from glance.image import formats, importing, limits, protections, reconciler, service
+from glance.image import (
+    conversion,
+    formats,
+    importing,
+    limits,
+    protections,
+    reconciler,
+    regions,
+    service,
+)
 from glance.registry import client
 from glance.registry.client import rest
 from glance.registry.db import session
@@ -37,6 +46,9 @@ def list_api_opts() -> Options:
         (store.GROUP, store.GROUP_OPTIONS),
         (formats.GROUP, formats.OPTIONS),
         (importing.STAGING, importing.STAGING_OPTIONS),
+        (importing.PLUGIN_GROUP, importing.PLUGIN_OPTIONS),
+        (conversion.GROUP, conversion.OPTIONS),
+        (regions.GROUP, regions.OPTIONS),
         ("file", _list(filesystem.OPTIONS, store.STORE_OPTIONS)),
         ("deep", _list(swift.OPTIONS, store.STORE_OPTIONS)),
         ("bucket", _list(s3.OPTIONS, store.STORE_OPTIONS)),

@@ -48,7 +48,7 @@ def findings(service: ImageService) -> Iterator[str]:
 def _check_image(service: ImageService, image: Image) -> Iterator[str]:
     if image["status"] in (states.ACTIVE, states.DEACTIVATED) and not image["locations"]:
         yield f"image {image['id']} is {image['status']} without data"
-    for place in image["locations"]:
+    for place in image["locations"] if image["status"] != states.QUEUED else ():
         store = service.stores.get(place["store"])
         if store is None:
             yield f"image {image['id']} lies in store {place['store']}, which is not enabled"

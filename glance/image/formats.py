@@ -28,13 +28,15 @@ ACCEPTED: dict[str, frozenset[str]] = {
     "raw": _PLAIN, "ami": _PLAIN, "ari": _PLAIN, "aki": _PLAIN,
     "iso": frozenset({"iso", "gpt"}),
     "qcow2": frozenset({"qcow2"}), "vhd": frozenset({"vhd"}), "vhdx": frozenset({"vhdx"}),
-    "vmdk": frozenset({"vmdk"}), "vdi": frozenset({"vdi"}),
+    "vmdk": frozenset({"vmdk"}), "vdi": frozenset({"vdi"}), "ploop": frozenset({"ploop"}),
 }
 # A boot sector without a sane partition table is what a bootable file system looks like, so the
 # partition table check is not made.
 _UNCHECKED = frozenset({"raw", "gpt"})
 # A file that begins with this is nothing but a list of other files.
 _VMDK_DESCRIPTOR = b"# disk descriptorfile"
+# oslo.utils has no inspector for ploop; its header names no other file.
+_PLOOP = (b"WithoutFreeSpace", b"WithouFreSpacExt")
 
 
 GROUP = "image_format"
@@ -87,6 +89,8 @@ class Inspector:
         self._wrapper.close()
         found = self._found()
         names = sorted(str(inspector) for inspector in found)
+        if self._start.startswith(_PLOOP):
+            names = ["ploop"]
         if self._start.lower().startswith(_VMDK_DESCRIPTOR):
             raise exceptions.UnsupportedMediaType(
                 "disk_format: this is a vmdk descriptor, which names other files, not a disk")
@@ -97,7 +101,7 @@ class Inspector:
         for inspector in found:
             if str(inspector) not in _UNCHECKED:
                 self._check_safety(inspector)
-        if names != [self.disk_format]:
+        if names != [self.disk_format] or names == ["ploop"]:
             return None
         return self._virtual_size(found[0])
 

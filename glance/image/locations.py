@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from glance import exceptions
 from glance.context import RequestContext, service_context
 from glance.image import states
-from glance.image.importing import LOOK, REMOVE, Order
+from glance.image.orders import LOOK, REMOVE, Order
 from glance.registry.types import Image, Task
 
 if TYPE_CHECKING:
@@ -173,7 +173,8 @@ class Locations:
         if image["status"] == states.ACTIVE and isinstance(value, dict):
             self._check_same(image, value.get("validation_data"))
         place, hashes = self._place(value)
-        places = list(image["locations"])
+        # What a queued image has there is an address that was no good.
+        places = list(image["locations"]) if image["status"] == states.ACTIVE else []
         if any(place["url"] == there["url"] for there in places):
             raise exceptions.Invalid("url: is a location of this image already")
         if len(places) >= MAX_LOCATIONS:
@@ -238,11 +239,11 @@ class Locations:
         place = places.pop(index)
         importer = self.service.importer
         order = Order(REMOVE, (place["store"],), place["url"])
-        task = importer.record(context, image["id"], order, {}, "location_delete")
+        task = importer.tasks.record(context, image["id"], order, {}, "location_delete")
         try:
             image = self._write(image, {"locations": places})
         finally:
-            importer.remove_copy(task)
+            importer.copier.remove(task)
         return image
 
     def remove_from(self, context: RequestContext, store: str, image_id: str) -> None:

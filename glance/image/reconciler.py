@@ -78,12 +78,12 @@ class Reconciler:
 
     def _settle_staged(self, image: Image, alive: bool | None) -> bool:
         """Half of a staged image goes with its process, a whole one when its time is over."""
-        importer = self.service.importer
+        staging = self.service.importer.staging
         if image["upload_token"]:
             if alive is None:
                 alive = image["upload_age"] < self.stall_timeout
-            return not alive and importer.unstage(image)
-        return image["upload_age"] > importer.lifetime and importer.unstage(image)
+            return not alive and staging.unstage(image)
+        return image["upload_age"] > staging.lifetime and staging.unstage(image)
 
     def _settle(self, image: Image, at_start: bool) -> bool:
         alive = self.service.worker.is_alive(image["upload_worker"], image["upload_token"])

@@ -313,7 +313,8 @@ class ImageService:
             except exceptions.Conflict:
                 image = self.registry.get_image(service, image_id)
                 places = [place["url"] for place in image["locations"]]
-                if places != [place["url"] for place in finish["locations"]]:
+                if (image["status"] not in (states.ACTIVE, states.DEACTIVATED)
+                        or places != [place["url"] for place in finish["locations"]]):
                     raise
                 return image
             except exceptions.Unavailable:

@@ -85,8 +85,9 @@ TRANSIENT = {
 
 VISIBILITIES = ("public", "community", "shared", "private")
 MEMBER_STATUSES = ("pending", "accepted", "rejected")
-DISK_FORMATS = ("ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso")
-CONTAINER_FORMATS = ("ami", "ari", "aki", "bare", "ovf")
+DISK_FORMATS = ("ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso",
+                "ploop")
+CONTAINER_FORMATS = ("ami", "ari", "aki", "bare", "ovf", "ova")
 AMAZON_FORMATS = frozenset({"ami", "ari", "aki"})
 
 

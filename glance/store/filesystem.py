@@ -14,7 +14,7 @@ import pathlib
 import shutil
 import urllib.parse
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from oslo_config import cfg
@@ -119,6 +119,19 @@ class FilesystemStore(Store):
             partial.unlink(missing_ok=True)
         return Stored(url=final.as_uri(), size=written)
 
+    def adopt(self, image_id: str, make: Callable[[pathlib.Path], None]) -> None:
+        """Store what `make` writes into the new file it is given: the whole of it, or nothing."""
+        directory = self._choose(None)
+        partial = directory / PARTIAL / f"{checked_id(image_id)}.{uuid.uuid4().hex}"
+        try:
+            make(partial)
+            concurrency.blocking(_sync, partial)
+            concurrency.blocking(_publish, partial, directory / image_id)
+        except OSError as error:
+            raise self._translate(error, image_id) from None
+        finally:
+            partial.unlink(missing_ok=True)
+
     def _write(self, path: pathlib.Path, chunks: Iterable[bytes], size: int | None) -> int:
         written = 0
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self.file_mode)
@@ -134,7 +147,7 @@ class FilesystemStore(Store):
         return written
 
     def read(self, url: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        path = self._path(url)
+        path = self.path(url)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         except OSError as error:
@@ -157,14 +170,14 @@ class FilesystemStore(Store):
             os.close(descriptor)
 
     def size(self, url: str) -> int:
-        path = self._path(url)
+        path = self.path(url)
         try:
             return path.stat(follow_symlinks=False).st_size
         except OSError as error:
             raise self._translate(error, path.name) from None
 
     def delete(self, url: str) -> None:
-        path = self._path(url)
+        path = self.path(url)
         try:
             path.unlink()
         except OSError as error:
@@ -194,7 +207,7 @@ class FilesystemStore(Store):
                         seen.add(image_id)
                         yield image_id
 
-    def _path(self, url: str) -> pathlib.Path:
+    def path(self, url: str) -> pathlib.Path:
         """The file behind one of our own URLs: always an id directly under a data directory,
         whatever directory the URL speaks of, so no URL can reach another file."""
         parsed = urllib.parse.urlsplit(url)
@@ -243,12 +256,16 @@ def _write_all(descriptor: int, chunk: bytes) -> None:
         view = view[os.write(descriptor, view):]
 
 
-def _sync_directory(directory: pathlib.Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: pathlib.Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_directory(directory: pathlib.Path) -> None:
+    _sync(directory)
 
 
 def _publish(partial: pathlib.Path, final: pathlib.Path) -> None:

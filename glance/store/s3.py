@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import hashlib
 import logging
-import urllib.parse
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from oslo_config import cfg
 
 from glance import concurrency, exceptions
-from glance.store.base import SAFE_ID, Store, Stored, checked_id
+from glance.store.base import SAFE_ID, Stored, checked_id
+from glance.store.objects import CHUNK, MIB, ObjectStore, connection_options, require
 
 LOG = logging.getLogger(__name__)
 
@@ -38,14 +39,8 @@ OPTIONS = [
     cfg.IntOpt("s3_store_large_object_chunk_size", default=10, min=5, max=1024,
                help="Images of more MiB than this are sent in parts of this size; one part per "
                     "upload is kept in memory.  A service takes 10000 parts."),
-    cfg.StrOpt("s3_store_cacert", help="Certificate authorities to trust for https."),
-    cfg.IntOpt("s3_store_connect_timeout", default=10, min=1,
-               help="Seconds to wait for a connection."),
-    cfg.IntOpt("s3_store_timeout", default=60, min=1,
-               help="Seconds to wait for each piece of an answer."),
+    *connection_options("s3_store"),
 ]
-MIB = 1 << 20
-CHUNK = 1 << 20
 MAX_PARTS = 10000
 _MISSING = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NoSuchUpload", "NotFound",
                       "InvalidRange", "416"})
@@ -53,7 +48,7 @@ _FULL = frozenset({"EntityTooLarge", "QuotaExceeded", "InsufficientStorage", "50
 _EXISTS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict"})
 
 
-class S3Store(Store):
+class S3Store(ObjectStore):
     """One bucket of one service.
 
     :param client: a boto3 S3 client, with timeouts and without retries of its own.
@@ -64,9 +59,8 @@ class S3Store(Store):
 
     def __init__(self, name: str, client: Any, *, bucket: str = "glance",
                  create_bucket: bool = False, part: int = 10 * MIB) -> None:
-        super().__init__(name)
+        super().__init__(name, bucket)
         self._client = client
-        self._bucket = bucket
         self._create_bucket = create_bucket
         self._part = part
 
@@ -75,9 +69,7 @@ class S3Store(Store):
         """The store that section ``[name]`` describes."""
         conf.register_opts(OPTIONS, name)
         group = conf[name]
-        for option in ("s3_store_access_key", "s3_store_secret_key"):
-            if not group[option]:
-                raise exceptions.ConfigurationError(f"[{name}] {option}: must be set")
+        require(conf, name, "s3_store_access_key", "s3_store_secret_key")
         client = make_client(
             group.s3_store_host, group.s3_store_access_key, group.s3_store_secret_key,
             region=group.s3_store_region_name, style=group.s3_store_bucket_url_format,
@@ -88,19 +80,19 @@ class S3Store(Store):
                    part=group.s3_store_large_object_chunk_size * MIB)
 
     def details(self) -> dict[str, Any]:
-        return {"bucket": self._bucket, "chunk_size": self._part}
+        return {"bucket": self._container, "chunk_size": self._part}
 
     def check(self) -> None:
         try:
             with self._translated("the bucket"):
-                self._client.head_bucket(Bucket=self._bucket)
+                self._client.head_bucket(Bucket=self._container)
         except exceptions.NotFound:
             if not self._create_bucket:
                 raise exceptions.ConfigurationError(
                     f"[{self.name}] s3_store_bucket: does not exist, and "
                     "s3_store_create_bucket_on_put is false") from None
             with self._translated("the bucket"):
-                self._client.create_bucket(Bucket=self._bucket)
+                self._client.create_bucket(Bucket=self._container)
 
     def add(self, image_id: str, chunks: Iterable[bytes], size: int | None) -> Stored:
         checked_id(image_id)
@@ -109,7 +101,7 @@ class S3Store(Store):
                 f"size: store {self.name} takes at most {self._part * MAX_PARTS} bytes per image")
         self.check()
         if self._head(image_id) is not None:
-            raise exceptions.Duplicate(f"image {image_id} has data in store {self.name} already")
+            raise self._duplicate(image_id)
         try:
             count = self._put(image_id, _parts(chunks, self._part))
             if size is not None and count != size:
@@ -120,9 +112,7 @@ class S3Store(Store):
         except BaseException:  # whatever stopped it: no half of an image may stay
             self._remove_leftover(image_id)
             raise
-        url = f"s3+config://{urllib.parse.quote(self.name, safe='')}/" \
-              f"{urllib.parse.quote(self._bucket, safe='')}/{image_id}"
-        return Stored(url=url, size=count)
+        return Stored(url=self._url(image_id), size=count)
 
     def _put(self, image_id: str, parts: Iterator[tuple[bytes, bool]]) -> int:
         """Send what fits into one part as one object, everything else in parts."""
@@ -130,20 +120,20 @@ class S3Store(Store):
         what = f"image {image_id}"
         if is_last:
             with self._translated(what):
-                self._client.put_object(Bucket=self._bucket, Key=image_id, Body=piece,
+                self._client.put_object(Bucket=self._container, Key=image_id, Body=piece,
                                         ContentMD5=_md5(piece), IfNoneMatch="*",
                                         ContentType="application/octet-stream")
             return len(piece)
         with self._translated(what):
             upload = self._client.create_multipart_upload(
-                Bucket=self._bucket, Key=image_id,
+                Bucket=self._container, Key=image_id,
                 ContentType="application/octet-stream")["UploadId"]
         etags: list[str] = []
         count = 0
         while True:
             with self._translated(what):
                 etags.append(self._client.upload_part(
-                    Bucket=self._bucket, Key=image_id, UploadId=upload,
+                    Bucket=self._container, Key=image_id, UploadId=upload,
                     PartNumber=len(etags) + 1, Body=piece,
                     ContentMD5=concurrency.blocking(_md5, piece))["ETag"])
             count += len(piece)
@@ -155,22 +145,15 @@ class S3Store(Store):
             piece, is_last = next(parts)
         with self._translated(what):
             self._client.complete_multipart_upload(
-                Bucket=self._bucket, Key=image_id, UploadId=upload, IfNoneMatch="*",
+                Bucket=self._container, Key=image_id, UploadId=upload, IfNoneMatch="*",
                 MultipartUpload={"Parts": [{"PartNumber": number, "ETag": etag}
                                            for number, etag in enumerate(etags, 1)]})
         return count
 
-    def _remove_leftover(self, image_id: str) -> None:
-        try:
-            self.discard(image_id)
-        except exceptions.GlanceError as error:
-            LOG.error("store %s: the rest of image %s could not be removed: %s", self.name,
-                      image_id, error.message)
-
     def _head(self, image_id: str) -> dict[str, Any] | None:
         try:
             with self._translated(f"image {image_id}"):
-                return self._client.head_object(Bucket=self._bucket, Key=image_id)
+                return self._client.head_object(Bucket=self._container, Key=image_id)
         except exceptions.NotFound:
             return None
 
@@ -183,55 +166,40 @@ class S3Store(Store):
             return iter(())
         with self._translated(f"image {image_id}"):
             answer = self._client.get_object(
-                Bucket=self._bucket, Key=image_id, Range=f"bytes={offset}-{offset + length - 1}")
-        return self._pieces(answer["Body"], length)
-
-    def _pieces(self, body: Any, wanted: int) -> Iterator[bytes]:
+                Bucket=self._container, Key=image_id, Range=f"bytes={offset}-{offset + length - 1}")
         from botocore import exceptions as errors
 
-        seen = 0
-        try:
-            while piece := body.read(CHUNK):
-                seen += len(piece)
-                yield piece
-        except (errors.BotoCoreError, OSError) as error:
-            LOG.error("store %s broke off after %d bytes: %s", self.name, seen,
-                      type(error).__name__)
-            raise exceptions.CorruptData(
-                f"image data from store {self.name} broke off after {seen} bytes") from None
-        finally:
-            body.close()
-        if seen != wanted:
-            raise exceptions.CorruptData(
-                f"image data from store {self.name}: {seen} instead of {wanted} bytes came")
+        body = answer["Body"]
+        return self._counted(iter(functools.partial(body.read, CHUNK), b""), length,
+                             (errors.BotoCoreError, OSError), body.close)
 
     def size(self, url: str) -> int:
         image_id = self._image_id(url)
         found = self._head(image_id)
         if found is None:
-            raise exceptions.NotFound(f"no data of image {image_id} in store {self.name}")
+            raise self._missing(image_id)
         return int(found["ContentLength"])
 
     def delete(self, url: str) -> None:
         self.size(url)  # the service would not say that there is nothing
         image_id = self._image_id(url)
         with self._translated(f"image {image_id}"):
-            self._client.delete_object(Bucket=self._bucket, Key=image_id)
+            self._client.delete_object(Bucket=self._container, Key=image_id)
 
     def discard(self, image_id: str) -> None:
         checked_id(image_id)
         for found in self._uploads(image_id):
             with contextlib.suppress(exceptions.NotFound), self._translated(f"image {image_id}"):
                 self._client.abort_multipart_upload(
-                    Bucket=self._bucket, Key=image_id, UploadId=found["UploadId"])
+                    Bucket=self._container, Key=image_id, UploadId=found["UploadId"])
         with contextlib.suppress(exceptions.NotFound), self._translated(f"image {image_id}"):
-            self._client.delete_object(Bucket=self._bucket, Key=image_id)
+            self._client.delete_object(Bucket=self._container, Key=image_id)
 
     def _uploads(self, prefix: str) -> list[dict[str, Any]]:
         try:
             with self._translated("unfinished uploads"):
                 pages = self._client.get_paginator("list_multipart_uploads").paginate(
-                    Bucket=self._bucket, Prefix=prefix)
+                    Bucket=self._container, Prefix=prefix)
                 return [found for page in pages for found in page.get("Uploads", ())]
         except exceptions.NotFound:
             return []
@@ -241,20 +209,11 @@ class S3Store(Store):
         try:
             with self._translated("the bucket"):
                 for page in self._client.get_paginator("list_objects_v2").paginate(
-                        Bucket=self._bucket):
+                        Bucket=self._container):
                     seen.update(found["Key"] for found in page.get("Contents", ()))
         except exceptions.NotFound:
             return
         yield from sorted(key for key in seen if SAFE_ID.fullmatch(key))
-
-    def _image_id(self, url: str) -> str:
-        """The object behind one of our own URLs; never one of another name or bucket."""
-        parsed = urllib.parse.urlsplit(url)
-        bucket, _, name = parsed.path.strip("/").rpartition("/")
-        if (parsed.scheme not in self.schemes or not SAFE_ID.fullmatch(name)
-                or urllib.parse.unquote(bucket) != self._bucket):
-            raise exceptions.NotFound(f"no image data in store {self.name}")
-        return name
 
     @contextlib.contextmanager
     def _translated(self, what: str) -> Iterator[None]:

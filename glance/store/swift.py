@@ -21,7 +21,8 @@ import requests
 from oslo_config import cfg
 
 from glance import concurrency, exceptions
-from glance.store.base import SAFE_ID, Store, Stored, checked_id
+from glance.store.base import SAFE_ID, Stored, checked_id
+from glance.store.objects import CHUNK, MIB, ObjectStore, connection_options, require
 
 LOG = logging.getLogger(__name__)
 
@@ -42,7 +43,6 @@ OPTIONS = [
                help="Version 3: interface of the endpoint."),
     cfg.StrOpt("swift_store_endpoint",
                help="URL of the account, instead of the one the authentication service names."),
-    cfg.StrOpt("swift_store_cacert", help="Certificate authorities to trust for https."),
     cfg.StrOpt("swift_store_container", default="glance", help="Container of the images."),
     cfg.BoolOpt("swift_store_create_container_on_put", default=False,
                 help="Make the container if it is missing."),
@@ -51,15 +51,10 @@ OPTIONS = [
     cfg.IntOpt("swift_store_large_object_chunk_size", default=200, min=1, max=5120,
                help="Size of a segment in MiB; larger for images that would need more than "
                     "1000 of them."),
-    cfg.IntOpt("swift_store_connect_timeout", default=10, min=1,
-               help="Seconds to wait for a connection."),
-    cfg.IntOpt("swift_store_timeout", default=60, min=1,
-               help="Seconds to wait for each piece of an answer."),
+    *connection_options("swift_store"),
     cfg.IntOpt("swift_store_put_timeout", default=300, min=1,
                help="Seconds to wait for the answer to the last byte of an image."),
 ]
-CHUNK = 1 << 20
-MIB = 1 << 20
 #: what a manifest may name, and an object may hold, by the defaults of the object storage
 MAX_SEGMENTS = 1000
 MAX_OBJECT = 5120 * MIB
@@ -125,7 +120,7 @@ class _LoginRefused(Exception):
     """The authentication service said no, with this status."""
 
 
-class SwiftStore(Store):
+class SwiftStore(ObjectStore):
     """One container of one account."""
 
     schemes = ("swift+config",)
@@ -136,10 +131,9 @@ class SwiftStore(Store):
                  verify: bool | str = True, large: int = MAX_OBJECT, segment: int = 200 * MIB,
                  connect_timeout: float = 10.0, timeout: float = 60.0,
                  put_timeout: float = 300.0) -> None:
-        super().__init__(name)
+        super().__init__(name, container)
         self._login = login
         self._endpoint = endpoint
-        self._container = container
         self._create_container = create_container
         self._large = large
         self._segment = segment
@@ -155,9 +149,7 @@ class SwiftStore(Store):
         """The store that section ``[name]`` describes."""
         conf.register_opts(OPTIONS, name)
         group = conf[name]
-        for option in ("swift_store_auth_address", "swift_store_user", "swift_store_key"):
-            if not group[option]:
-                raise exceptions.ConfigurationError(f"[{name}] {option}: must be set")
+        require(conf, name, "swift_store_auth_address", "swift_store_user", "swift_store_key")
         login: Login
         if group.swift_store_auth_version == "1":
             login = LoginV1(group.swift_store_auth_address, group.swift_store_user,
@@ -202,9 +194,7 @@ class SwiftStore(Store):
         except BaseException:  # whatever stopped it: no half of an image may stay
             self._remove_leftover(image_id)
             raise
-        url = f"swift+config://{urllib.parse.quote(self.name, safe='')}/" \
-              f"{urllib.parse.quote(self._container, safe='')}/{image_id}"
-        return Stored(url=url, size=count)
+        return Stored(url=self._url(image_id), size=count)
 
     def _put_object(self, image_id: str, name: str, chunks: Iterable[bytes], size: int | None, *,
                     new: bool) -> tuple[int, str]:
@@ -222,9 +212,6 @@ class SwiftStore(Store):
             raise exceptions.CorruptData(
                 f"the data of image {image_id} was damaged on its way to store {self.name}")
         return counted.count, md5
-
-    def _duplicate(self, image_id: str) -> exceptions.Duplicate:
-        return exceptions.Duplicate(f"image {image_id} has data in store {self.name} already")
 
     def _put_segments(self, image_id: str, chunks: Iterable[bytes], size: int | None) -> int:
         if self._call("HEAD", image_id).status_code != 404:
@@ -257,13 +244,6 @@ class SwiftStore(Store):
             raise self._duplicate(image_id)
         return count
 
-    def _remove_leftover(self, image_id: str) -> None:
-        try:
-            self.discard(image_id)
-        except exceptions.GlanceError as error:
-            LOG.error("store %s: the rest of image %s could not be removed: %s", self.name,
-                      image_id, error.message)
-
     def read(self, url: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         image_id = self._image_id(url)
         if length == 0:
@@ -276,7 +256,7 @@ class SwiftStore(Store):
         response = self._call("GET", image_id, headers=headers, stream=True)
         if response.status_code in (404, 416):
             response.close()
-            raise exceptions.NotFound(f"no data of image {image_id} in store {self.name}")
+            raise self._missing(image_id)
         if headers and response.status_code != 206 and offset:
             response.close()
             raise exceptions.Unavailable(f"store {self.name} cannot deliver parts of images")
@@ -286,34 +266,21 @@ class SwiftStore(Store):
         wanted = length
         if wanted is None and "Content-Length" in response.headers:
             wanted = int(response.headers["Content-Length"])
-        seen = 0
-        try:
-            for piece in response.iter_content(CHUNK):
-                seen += len(piece)
-                yield piece
-        except requests.RequestException as error:
-            LOG.error("store %s broke off after %d bytes: %s", self.name, seen,
-                      type(error).__name__)
-            raise exceptions.CorruptData(
-                f"image data from store {self.name} broke off after {seen} bytes") from None
-        finally:
-            response.close()
-        if wanted is not None and seen != wanted:
-            raise exceptions.CorruptData(
-                f"image data from store {self.name}: {seen} instead of {wanted} bytes came")
+        return self._counted(response.iter_content(CHUNK), wanted,
+                             (requests.RequestException,), response.close)
 
     def size(self, url: str) -> int:
         image_id = self._image_id(url)
         response = self._call("HEAD", image_id)
         if response.status_code == 404:
-            raise exceptions.NotFound(f"no data of image {image_id} in store {self.name}")
+            raise self._missing(image_id)
         return int(response.headers["Content-Length"])
 
     def delete(self, url: str) -> None:
         image_id = self._image_id(url)
         response = self._call("HEAD", image_id)
         if response.status_code == 404:
-            raise exceptions.NotFound(f"no data of image {image_id} in store {self.name}")
+            raise self._missing(image_id)
         self._remove(image_id, response)
 
     def _remove(self, image_id: str, head: requests.Response) -> None:
@@ -358,15 +325,6 @@ class SwiftStore(Store):
             for entry in entries:
                 marker = entry["name"]
                 yield marker
-
-    def _image_id(self, url: str) -> str:
-        """The object behind one of our own URLs; never one of another name or container."""
-        parsed = urllib.parse.urlsplit(url)
-        container, _, name = parsed.path.strip("/").rpartition("/")
-        if (parsed.scheme not in self.schemes or not SAFE_ID.fullmatch(name)
-                or urllib.parse.unquote(container) != self._container):
-            raise exceptions.NotFound(f"no image data in store {self.name}")
-        return name
 
     # The wire.  Neither errors nor the log name URL, user or token.
 

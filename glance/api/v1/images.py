@@ -12,7 +12,7 @@ from glance.api import ranges
 from glance.api.data import OCTETS, announced_size, data_response
 from glance.api.v1 import headers
 from glance.image import states
-from glance.image.importing import DOWNLOAD, Order
+from glance.image.orders import DOWNLOAD, Order
 from glance.image.service import check_uploadable
 from glance.registry import query
 from glance.registry.types import Image

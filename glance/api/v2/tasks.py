@@ -9,7 +9,7 @@ import webob
 
 from glance import exceptions, wsgi
 from glance.image import fields
-from glance.image.importing import DOWNLOAD, Order
+from glance.image.orders import DOWNLOAD, Order
 from glance.registry.types import Task
 
 _BRIEF = ("id", "type", "status", "owner", "image_id", "user_id", "request_id", "created_at",

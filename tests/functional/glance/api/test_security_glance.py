@@ -238,8 +238,9 @@ def test_one_way_out():
     shell."""
     may_speak = {"requests": {"glance/registry/client/rest.py", "glance/store/swift.py",
                               "glance/client.py"},
-                 "boto3": {"glance/store/s3.py"}, "urllib3": {"glance/outbound.py"}}
-    banned = {"urllib.request", "http.client", "subprocess", "pickle", "httplib2"}
+                 "boto3": {"glance/store/s3.py"}, "urllib3": {"glance/outbound.py"},
+                 "subprocess": {"glance/image/conversion.py"}}  # qemu-img, an argument list
+    banned = {"urllib.request", "http.client", "pickle", "httplib2"}
     for path in SOURCES:
         name = "glance/" + str(path.relative_to(pathlib.Path(glance.__file__).parent))
         for node in ast.walk(ast.parse(path.read_text())):

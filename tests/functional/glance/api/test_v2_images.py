@@ -325,7 +325,7 @@ def test_info(api, admin):
     assert detail["stores"][0]["type"] == "filesystem"
     assert "/" not in str(detail)
     assert api.get("/v2/info/import").json["import-methods"]["value"] == [
-        "glance-direct", "web-download", "copy-image"]
+        "glance-direct", "web-download", "copy-image", "glance-download"]
 
 
 def test_info_usage(make_api):

@@ -14,7 +14,7 @@ from glance.image import states
 from glance.image.formats import ACCEPTED
 
 CANARY = "/etc/hostname"
-REAL = ("raw", "qcow2", "vmdk", "vdi", "vhd", "vhdx", "iso", "luks", "qed", "gpt")
+REAL = ("raw", "qcow2", "vmdk", "vdi", "vhd", "vhdx", "iso", "luks", "qed", "gpt", "ploop")
 _QEMU_NAMES = {"vhd": "vpc"}
 
 
@@ -51,6 +51,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("formats")
     made = {kind: qemu_image(folder / kind, kind) for kind in ("qcow2", "vdi", "vhd", "vhdx")}
     made["vmdk"] = qemu_image(folder / "vmdk", "vmdk", "-o", "subformat=monolithicSparse")
+    made["ploop"] = b"WithouFreSpacExt" + bytes(1 << 16)
     made["qed"] = b"QED\0" + bytes(1 << 16)
     made.update(raw=os.urandom(1 << 16), iso=iso(), gpt=gpt(), luks=luks())
     return made
@@ -226,6 +227,7 @@ def test_bootable_file_systems_and_kernels_pass(api):
 
 
 def test_other_containers_are_opaque(api):
-    """An OVF holds files; what is in them is looked at by whoever unpacks it."""
-    image = api.active(b"<Envelope/>", disk_format="vmdk", container_format="ovf")
-    assert image["virtual_size"] is None
+    """An OVF or OVA holds files; what is in them is looked at by whoever unpacks it."""
+    for container in ("ovf", "ova"):
+        image = api.active(b"<Envelope/>", disk_format="vmdk", container_format=container)
+        assert image["virtual_size"] is None

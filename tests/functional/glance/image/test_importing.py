@@ -12,7 +12,7 @@ import pytest
 from glance import exceptions, outbound
 from glance.context import service_context
 from glance.image.audit import findings
-from glance.image.importing import Order
+from glance.image.orders import Order
 from glance.image.reconciler import Reconciler
 
 OCTETS = {"Content-Type": "application/octet-stream"}
@@ -347,7 +347,7 @@ def dead_worker(api):
 def begin(api, image_id, worker, method, stores=("file",)):
     """An import as its process leaves it when it dies after the rows were written."""
     order = Order(method, tuple(stores), "http://example.com/")
-    task = api.service.importer.record(api.service.worker and SERVICE, image_id, order, {},
+    task = api.service.importer.tasks.record(api.service.worker and SERVICE, image_id, order, {},
                                        "api_image_import")
     api.service.worker.uploads.discard(task["id"])
     api.service.registry.update_task(SERVICE, task["id"], {"worker": worker,
@@ -401,7 +401,7 @@ def test_staging_of_a_dead_process_and_staged_data_nobody_wants(api, tmp_path):
     assert nothing_left(api, tmp_path)
     stage(api, image["id"])
     assert Reconciler(api.service).run_once() == 0
-    api.service.importer.lifetime = -1
+    api.service.importer.staging.lifetime = -1
     assert Reconciler(api.service).run_once() == 1
     assert api.show(image["id"])["status"] == "queued"
     assert nothing_left(api, tmp_path)

@@ -76,7 +76,12 @@ def test_a_location_is_read_before_the_image_is_active(admin, web):
     path = f"/v2/images/{image['id']}/locations"
     url = f"{web.url}/image"
     assert admin.call("POST", path, {"url": url, "validation_data": wrong}).status_int == 202
-    assert admin.show(image["id"])["status"] == "queued"
+    after = admin.show(image["id"])
+    assert (after["status"], after["checksum"], after["os_hash_value"]) == ("queued", None, None)
+    # the address that was no good can be seen, and is not read from
+    assert (after["stores"], [place["url"] for place in after["locations"]]) == ("web", [url])
+    assert admin.get(image["file"]).status_int == 204
+    assert list(findings(admin.service)) == []
     assert admin.call("POST", path, {"url": url}).status_int == 202
     after = admin.show(image["id"])
     assert (after["status"], after["os_hash_value"], after["size"]) == (
@@ -87,6 +92,48 @@ def test_a_location_is_read_before_the_image_is_active(admin, web):
     assert admin.call("POST", path, {"url": url}).status_int == 409
     # what lies elsewhere stays there
     assert admin.call("DELETE", f"/v2/images/{image['id']}").status_int == 204
+    assert list(findings(admin.service)) == []
+
+
+@pytest.mark.parametrize("again", ["add", "replace", "upload", "delete"])
+def test_an_address_that_was_no_good_hinders_nothing(admin, web, again):
+    image = admin.create()
+    path, place = f"/v2/images/{image['id']}", {"url": f"{web.url}/other", "metadata": {}}
+    admin.call("POST", f"{path}/locations", {"url": f"{web.url}/image", "validation_data": {
+        "os_hash_algo": "sha512", "os_hash_value": "0" * 128}})
+    assert admin.show(image["id"])["stores"] == "web"
+    if again == "delete":
+        assert admin.call("DELETE", path).status_int == 204
+    elif again == "upload":
+        assert admin.upload(image["id"], DATA).status_int == 204
+        assert admin.show(image["id"])["stores"] == "file"
+        assert admin.get(image["file"]).body == DATA
+    else:
+        where = ("/locations/-", place) if again == "add" else ("/locations", [place])
+        assert admin.patch(image["id"], (again, *where)).status_int == 200
+        assert admin.show(image["id"])["locations"] == [place]
+        assert admin.get(image["file"]).body == DATA + b"x"
+    assert list(findings(admin.service)) == []
+
+
+def test_data_is_taken_on_trust_where_the_site_wants_it(make_api, web):
+    """Hashes are then those that were sent, or none."""
+    web.files["/image"] = DATA
+    api = make_api(
+        enabled_backends="file:file,web:http", glance_store={"default_backend": "file"},
+        do_secure_hash="false", import_filtering_opts={
+            "allowed_networks": "127.0.0.0/8", "allowed_ports": web.server_port})
+    api.service.importer.spawn = lambda function, *args: function(*args)
+    admin = api.as_("root:alpha:admin,member")
+    for sent in ({}, {"os_hash_algo": "sha512", "os_hash_value": "0" * 128}):
+        image = admin.create()
+        assert admin.call("POST", f"/v2/images/{image['id']}/locations", {
+            "url": f"{web.url}/image", **({"validation_data": sent} if sent else {})
+        }).status_int == 202
+        after = admin.show(image["id"])
+        assert (after["status"], after["size"], after["checksum"], after["os_hash_value"]) == (
+            "active", len(DATA), None, sent.get("os_hash_value"))
+        assert admin.get(image["file"]).body == DATA
     assert list(findings(admin.service)) == []
 
 
