@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happened to instances, told to whoever bills, indexes or watches.
+"""What happened to instances and volumes, told to whoever bills, indexes or watches.
 
-Each change of state of an instance's row becomes one notification, made in one place from the
-row before and after: :mod:`nova.db.changes` calls :func:`instance_changed` after every commit, so
-a state somebody adds to :mod:`nova.compute.states` has its notifications by itself.
+Each change of state of a row becomes one notification, made in one place from the row before and
+after: :mod:`nova.db.changes` calls :func:`row_changed` after every commit, so a state somebody
+adds to :mod:`nova.compute.states` has its notifications by itself.
 
 ``compute.instance.<verb>.start``
     a task was begun: ``create``, ``delete``, ``power_off``, ``power_on``, ``reboot``, ...
@@ -11,11 +11,15 @@ a state somebody adds to :mod:`nova.compute.states` has its notifications by its
     it was done, or the instance is in ERROR now
 ``compute.instance.update``
     any other change: to the next step of a task, or what a reconciler wrote down
+``volume.<verb>.start``, ``.end``, ``.error``, ``volume.update``
+    likewise for ``create``, ``attach``, ``detach``, ``resize`` and ``delete``;
+    ``snapshot.<verb>...`` for ``create`` and ``delete``: see :mod:`nova.volume.events`
 
 An envelope is JSON: ``message_id``, ``publisher_id`` (``nova.`` and the host), ``event_type``,
 ``priority`` (INFO or ERROR), ``timestamp`` (UTC), ``request_id`` and ``payload``, whose keys are
-those of :data:`PAYLOAD`.  There is nothing in it that anybody could use as a password: no token,
-no context, no user data, key or metadata, no text of an error.
+those of :data:`PAYLOAD`, or of :data:`nova.volume.events.VOLUME_PAYLOAD`.  There is nothing in it
+that anybody could use as a password: no token, no context, no user data, key or metadata, no text
+of an error.
 
 Drivers: ``log`` writes a line, ``rabbitmq`` publishes to the topic exchange ``nova`` under the
 routing keys ``notifications.info`` and ``notifications.error``; durable queues of these names keep
@@ -41,8 +45,9 @@ from oslo_context import context as oslo_context
 from nova import metrics
 from nova.compute.states import TaskState, VmState
 from nova.db import changes
-from nova.db.models import utcnow
+from nova.db.models import Instance, utcnow
 from nova.rpc.broker import Address, BrokerUnavailable, broker
+from nova.volume import events as volume_events
 
 LOG = logging.getLogger(__name__)
 
@@ -87,10 +92,18 @@ def verb_of(task: str | None) -> str | None:
 
 def event_of(change: changes.Change) -> tuple[str, str] | None:
     """Return (event type, priority) of a change, None when no state has changed."""
-    before, row = change.before, change.row
+    row = change.row
+    if not isinstance(row, Instance):
+        found = volume_events.event_of(change)
+        return None if found is None else (found[0], ERROR if found[1] else INFO)
+    return _instance_event(change, row)
+
+
+def _instance_event(change: changes.Change, row: Instance) -> tuple[str, str] | None:
+    before = change.before
     if change.gone:
         return "compute.instance.delete.end", INFO
-    after = (row.vm_state, row.task_state, row.host)
+    after = changes.states_in(row)
     old = verb_of(before[1]) if before else None
     new = verb_of(row.task_state)
     if new and new != old:
@@ -105,8 +118,13 @@ def event_of(change: changes.Change) -> tuple[str, str] | None:
 
 
 def payload_of(change: changes.Change) -> dict[str, Any]:
-    """Return what is said of an instance: the columns of PAYLOAD, its states, and how they were."""
+    """Return what is said of an instance: the columns of PAYLOAD, its states, and how they were.
+
+    For a volume or snapshot what :mod:`nova.volume.events` says.
+    """
     row, before = change.row, change.before or (None, None, None)
+    if not isinstance(row, Instance):
+        return {key: _plain(value) for key, value in volume_events.payload_of(change).items()}
     found = {key: _plain(getattr(row, column)) for key, column in PAYLOAD.items()}
     return {**found, "state": "deleted" if change.gone else row.vm_state,
             "task_state": None if change.gone else row.task_state, "old_state": before[0],
@@ -118,14 +136,14 @@ def _plain(value: Any) -> Any:
     return value.isoformat() + "Z" if isinstance(value, datetime.datetime) else value
 
 
-def instance_changed(change: changes.Change) -> None:
+def row_changed(change: changes.Change) -> None:
     """Tell of a change; never raises and waits for nobody."""
     try:
         event = event_of(change)
         if event is not None:
             emit(event[0], payload_of(change), event[1])
     except Exception:       # news about a change must not undo it
-        LOG.exception("A change of instance %s was not told", change.row.id)
+        LOG.exception("A change of %s was not told", change.row.id)
 
 
 def emit(event_type: str, payload: Mapping[str, Any], priority: str = INFO) -> None:
@@ -201,7 +219,7 @@ def set_up(reaches_others: bool) -> None:
 
     ValueError for ``rabbitmq`` where there is none (``transport_url = memory://``).
     """
-    changes.watch(instance_changed if CONF.notifications.drivers else None)
+    changes.watch(row_changed if CONF.notifications.drivers else None)
     if "rabbitmq" in CONF.notifications.drivers and not reaches_others:
         raise ValueError("[notifications] drivers: rabbitmq needs transport_url = amqp://...")
 

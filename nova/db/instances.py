@@ -247,7 +247,7 @@ def _move_once(instance_id: str, conditions: list[ColumnElement[bool]], verb: st
     if "task_state" in values:
         deed(f"to-{values['task_state'] or values.get('vm_state')}")
     with writer() as session:
-        before = changes.states_of(session, instance_id)
+        before = changes.states_of(session, Instance, instance_id)
         moved = affected(
             session, update(Instance).where(Instance.id == instance_id, *conditions).values(values))
         instance = _get(session, instance_id)
@@ -296,12 +296,11 @@ def delete_row(instance_id: str, *, from_task: Any = TaskState.DELETING,
     conditions = [equals(column, expected) for column, expected in (
         (Instance.task_state, from_task), (Instance.host, from_host)) if expected is not ANY]
     with writer() as session:
-        last = changes.last_row(session, instance_id)
+        last = changes.last_row(session, Instance, instance_id)
         gone = affected(
             session, delete(Instance).where(Instance.id == instance_id, *conditions))
         if gone:
-            if last is not None:
-                changes.note(session, (last.vm_state, last.task_state, last.host), last, gone=True)
+            changes.note_gone(session, last)
             log_of_actions.end(session, instance_id)
             return True
         still = session.get(Instance, instance_id)

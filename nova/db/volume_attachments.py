@@ -120,7 +120,7 @@ def _reserve(attachment: VolumeAttachment) -> VolumeAttachment:
             if again() and (made := session.get(VolumeAttachment, attachment.id)) is not None:
                 return made     # by a try whose answer got lost
             move(session, attachment.volume_id, [Volume.status == VolumeStatus.AVAILABLE],
-                 "attach", {"status": VolumeStatus.RESERVED})
+                 "attach", {"status": VolumeStatus.RESERVED}, _about(attachment))
             check_not_copied(session, attachment.volume_id, "attach")
             made = session.merge(attachment)
             session.flush()
@@ -178,11 +178,15 @@ def _step(attachment_id: str, starts_from: Collection[AttachStatus], ends_in: At
             raise InvalidVolume(action=verb, volume_id=row.volume_id, status=row.status)
         if row.status != ends_in:
             move(session, row.volume_id, [Volume.status == _VOLUME_IS[AttachStatus(row.status)]],
-                 verb, {"status": _VOLUME_IS[ends_in]})
+                 verb, {"status": _VOLUME_IS[ends_in]}, _about(row))
             row.status = ends_in
             for name, value in values.items():
                 setattr(row, name, value)
         return row
+
+
+def _about(row: VolumeAttachment) -> dict[str, Any]:
+    return {"instance_id": row.instance_id, "device": row.device}
 
 
 def _lock(session: Session, attachment_id: str) -> VolumeAttachment:
@@ -228,7 +232,7 @@ def _release(attachment_id: str, starts_from: Collection[AttachStatus], verb: st
             raise InvalidVolume(action=verb, volume_id=row.volume_id, status="exported")
         affected(session, delete(VolumeAttachment).where(VolumeAttachment.id == attachment_id))
         move(session, row.volume_id, [Volume.status == _VOLUME_IS[AttachStatus(row.status)]], verb,
-             {"status": VolumeStatus.AVAILABLE})
+             {"status": VolumeStatus.AVAILABLE}, _about(row))
         return True
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, delete, select, update
 
-from nova.db import paging, volume_hosts, volumes
+from nova.db import changes, paging, volume_hosts, volumes
 from nova.db.models import new_id, utcnow
 from nova.db.paging import equals
 from nova.db.session import affected, again, reader, retry, writer
@@ -58,7 +58,9 @@ def create(snapshot: VolumeSnapshot, guard: Guard | None = None) -> VolumeSnapsh
                          [Volume.status == VolumeStatus.AVAILABLE, Volume.host == volume.host,
                           Volume.size_gb == volume.size_gb], "snapshot", {})
             snapshot.host, snapshot.size_gb = volume.host, volume.size_gb
-            return session.merge(snapshot)
+            made = session.merge(snapshot)
+            changes.note(session, None, made)
+            return made
 
     return add()
 
@@ -148,6 +150,7 @@ def transition(snapshot_id: str, *, from_status: Any = ANY, verb: str | None = N
 def _move(snapshot_id: str, conditions: list[ColumnElement[bool]], verb: str,
           values: dict[str, Any], check_copies: bool = False) -> VolumeSnapshot:
     with writer() as session:
+        before = changes.states_of(session, VolumeSnapshot, snapshot_id)
         moved = affected(session, update(VolumeSnapshot).where(
             VolumeSnapshot.id == snapshot_id, *conditions).values(values))
         row = session.get(VolumeSnapshot, snapshot_id)
@@ -159,6 +162,8 @@ def _move(snapshot_id: str, conditions: list[ColumnElement[bool]], verb: str,
                 Volume.snapshot_id == snapshot_id, Volume.status == VolumeStatus.CREATING,
                 ).limit(1)) is not None:
             raise InvalidSnapshot(action=verb, snapshot_id=row.id, status="being copied")
+        if moved and before is not None:
+            changes.note(session, before, row)
         return row
 
 
@@ -189,9 +194,11 @@ def modify(snapshot_id: str, change: Callable[[VolumeSnapshot], None]) -> Volume
 def delete_row(snapshot_id: str) -> bool:
     """Remove the row of a snapshot whose bytes are gone; False when it was gone already."""
     with writer() as session:
+        last = changes.last_row(session, VolumeSnapshot, snapshot_id)
         if affected(session, delete(VolumeSnapshot).where(
                 VolumeSnapshot.id == snapshot_id,
                 VolumeSnapshot.status == SnapshotStatus.DELETING)):
+            changes.note_gone(session, last)
             return True
         still = session.get(VolumeSnapshot, snapshot_id)
         if still is not None:

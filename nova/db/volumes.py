@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from nova.db import paging, volume_hosts
+from nova.db import changes, paging, volume_hosts
 from nova.db.models import new_id, utcnow
 from nova.db.paging import equals
 from nova.db.session import affected, again, reader, retry, writer
@@ -78,7 +78,9 @@ def create(volume: Volume, guard: Guard | None = None) -> Volume:
                      [Volume.status == VolumeStatus.AVAILABLE], "copy", {})
             if volume.snapshot_id is not None:
                 _hold_snapshot(session, volume.snapshot_id)
-            return session.merge(volume)
+            made = session.merge(volume)
+            changes.note(session, None, made)
+            return made
 
     return add()
 
@@ -200,16 +202,18 @@ def deadline_of(status: str, host: str | None) -> datetime.datetime | None:
 
 
 def move(session: Session, volume_id: str, conditions: Sequence[ColumnElement[bool]], verb: str,
-         values: Mapping[str, Any]) -> Volume:
+         values: Mapping[str, Any], about: Mapping[str, Any] | None = None) -> Volume:
     """Move a volume within a transaction that moves more than it; its row is locked then.
 
     InvalidVolume when a condition does not hold, VolumeNotFound when it is gone.  With a
-    ``transition_id`` in ``values`` a move already done under that id is done.
+    ``transition_id`` in ``values`` a move already done under that id is done.  ``about`` is for
+    who is told of the move.
     """
     values = {"transition_id": new_id(), **values}
     if "status" in values and "deadline" not in values:
         # A status that depends on the host says so itself: see claim().
         values["deadline"] = deadline_of(values["status"], values.get("host", ""))
+    before = changes.states_of(session, Volume, volume_id)
     moved = affected(session, update(Volume).where(Volume.id == volume_id, *conditions)
                      .values(values))
     row = session.get(Volume, volume_id, populate_existing=True)
@@ -217,6 +221,8 @@ def move(session: Session, volume_id: str, conditions: Sequence[ColumnElement[bo
         raise VolumeNotFound(volume_id=volume_id)
     if not moved and row.transition_id != values["transition_id"]:
         raise _invalid(row, verb)
+    if moved and before is not None:
+        changes.note(session, before, row, about)
     return row
 
 
@@ -336,7 +342,9 @@ def delete_row(volume_id: str, *, from_host: Any = ANY) -> bool:
     if from_host is not ANY:
         conditions.append(equals(Volume.host, from_host))
     with writer() as session:
+        last = changes.last_row(session, Volume, volume_id)
         if affected(session, delete(Volume).where(Volume.id == volume_id, *conditions)):
+            changes.note_gone(session, last)
             return True
         still = session.get(Volume, volume_id)
         if still is not None:

@@ -2,8 +2,10 @@
 """What nova's functional tests share."""
 
 import pytest
+from oslo_config import cfg
 
-from nova import db
+from nova import db, notifications
+from nova.db import changes
 from nova.db import session as db_session
 from nova.db.volume_models import Base
 
@@ -17,3 +19,15 @@ def nova_db(tmp_path, monkeypatch):
     yield url
     db.engine().dispose()
     monkeypatch.setattr(db_session, "_database", None)
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Every notification's envelope, as a driver gets it."""
+    found = []
+    cfg.CONF.set_override("drivers", ["log"], "notifications")
+    monkeypatch.setitem(notifications._DRIVERS, "log", found.append)
+    notifications.set_up(True)
+    yield found
+    changes.watch(None)
+    cfg.CONF.clear_override("drivers", "notifications")
