@@ -9,9 +9,12 @@ from urllib.parse import urlsplit
 import boto3
 import botocore.awsrequest
 import botocore.config
+import botocore.loaders
 import botocore.session
 from keystoneclient.contrib.ec2 import utils as keystone_signer
 
+# Reading the model of EC2 takes the better part of a second, once for all clients.
+_MODELS = botocore.loaders.create_loader()
 ENDPOINT = "http://ec2.example:8773"
 
 
@@ -52,7 +55,9 @@ def ask(app, method, url, headers=None, body=b""):
 
 def client(app, access, secret="secret", version=None, url=ENDPOINT, signature="v4"):
     """Return a boto3 EC2 client whose requests go straight into an application."""
-    made = boto3.session.Session(botocore_session=botocore.session.Session()).client(
+    session = botocore.session.Session()
+    session.register_component("data_loader", _MODELS)
+    made = boto3.session.Session(botocore_session=session).client(
         "ec2", region_name="nova", endpoint_url=url, aws_access_key_id=access,
         aws_secret_access_key=secret, api_version=version,
         config=botocore.config.Config(retries={"max_attempts": 0}, signature_version=signature))

@@ -16,12 +16,16 @@ from urllib.parse import parse_qsl
 
 from nova import policy
 from nova.api.ec2 import (  # noqa: F401  (each enters its actions into the table)
+    account,
     addresses,
     answer,
+    attributes,
     auth,
+    group_rules,
     images,
     instance_types,
     instances,
+    interfaces,
     keypairs,
     lifecycle,
     model,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instances looked at: DescribeInstances, -InstanceStatus, -InstanceAttribute, GetConsoleOutput."""
+"""Instances looked at: DescribeInstances, DescribeInstanceStatus, GetConsoleOutput."""
 
 import base64
 import datetime
@@ -9,7 +9,7 @@ from typing import Any
 from nova import exception
 from nova.api.ec2 import listing
 from nova.api.ec2.actions import Call, action
-from nova.api.ec2.errors import invalid, unsupported
+from nova.api.ec2.errors import invalid
 from nova.api.ec2.instances_view import FILTERS, RUNNING, TERMINATED, Views, state, state_of
 from nova.db import actions
 from nova.db import instances as rows_of
@@ -131,37 +131,6 @@ def describe_status(call: Call) -> dict[str, Any]:
             found.append((_key(row), view))
     shown, token = listing.page(found, call.params, lambda one: one[0])
     return {"InstanceStatuses": [view for _, view in shown], "NextToken": token}
-
-
-@action("DescribeInstanceAttribute", policy="compute:servers:show",
-        takes=("InstanceId", "Attribute"))
-def describe_attribute(call: Call) -> dict[str, Any]:
-    row, wanted = one_of(call, call.params["InstanceId"]), call.params["Attribute"]
-    view = Views(call.project_id, [row])
-    found: dict[str, Any] = {"InstanceId": call.params["InstanceId"]}
-    shown = view.one(row)
-    if wanted == "instanceType":
-        found["InstanceType"] = {"Value": row.flavor_name}
-    elif wanted == "userData":
-        row = rows_of.get(row.id)
-        found["UserData"] = {"Value": row.user_data} if row.user_data else {}
-    elif wanted == "groupSet":
-        found["Groups"] = shown["SecurityGroups"]
-    elif wanted == "rootDeviceName":
-        found["RootDeviceName"] = {"Value": shown["RootDeviceName"]}
-    elif wanted == "kernel":
-        found["KernelId"] = {"Value": shown["KernelId"]}
-    elif wanted == "ramdisk":
-        found["RamdiskId"] = {"Value": shown["RamdiskId"]}
-    elif wanted == "blockDeviceMapping":
-        found["BlockDeviceMappings"] = []
-    elif wanted == "instanceInitiatedShutdownBehavior":
-        found["InstanceInitiatedShutdownBehavior"] = {"Value": "stop"}
-    elif wanted == "disableApiTermination":
-        found["DisableApiTermination"] = {"Value": False}
-    else:
-        raise unsupported(f"The attribute {ascii(wanted[:64])}")
-    return found
 
 
 @action("GetConsoleOutput", policy="compute:servers:console_output",

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nova.api.ec2 import listing
+from nova.api.ec2.interfaces import attachment_of
 from nova.compute.states import TaskState, VmState
 from nova.db import (
     ec2_ids,
@@ -141,6 +142,7 @@ class Views:
             "SubnetId": self._ids["subnet"][view.network.subnet_id],
             "VpcId": self._ids["vpc"][view.network.id], "MacAddress": view.port.mac,
             "Description": view.port.name, "Status": "in-use", "SourceDestCheck": True,
+            "Attachment": attachment_of(view), "InterfaceType": "interface",
             "PrivateIpAddress": fixed[0] if fixed else None,
             "PrivateIpAddresses": [{"PrivateIpAddress": one, "Primary": position == 0}
                                    for position, one in enumerate(fixed)],

@@ -15,6 +15,7 @@ from nova.api.ec2.actions import Call, action
 from nova.api.ec2.errors import Ec2Error, invalid, unsupported
 from nova.api.ec2.instances import own
 from nova.api.ec2.instances_view import RUNNING, STOPPED, TERMINATED, Views, state, state_of
+from nova.api.ec2.interfaces import flattened
 from nova.api.ec2.tagging import tags_for
 from nova.compute.boot import BootRequest
 from nova.db import ec2_ids, flavors, networks, security_groups
@@ -88,8 +89,7 @@ def _refuse_wishes(params: Mapping[str, Any]) -> None:
         raise unsupported("InstanceInitiatedShutdownBehavior other than stop")
 
 
-def _network(call: Call) -> list[dict[str, Any]] | None:
-    params = call.params
+def _network(call: Call, params: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     if not params.get("SubnetId"):
         if params.get("PrivateIpAddress"):
             raise Ec2Error("MissingParameter", "PrivateIpAddress needs a SubnetId.")
@@ -105,7 +105,7 @@ def _network(call: Call) -> list[dict[str, Any]] | None:
 
 
 def _boot_request(call: Call) -> BootRequest:
-    params = call.params
+    params = flattened(call.params)
     minimum, maximum = params["MinCount"], params["MaxCount"]
     if not 1 <= minimum <= maximum <= MAX_AT_ONCE:
         raise invalid("MinCount", minimum, f"1 <= MinCount <= MaxCount <= {MAX_AT_ONCE}.")
@@ -120,7 +120,7 @@ def _boot_request(call: Call) -> BootRequest:
         image_id=image_id, block_devices=volumes,
         kernel_id=_image("aki", params.get("KernelId")),
         ramdisk_id=_image("ari", params.get("RamdiskId")),
-        key_name=params.get("KeyName") or None, networks=_network(call),
+        key_name=params.get("KeyName") or None, networks=_network(call, params),
         security_groups=groups_named(call, params.get("SecurityGroupIds") or [],
                                      params.get("SecurityGroups") or []),
         user_data=_user_data(params.get("UserData")), metadata=tags,
@@ -156,7 +156,7 @@ def _made_before(call: Call, token: str, rest: str) -> list[Instance]:
     "ImageId", "MinCount", "MaxCount", "InstanceType", "KeyName", "UserData", "SecurityGroupIds",
     "SecurityGroups", "Placement", "KernelId", "RamdiskId", "ClientToken", "TagSpecifications",
     "SubnetId", "PrivateIpAddress", "Monitoring", "EbsOptimized", "DisableApiTermination",
-    "BlockDeviceMappings", "InstanceInitiatedShutdownBehavior"))
+    "BlockDeviceMappings", "InstanceInitiatedShutdownBehavior", "NetworkInterfaces"))
 def run_instances(call: Call) -> dict[str, Any]:
     token = _reservation(call)
     made = _made_before(call, *token) if token else []

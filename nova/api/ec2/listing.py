@@ -15,7 +15,8 @@ MAX_FILTER_VALUES = 200
 _KINDS = {"i": "InvalidInstanceID", "ami": "InvalidAMIID", "aki": "InvalidAMIID",
           "ari": "InvalidAMIID", "sg": "InvalidGroup", "eipalloc": "InvalidAllocationID",
           "eipassoc": "InvalidAssociationID", "vpc": "InvalidVpcID", "subnet": "InvalidSubnetID",
-          "key": "InvalidKeyPair", "vol": "InvalidVolume", "snap": "InvalidSnapshot"}
+          "key": "InvalidKeyPair", "vol": "InvalidVolume", "snap": "InvalidSnapshot",
+          "eni": "InvalidNetworkInterfaceID", "sgr": "InvalidSecurityGroupRuleId"}
 # What is looked for: texts of a thing, or of tags their mapping.
 Known = Mapping[str, Callable[[Any], Any]]
 

@@ -14,21 +14,13 @@ from nova import exception, quota
 from nova.api.ec2 import listing
 from nova.api.ec2.actions import Call, action
 from nova.api.ec2.errors import Ec2Error, invalid, unsupported
+from nova.api.ec2.group_rules import ANYWHERE, key_of, keys_of_ids
+from nova.api.ec2.group_rules import views as views_of_rules
 from nova.api.ec2.lifecycle import groups_named
 from nova.db import ec2_ids, networks, security_groups
 from nova.db.models import SecurityGroup, SecurityGroupRule
 from nova.db.security_groups import GroupView
 from nova.network import rules
-
-ANYWHERE = {"IPv4": "0.0.0.0/0", "IPv6": "::/0"}
-_NAMES = {"1": "icmp", "6": "tcp", "17": "udp", "58": "icmpv6", "ipv6-icmp": "icmpv6"}
-
-
-def _key(rule: Any) -> tuple[Any, ...]:
-    """Return what makes a rule the same to EC2; a source group stands for both IP versions."""
-    remote = rule.remote_group_id or rule.remote_cidr or ANYWHERE[rule.ethertype]
-    return (rule.direction, _NAMES.get(rule.protocol or "", rule.protocol), rule.port_min,
-            rule.port_max, remote)
 
 
 def _permissions(call: Call, view: GroupView, direction: str,
@@ -36,7 +28,7 @@ def _permissions(call: Call, view: GroupView, direction: str,
     found: dict[Any, dict[str, Any]] = {}
     seen: set[tuple[Any, ...]] = set()
     for rule in view.rules:
-        key = _key(rule)
+        key = key_of(rule)
         if rule.direction != direction or key in seen:
             continue
         seen.add(key)
@@ -231,8 +223,8 @@ def _authorize(call: Call, direction: str) -> dict[str, Any]:
     view = _one(call)
     new = _columns(call, view, direction)
     duplicate = Ec2Error("InvalidPermission.Duplicate", "the specified rule already exists")
-    there = {_key(rule) for rule in view.rules}
-    if any(_key(rule) in there for rule in new):
+    there = {key_of(rule) for rule in view.rules}
+    if any(key_of(rule) in there for rule in new):
         raise duplicate
     own_default = security_groups.default_id(call.project_id)
     if own_default in {view.group.id, *(rule.remote_group_id for rule in new)}:
@@ -244,19 +236,20 @@ def _authorize(call: Call, direction: str) -> dict[str, Any]:
     except exception.AlreadyExists:
         raise duplicate from None
     call.compute.network.refresh_instances(call.context, members=[view.group.id])
-    return {"Return": True}
+    made = security_groups.get(view.group.id, call.project_id)
+    return {"Return": True, "SecurityGroupRules": views_of_rules([made], set(map(key_of, new)))}
 
 
 def _revoke(call: Call, direction: str) -> dict[str, Any]:
     view = _one(call)
-    wanted = {_key(rule) for rule in _columns(call, view, direction)}
-    if wanted - {_key(rule) for rule in view.rules}:
+    wanted = _revoked(call, view, direction)
+    if wanted - {key_of(rule) for rule in view.rules}:
         raise Ec2Error("InvalidPermission.NotFound",
                        "The specified rule does not exist in this security group.")
     if view.group.default_of:
         security_groups.ensure_default(call.project_id)
     for rule in view.rules:
-        if _key(rule) in wanted:
+        if key_of(rule) in wanted:
             try:
                 security_groups.delete_rule(rule.id)
             except exception.SecurityGroupRuleNotFound:     # gone meanwhile
@@ -265,9 +258,25 @@ def _revoke(call: Call, direction: str) -> dict[str, Any]:
     return {"Return": True}
 
 
-_PARTS = ("GroupId", "GroupName", "IpPermissions", "IpProtocol", "FromPort", "ToPort", "CidrIp",
-          "SourceSecurityGroupName", "SourceSecurityGroupOwnerId")
-_EGRESS = tuple(name for name in _PARTS if name != "GroupName")
+def _revoked(call: Call, view: GroupView, direction: str) -> set[tuple[Any, ...]]:
+    """Return the rules of a request by their keys; it names them by their ids or describes them."""
+    ids = call.params.get("SecurityGroupRuleIds")
+    if not ids:
+        return {key_of(rule) for rule in _columns(call, view, direction)}
+    if any(call.params.get(name) for name in _DESCRIBED):
+        raise Ec2Error("InvalidParameterCombination",
+                       "Rules are named by their ids or described, not both.")
+    wanted = keys_of_ids(view, ids)
+    if any(key[0] != direction for key in wanted):
+        raise Ec2Error("InvalidSecurityGroupRuleId.NotFound",
+                       f"A rule of these is not of the {direction} kind.")
+    return wanted
+
+
+_DESCRIBED = ("IpPermissions", "IpProtocol", "FromPort", "ToPort", "CidrIp",
+              "SourceSecurityGroupName", "SourceSecurityGroupOwnerId")
+_PARTS = ("GroupId", "GroupName", *_DESCRIBED)
+_EGRESS = ("GroupId", *_DESCRIBED)
 
 
 @action("AuthorizeSecurityGroupIngress", policy="network:security_group_rules:create",
@@ -283,11 +292,12 @@ def authorize_egress(call: Call) -> dict[str, Any]:
 
 
 @action("RevokeSecurityGroupIngress", policy="network:security_group_rules:delete",
-        takes=_PARTS)
+        takes=(*_PARTS, "SecurityGroupRuleIds"))
 def revoke_ingress(call: Call) -> dict[str, Any]:
     return _revoke(call, "ingress")
 
 
-@action("RevokeSecurityGroupEgress", policy="network:security_group_rules:delete", takes=_EGRESS)
+@action("RevokeSecurityGroupEgress", policy="network:security_group_rules:delete",
+        takes=(*_EGRESS, "SecurityGroupRuleIds"))
 def revoke_egress(call: Call) -> dict[str, Any]:
     return _revoke(call, "egress")

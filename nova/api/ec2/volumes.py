@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Volumes: Create-, Delete-, Describe-, Attach- and DetachVolume(s)."""
+"""Volumes: Create-, Delete-, Describe-, Attach-, DetachVolume(s), DescribeVolumeStatus."""
 
 import hashlib
 import uuid
@@ -180,6 +180,31 @@ def describe_volumes(call: Call) -> dict[str, Any]:
     met = [view for view in map(views.one, rows) if filters.met(view)]
     shown, after = listing.page(met, call.params, lambda view: view["VolumeId"])
     return {"Volumes": shown, "NextToken": after}
+
+
+_HEALTH = {"error": "impaired", "creating": "insufficient-data"}
+
+
+@action("DescribeVolumeStatus", policy="volume:volumes:list",
+        takes=("VolumeIds", "Filters", "MaxResults", "NextToken"))
+def describe_status(call: Call) -> dict[str, Any]:
+    """What is known of a volume's health is what the worker that did the last work on it found."""
+    filters = listing.Filters(call.params.get("Filters"), {
+        "availability-zone": lambda one: one["AvailabilityZone"],
+        "volume-status.status": lambda one: one["VolumeStatus"]["Status"]})
+    rows = volumes.get_all({"project_id": call.project_id})
+    if wanted := call.params.get("VolumeIds"):
+        rows = listing.chosen("vol", wanted, rows)
+    views = Views(rows)
+    met = [view for view in (_health(views.one(row)) for row in rows) if filters.met(view)]
+    shown, after = listing.page(met, call.params, lambda view: view["VolumeId"])
+    return {"VolumeStatuses": shown, "NextToken": after}
+
+
+def _health(volume: Mapping[str, Any]) -> dict[str, Any]:
+    return {"VolumeId": volume["VolumeId"], "AvailabilityZone": volume["AvailabilityZone"],
+            "Actions": [], "Events": [], "VolumeStatus": {
+                "Status": _HEALTH.get(volume["State"], "ok"), "Details": []}}
 
 
 def _device(text: str) -> str:

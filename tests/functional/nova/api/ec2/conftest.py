@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from compute_api import StubImages
 from ec2_client import client
+from ec2_shapes import watch
 from oslo_config import cfg
 
 from nova import policy, rpc
@@ -81,7 +82,7 @@ def cloud(nova_db, tmp_path):
     app = RequestLog(make_app(API(images=images, network=NETWORK_API(rpc),
                                   volumes=VOLUME_API(rpc, images)), Believer(),
                               strict=True), service="ec2")
-    yield SimpleNamespace(app=app, alpha=client(app, "alice:alpha"),
-                          beta=client(app, "bob:beta"), reader=client(app, "admin:admin"))
+    yield SimpleNamespace(app=app, **{name: watch(client(app, access)) for name, access in (
+        ("alpha", "alice:alpha"), ("beta", "bob:beta"), ("reader", "admin:admin"))})
     for worker in reversed(workers):
         worker.stop(5)
