@@ -10,7 +10,7 @@ from swift.common.runner import parse_args, run_server
 def main() -> int:
     """Run the account server of a configuration file."""
     args = parse_args("swift-account-server", "Keeps the databases of accounts")
-    return run_server(args.config, "account-server", 6202, args.verbose)
+    return run_server(args.config, "account-server", 6202, args.verbose, args.test_config)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from swift.common.runner import parse_args, run_server
 def main() -> int:
     """Run the container server of a configuration file."""
     args = parse_args("swift-container-server", "Keeps the databases of containers")
-    return run_server(args.config, "container-server", 6201, args.verbose)
+    return run_server(args.config, "container-server", 6201, args.verbose, args.test_config)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from swift.common.runner import parse_args, run_server
 def main() -> int:
     """Run the object server of a configuration file."""
     args = parse_args("swift-object-server", "Stores objects on the devices of this node")
-    return run_server(args.config, "object-server", 6200, args.verbose)
+    return run_server(args.config, "object-server", 6200, args.verbose, args.test_config)
 
 
 if __name__ == "__main__":

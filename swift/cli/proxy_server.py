@@ -17,7 +17,7 @@ def main(argv=None):
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
     args = parse_args('swift-proxy-server', __doc__, argv)
-    sys.exit(run_server(args.config, 'proxy-server', 8080, args.verbose))
+    sys.exit(run_server(args.config, 'proxy-server', 8080, args.verbose, args.test_config))
 
 
 if __name__ == '__main__':

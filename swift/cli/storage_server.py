@@ -12,7 +12,7 @@ concurrency.patch()
 
 from swift.common.conf import config_true, read_sections
 from swift.common.exceptions import ConfigError
-from swift.common.runner import Plan, parse_args, run_servers
+from swift.common.runner import Plan, check_configuration, parse_args, run_servers
 
 PORTS = {"object-server": 6200, "container-server": 6201, "account-server": 6202}
 
@@ -44,6 +44,9 @@ def main() -> int:
         with_daemons = wants_daemons(args.config)
     except ConfigError as exc:
         raise SystemExit(f"Cannot start: {exc}") from exc
+
+    if args.test_config:
+        return check_configuration(plans)
 
     def start_daemons() -> None:
         from swift.cli.consistency import daemons_of

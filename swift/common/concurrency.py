@@ -37,8 +37,9 @@ from greenlet import GreenletExit
 __all__ = [
     "Empty", "Event", "Full", "GreenPile", "GreenPool", "GreenletExit", "LightQueue", "Queue",
     "Semaphore", "Timeout", "after_fork", "getcurrent", "interrupt", "is_patched", "listen",
-    "on_signals", "patch", "run_in_thread", "sleep", "socket", "spawn", "spawn_after", "spawn_n",
-    "ssl", "subprocess", "trampoline",
+    "listener_of", "on_signals", "original_subprocess", "patch", "run_in_thread", "send_datagram",
+    "sleep", "socket", "spawn", "spawn_after", "spawn_n", "ssl", "subprocess", "trampoline",
+    "wait_readable",
 ]
 
 _original_threading: Any = eventlet.patcher.original("threading")
@@ -75,6 +76,38 @@ def listen(host: str, port: int, backlog: int = 4096, reuse_port: bool = False) 
         sock.close()
         raise
     return sock
+
+
+def listener_of(fd: int) -> Any:
+    """The listening green socket behind an open file descriptor."""
+    return socket.socket(fileno=fd)
+
+
+def send_datagram(name: str, data: bytes) -> None:
+    """Send to a Unix datagram socket; that nobody listens there is no error."""
+    with _original_socket.socket(_original_socket.AF_UNIX, _original_socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        try:
+            sock.connect(name)
+            sock.send(data)
+        except OSError:
+            pass
+
+
+def original_subprocess() -> Any:
+    """The module as it is without green threads, for whoever must not switch."""
+    return eventlet.patcher.original("subprocess")
+
+
+def wait_readable(fd: int, seconds: float, green: bool) -> bool:
+    """Whether `fd` can be read within `seconds`; other green threads run meanwhile if `green`."""
+    if not green:
+        return bool(eventlet.patcher.original("select").select([fd], [], [], seconds)[0])
+    try:
+        trampoline(fd, read=True, timeout=seconds, timeout_exc=TimeoutError)
+    except TimeoutError:
+        return False
+    return True
 
 
 class _Threads:

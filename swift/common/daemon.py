@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any
 
-from swift.common import concurrency, recon
+from swift.common import concurrency, recon, succession
 from swift.common.conf import read_conf
 from swift.common.exceptions import ConfigError
 from swift.common.log import get_logger
@@ -66,7 +66,20 @@ def make(cls: type[Daemon], conf_path: str, verbose: bool = False) -> Daemon:
 def run(cls: type[Daemon], name: str, argv: list[str] | None = None) -> int:
     """The main of one daemon: `name CONFIG [once] [verbose]`; the exit code."""
     args = parse_args(name, (cls.__doc__ or "").partition("\n")[0], argv)
+    if args.test_config:
+        return check_configuration(cls, args.config)
     return run_many([(cls, args.config)], args.once, args.verbose)
+
+
+def check_configuration(cls: type[Daemon], conf_path: str) -> int:
+    """Make a daemon as if to run it; 0 when it can be, 1 and the reason otherwise."""
+    try:
+        validate_configuration()
+        make(cls, conf_path)
+    except ConfigError as exc:
+        print(f"Cannot start: {exc}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def run_many(daemons: list[tuple[type[Daemon], str]], once: bool = False,
@@ -91,6 +104,7 @@ def run_many(daemons: list[tuple[type[Daemon], str]], once: bool = False,
     concurrency.on_signals((signal.SIGTERM, signal.SIGHUP, signal.SIGINT), stop)
     for daemon in made:
         concurrency.spawn_n(daemon.run_forever)
+    succession.serving()
     done.wait()
     concurrency.exit_now(0)
     return 0

@@ -56,6 +56,24 @@ def note_pass(conf: dict[str, str], section: str, seconds: float, logger: loggin
         logger.error("ERROR writing %s/%s.recon: %s", folder, kind, exc)
 
 
+def count_async(devices: str) -> int:
+    """Updates of containers that wait on the node's devices."""
+    count = 0
+    for device in _folders(devices):
+        for folder in _folders(device):
+            if os.path.basename(folder).partition("-")[0] == "async_pending":
+                count += sum(len(files) for _, _, files in os.walk(folder))
+    return count
+
+
+def _folders(path: str) -> list[str]:
+    try:
+        with os.scandir(path) as entries:
+            return [entry.path for entry in entries if entry.is_dir()]
+    except OSError:
+        return []
+
+
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[None]:
     with open(path + ".lock", "w", encoding="utf-8") as lock:

@@ -3,7 +3,8 @@
 
 A server of one worker is one process without a parent. With more, the parent sleeps in waitpid and
 starts a worker anew when one dies. SIGTERM and SIGHUP drain: what is in flight is answered, then
-the process ends. Several servers can share a process (`run_servers`): the all-in-one does.
+the process ends; SIGUSR1 does so once a successor serves (swift.common.succession). Several
+servers can share a process (`run_servers`): the all-in-one does.
 """
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from swift.common import concurrency
+from swift.common import concurrency, succession
 from swift.common.conf import config_float, config_int, load_context, read_conf
 from swift.common.exceptions import ConfigError
 from swift.common.log import get_logger
@@ -47,6 +48,8 @@ def parse_args(name: str, description: str, argv: list[str] | None = None,
                             help="once: one pass, then exit; verbose: log to standard error")
     parser.add_argument("-o", "--once", action="store_true", help="one pass, then exit")
     parser.add_argument("-v", "--verbose", action="store_true", help="log to standard error")
+    parser.add_argument("-t", "--test-config", action="store_true",
+                        help="load the configuration, say whether it can serve, and end")
     args = parser.parse_args(argv)
     words = getattr(args, "words", None) or []
     if unknown := set(words) - {"once", "verbose"}:
@@ -88,10 +91,16 @@ def _tls(conf: dict[str, str]) -> Any:
     return lambda sock: context.wrap_socket(sock, server_side=True)
 
 
-def bind(conf: dict[str, str], default_port: int) -> Any:
-    """The listening socket of bind_ip, bind_port and backlog; ConfigError when it is taken."""
+def bind(conf: dict[str, str], default_port: int, left: list[Any] | None = None) -> Any:
+    """The listening socket of bind_ip, bind_port and backlog; ConfigError when it is taken.
+
+    One in `left`, of a predecessor, is used when it has that address.
+    """
     host = conf.get("bind_ip", "0.0.0.0")
     port = config_int(conf, "bind_port", default_port)
+    for sock in left or ():
+        if sock.getsockname()[:2] == (host, port):
+            return sock
     deadline = time.monotonic() + config_float(conf, "bind_timeout", 30)
     while True:
         try:
@@ -111,14 +120,16 @@ def make_server(plan: Plan, sock: Any, verbose: bool = False) -> Server:
     inner: Any = app
     while not hasattr(inner, "access_log") and hasattr(inner, "app"):
         inner = inner.app
-    return Server(
-        sock, app, logger,
-        client_timeout=config_float(conf, "client_timeout", 60),
-        keepalive_timeout=config_float(conf, "keepalive_timeout", 60),
-        max_clients=config_int(conf, "max_clients", 1024, 1),
-        access_log=getattr(inner, "access_log", None),
-        url_scheme="https" if conf.get("cert_file") else "http",
-        wrap=_tls(conf))
+    return Server(sock, app, logger, access_log=getattr(inner, "access_log", None),
+                  **server_options(conf))
+
+
+def server_options(conf: dict[str, str]) -> dict[str, Any]:
+    """What a configuration says of connections; ConfigError for what cannot be."""
+    return {"client_timeout": config_float(conf, "client_timeout", 60),
+            "keepalive_timeout": config_float(conf, "keepalive_timeout", 60),
+            "max_clients": config_int(conf, "max_clients", 1024, 1),
+            "url_scheme": "https" if conf.get("cert_file") else "http", "wrap": _tls(conf)}
 
 
 def server_conf(plan: Plan) -> dict[str, str]:
@@ -129,9 +140,28 @@ def server_conf(plan: Plan) -> dict[str, str]:
     return conf
 
 
-def run_server(conf_path: str, app_section: str, default_port: int, verbose: bool = False) -> int:
+def run_server(conf_path: str, app_section: str, default_port: int, verbose: bool = False,
+               test_config: bool = False) -> int:
     """Run one server with its workers until a signal ends it; the exit code."""
-    return run_servers([Plan(conf_path, app_section, default_port)], verbose=verbose)
+    plan = Plan(conf_path, app_section, default_port)
+    if test_config:
+        return check_configuration([plan])
+    return run_servers([plan], verbose=verbose)
+
+
+def check_configuration(plans: list[Plan]) -> int:
+    """Load all of `plans` as if to run them; 0 when they can be, 1 and the reason otherwise."""
+    try:
+        validate_configuration()
+        for plan in plans:
+            conf = server_conf(plan)
+            worker_count(conf)
+            server_options(conf)
+            load_context(plan.conf_path).create()
+    except ConfigError as exc:
+        print(f"Cannot start: {exc}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def run_servers(plans: list[Plan], verbose: bool = False, workers: int | None = None,
@@ -143,8 +173,12 @@ def run_servers(plans: list[Plan], verbose: bool = False, workers: int | None = 
     try:
         validate_configuration()
         confs = [server_conf(plan) for plan in plans]
-        socks = [bind(conf, plan.default_port)
+        left = succession.inherited()
+        socks = [bind(conf, plan.default_port, left)
                  for conf, plan in zip(confs, plans, strict=True)]
+        for sock in left:
+            if sock not in socks:
+                sock.close()
         drop_privileges(confs[0].get("user", "swift"))
         count = worker_count(confs[0]) if workers is None else workers
         # Before the fork: what is wrong is said once, and what was loaded is shared.
@@ -158,40 +192,57 @@ def run_servers(plans: list[Plan], verbose: bool = False, workers: int | None = 
     gc.freeze()
     gc.set_threshold(20000, 20, 50)
     if count > 1:
-        return _parent(count, lambda: _work(servers, extra))
-    return _work(servers, extra)
+        return _parent(count, servers, lambda: _work(servers, extra))
+    return _work(servers, extra, alone=True)
 
 
-def _work(servers: list[Server], extra: Any) -> int:
-    def stop(_number: int) -> None:
+def _work(servers: list[Server], extra: Any, alone: bool = False) -> int:
+    """Serve until a signal; `alone`: without a parent that hands over to successors."""
+    changing = False
+
+    def stop(number: int) -> None:
+        nonlocal changing
+        if number == signal.SIGUSR1:
+            if changing:
+                return
+            changing = True
+            if not succession.start([server.sock for server in servers], servers[0].logger, True):
+                changing = False
+                return
         concurrency.spawn_after(DRAIN_SECONDS, concurrency.exit_now, 0)
         for server in servers:
             server.stop()
 
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    concurrency.on_signals((signal.SIGTERM, signal.SIGHUP, signal.SIGINT), stop)
+    wanted = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
+    concurrency.on_signals([*wanted, signal.SIGUSR1] if alone else wanted, stop)
     threads = [concurrency.spawn(server.run) for server in servers]
     if extra is not None:
         extra()
+    if alone:
+        succession.serving()
     for thread in threads:
         thread.wait()
     concurrency.exit_now(0)
     return 0
 
 
-def _parent(count: int, work: Any) -> int:
+def _parent(count: int, servers: list[Server], work: Any) -> int:
     """Keep `count` children running; pass signals on; wait for all of them in the end."""
     children: set[int] = set()
     stopping: list[int] = []
 
     def on_signal(number: int, _frame: Any) -> None:
+        if number == signal.SIGUSR1 and (stopping or not succession.start(
+                [server.sock for server in servers], servers[0].logger, False)):
+            return
         stopping.append(number)
         for child in children:
             os.kill(child, signal.SIGTERM)
 
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, on_signal)
-    born = 0.0
+    born, told = 0.0, False
     while children or not stopping:
         while len(children) < count and not stopping:
             if time.monotonic() - born < 0.05 and len(children) + 1 < count and born:
@@ -201,6 +252,9 @@ def _parent(count: int, work: Any) -> int:
             if pid == 0:
                 _child(work)
             children.add(pid)
+        if not told:
+            told = True
+            succession.serving()
         try:
             pid, status = os.waitpid(-1, 0)
         except ChildProcessError:
@@ -214,6 +268,7 @@ def _parent(count: int, work: Any) -> int:
 def _child(work: Any) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)      # the parent's, even if all are signalled
     concurrency.after_fork()
     _die_with_parent()
     concurrency.exit_now(work())

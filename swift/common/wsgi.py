@@ -28,6 +28,7 @@ from swift.common.concurrency import (
     interrupt,
     sleep,
     socket,
+    spawn_after,
 )
 from swift.common.exceptions import ChunkReadError, ChunkReadTimeout, expired
 from swift.common.wsgi_input import RECV, Input
@@ -35,6 +36,7 @@ from swift.common.wsgi_input import RECV, Input
 MAX_LINE = 8192                   # request line and each header
 MAX_HEAD = 65536                  # request line and headers together
 DISCARD = 65536                   # of an unread body, before the connection is rather closed
+FIRST_SECONDS = 2.0               # for the first request of a connection, once a stop was asked for
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 # Beyond the RFC: names of metadata may be UTF-8 and hold any visible character but the colon, as
 # they may in OpenStack Swift (X-Object-Meta-A=5Fb is S3's a_b).
@@ -164,7 +166,7 @@ class Connection:
         self.server = server
         self.sock = sock
         self.buffer = b""
-        self.idle = True
+        self.idle = self.fresh = True
         self.base = server.environ(sock, address)
         self.send = sock.sendall
 
@@ -216,7 +218,7 @@ class Connection:
                 raise BadRequest(400, "the headers are too long")
             if self.buffer and self.buffer.count(b"\n") != self.buffer.count(b"\r\n"):
                 raise BadRequest(400, "a line does not end in CR LF")
-            if self.server.stopping and not self.buffer:
+            if self.server.stopping and not self.buffer and not self.fresh:
                 return None
             try:
                 if not self._fill():
@@ -228,7 +230,7 @@ class Connection:
                     return None
                 raise BadRequest(408, "the headers did not come in time") from None
             self.idle = False
-        self.idle = False
+        self.idle = self.fresh = False
         if end > MAX_HEAD:
             raise BadRequest(400, "the headers are too long")
         head, self.buffer = self.buffer[:end], self.buffer[end + 4:]
@@ -239,7 +241,7 @@ class Connection:
     def run(self) -> None:
         """Serve until one side wants no more."""
         sock, server = self.sock, self.server
-        sock.settimeout(server.keepalive_timeout)
+        sock.settimeout(FIRST_SECONDS if server.stopping else server.keepalive_timeout)
         try:
             while (head := self._read_head()) is not None:
                 sock.settimeout(server.client_timeout)
@@ -305,8 +307,14 @@ class Connection:
         self.sock.close()
 
     def wake_if_idle(self) -> None:
-        """Let a connection that waits for a next request end."""
-        if self.idle:
+        """Let a connection that waits for a next request end.
+
+        For its first request it may wait a little: whoever connects before the stop is served.
+        """
+        if self.idle and self.fresh:
+            self.fresh = False
+            spawn_after(FIRST_SECONDS, self.wake_if_idle)
+        elif self.idle:
             try:
                 self.sock.shutdown(socket.SHUT_RD)
             except OSError:

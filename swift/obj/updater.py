@@ -30,7 +30,8 @@ class ObjectUpdater(Daemon):
     """Delivers container updates that are waiting on disk.
 
     Options: devices, mount_check, swift_dir, interval, concurrency, objects_per_second,
-    node_timeout, conn_timeout.
+    node_timeout, conn_timeout, async_tracker_max_entries and async_tracker_dump_count (how many
+    containers with late updates to remember, and to tell monitors of, for each device).
     """
 
     section = "object-updater"
@@ -46,6 +47,9 @@ class ObjectUpdater(Daemon):
         self.node_timeout = config_float(conf, "node_timeout", 10)
         self.conn_timeout = config_float(conf, "conn_timeout", 0.5)
         self._ring: Ring | None = None
+        self.dump_count = config_int(conf, "async_tracker_dump_count", 5)
+        self.max_entries = config_int(conf, "async_tracker_max_entries", 100, 1)
+        self._late: dict[str, dict[tuple[str, str], float]] = {}
 
     @property
     def container_ring(self) -> Ring:
@@ -59,7 +63,9 @@ class ObjectUpdater(Daemon):
         start = time.monotonic()
         counts = {"successes": 0, "failures": 0, "quarantined": 0, "obsolete": 0}
         pool = GreenPool(self.concurrency)
-        for _, device_path in mounted_devices(self.devices, self.mount_check, self.logger):
+        self._late = {}
+        for device, device_path in mounted_devices(self.devices, self.mount_check, self.logger):
+            self._late[device] = {}
             for policy in policies():
                 base = f"{device_path}/{policy.asyncdir}"
                 for path in self._waiting(base, counts):
@@ -70,6 +76,37 @@ class ObjectUpdater(Daemon):
             self.logger.info("Object update sweep: %(successes)d successes, %(failures)d failures,"
                              " %(quarantined)d quarantined, %(obsolete)d obsolete", counts)
         self.logger.debug("Object update sweep took %.2f s", time.monotonic() - start)
+
+    def facts(self) -> dict[str, Any]:
+        """Whose updates have been waiting longest, of each device and in all."""
+        together: dict[tuple[str, str], float] = {}
+        for late in self._late.values():
+            for names, stamp in late.items():
+                together[names] = min(stamp, together.get(names, stamp))
+        return {"object_updater_stats": self._stats(together),
+                "object_updater_per_device": {
+                    device: self._stats(late) for device, late in self._late.items()}}
+
+    def _stats(self, late: dict[tuple[str, str], float]) -> dict[str, Any]:
+        oldest = sorted((stamp, *names) for names, stamp in late.items())
+        first = oldest[0][0] if oldest else None
+        return {
+            "failures_oldest_timestamp": first,
+            "failures_oldest_timestamp_age": None if first is None else time.time() - first,
+            "failures_account_container_count": len(oldest),
+            "failures_oldest_timestamp_account_containers": {
+                "oldest_count": len(oldest[:self.dump_count]), "oldest_entries": [
+                    {"timestamp": stamp, "account": account, "container": container}
+                    for stamp, account, container in oldest[:self.dump_count]]},
+            "tracker_memory_usage": sum(len(a) + len(c) + 200 for _, a, c in oldest)}
+
+    def _note_late(self, device_path: str, account: str, container: str, stamp: float) -> None:
+        """Remember the oldest update a container waits for; the youngest go when there are many."""
+        late = self._late.setdefault(os.path.basename(device_path), {})
+        names = (account, container)
+        late[names] = min(stamp, late.get(names, stamp))
+        if len(late) > self.max_entries:
+            del late[max(late, key=lambda each: late[each])]
 
     @staticmethod
     def _waiting(base: str, counts: dict[str, int]) -> Iterator[str]:
@@ -131,6 +168,7 @@ class ObjectUpdater(Daemon):
         if fresh:
             update["successes"] = done + fresh
             durable.write_file(path, safe_pickle.dumps(update), f"{device_path}/{policy.tmpdir}")
+        self._note_late(device_path, names[0], names[1], float(Timestamp(headers["X-Timestamp"])))
         return "failures"
 
     def _send(self, node: dict[str, Any], part: int, op: str, where: list[str], obj: str,

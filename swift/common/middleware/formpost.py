@@ -7,6 +7,7 @@ To stand before the auth filter.
 """
 
 import binascii
+import hmac
 import time
 from urllib.parse import quote, urlsplit
 
@@ -20,6 +21,18 @@ from swift.proxy.controllers.info import register
 MAX_VALUE = 4096
 DEFAULTS = ('x_delete_at', 'x_delete_after')
 MESSAGES = {400: 'Bad Request', 401: 'Unauthorized'}
+
+
+def form_text(path, redirect, max_file_size, max_file_count, expires):
+    """What the signature of a form is made over: these, each on a line."""
+    return '\n'.join(map(str, (path, redirect, max_file_size, max_file_count,
+                               expires))).encode('utf-8', 'surrogateescape')
+
+
+def sign_form(path, redirect, max_file_size, max_file_count, expires, key, digest):
+    """The hexadecimal signature a form needs; ``key`` is a temporary URL key."""
+    return hmac.new(key.encode(), form_text(path, redirect, max_file_size, max_file_count,
+                                            expires), digest).hexdigest()
 
 
 class Refused(Exception):
@@ -155,8 +168,8 @@ class Posted:
         except (ValueError, binascii.Error):
             raise Refused(401, 'invalid signature') from None
         path = self.env['PATH_INFO'].encode('latin-1').decode('utf-8', 'surrogateescape')
-        text = '\n'.join((path, self.fields.get('redirect', ''), str(size), str(count),
-                          self.fields['expires'])).encode('utf-8', 'surrogateescape')
+        text = form_text(path, self.fields.get('redirect', ''), size, count,
+                         self.fields['expires'])
         _, account, container, _ = split_path(self.env)
         scope = None
         if digest in self.formpost.digests:

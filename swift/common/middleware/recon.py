@@ -146,15 +146,12 @@ class Recon:
         return found
 
     def asyncs(self):
-        """Updates of containers that are still to be sent."""
-        count = 0
-        for name in self._each():
-            device = os.path.join(self.devices, name)
-            for folder in os.listdir(device):
-                if folder == 'async_pending' or folder.startswith('async_pending-'):
-                    count += sum(len(files) for _, _, files in
-                                 os.walk(os.path.join(device, folder)))
-        return {'async_pending': count}
+        """Updates of containers that are still to be sent; swift-recon-cron's count, if there is
+        one."""
+        known = recon.read(os.path.join(self.cache, 'object.recon'))
+        if 'async_pending_last' in known:
+            return {key: known.get(key) for key in ('async_pending', 'async_pending_last')}
+        return {'async_pending': recon.count_async(self.devices)}
 
     def quarantined(self):
         """Things put aside because they were broken, by kind; objects by storage policy too."""

@@ -58,10 +58,14 @@ def test_a_unit_starts_its_program_with_its_configuration(path):
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
 def test_who_says_ready_is_waited_for(path):
-    """Type=notify for those that run under nova.service, which tells systemd; for no others."""
-    speaks = "service.daemon(" in module_of(path.stem)
-    assert (read(path)["Service"]["Type"] == "notify") == speaks
-    assert ("ExecReload" in read(path)["Service"]) == speaks
+    """Type=notify for those that tell systemd: nova's services and all of swift, no others."""
+    service, nova = read(path)["Service"], "service.daemon(" in module_of(path.stem)
+    swift = path.stem.startswith("swift-")
+    assert (service["Type"] == "notify") == (nova or swift)
+    server = swift and path.stem.endswith("-server")
+    assert ("ExecReload" in service) == (nova or server)
+    # A swift server's successor, which is not the main process yet, says that it is from now on.
+    assert (service.get("NotifyAccess") == "all") == server
 
 
 def test_dnsmasq_outlives_the_network_worker():
