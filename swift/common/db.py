@@ -58,6 +58,7 @@ class Broker:
     rows_table = ""                # object, container
     stat_table = ""                # container_stat (a view), account_stat
     info_table = ""                # where the single row of the stat really is
+    kept_metadata: frozenset[str] = frozenset()     # names (lower case) that a deletion leaves
 
     def __init__(self, db_file: str, account: str | None = None, container: str | None = None,
                  logger: logging.Logger | None = None, keep: bool = True,
@@ -255,7 +256,7 @@ class Broker:
         row = conn.execute(f"SELECT metadata FROM {self.stat_table}").fetchone()
         metadata = json.loads(row[0]) if row[0] else {}
         for name, (_, stamp) in list(metadata.items()):
-            if stamp < timestamp:
+            if stamp < timestamp and name.lower() not in self.kept_metadata:
                 metadata[name] = ["", timestamp]
         conn.execute(f"UPDATE {self.stat_table} SET metadata = ?", (_dump(metadata),))
 

@@ -15,6 +15,8 @@ import os
 import sqlite3
 import time
 import uuid
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from swift.common import db_connection, durable, node_client
@@ -29,6 +31,7 @@ from swift.common.timestamp import Timestamp
 
 FULL_EVERY = 10
 Node = dict[str, Any]
+Call = Callable[..., node_client.NodeAnswer]
 _SYNC_ARGS = ("max_row", "hash", "id", "created_at", "put_timestamp", "delete_timestamp",
               "metadata")
 
@@ -157,11 +160,16 @@ class DbReplicator(Daemon):
             self.counts["in_step"] += 1
         else:
             self._in_step.pop(db_file, None)
-        if done and ((not belongs and results) or self.reclaimable(broker)):
+        if done and (not belongs and results and self.removable(broker)
+                     or self.reclaimable(broker)):
             after = broker.replication_info()
             if (after["max_row"], after["hash"]) == (info["max_row"], info["hash"]):
                 broker.remove_files()
                 self.counts["removed"] += 1
+
+    def removable(self, broker: Broker) -> bool:
+        """Whether a database that belongs elsewhere may go, once it is there."""
+        return True
 
     def reclaimable(self, broker: Broker) -> bool:
         """Whether the database was deleted long enough ago to go."""
@@ -206,7 +214,7 @@ class DbReplicator(Daemon):
         return answer
 
     def _to_node(self, broker: Broker, partition: str, info: Row, node: Node) -> bool:
-        name_hash = os.path.basename(broker.db_file)[:-3]
+        name_hash = os.path.basename(broker.db_dir)
         args = [info[name] for name in (*_SYNC_ARGS, *self.more_sync_args)]
         answer = self._call(node, partition, name_hash, "sync", *args)
         if answer.status == 404:
@@ -214,7 +222,10 @@ class DbReplicator(Daemon):
         if answer.status // 100 != 2:
             raise OSError(f"sync answered {answer.status}")
         theirs = json.loads(answer.body)
-        self.after_answer(broker, theirs)
+        decided = self.after_answer(broker, theirs, partial(
+            self._call, node, partition, name_hash))
+        if decided is not None:
+            return decided
         ours_point = broker.sync_point(theirs["id"], incoming=False)
         point = max(theirs["point"], ours_point)
         if point >= info["max_row"]:
@@ -228,8 +239,11 @@ class DbReplicator(Daemon):
             return self._send_file(broker, partition, name_hash, node, "rsync_then_merge")
         return self._send_rows(broker, partition, name_hash, node, info, theirs["id"], point)
 
-    def after_answer(self, broker: Broker, theirs: Row) -> None:
-        """What else is learnt from a peer's answer."""
+    def after_answer(self, broker: Broker, theirs: Row, call: Call) -> bool | None:
+        """Take what else a peer's answer tells; `call` asks the peer more.
+
+        None to go on with rows, else whether the two are in step without."""
+        return None
 
     def _send_rows(self, broker: Broker, partition: str, name_hash: str, node: Node, info: Row,
                    remote_id: str, point: int) -> bool:
@@ -262,7 +276,8 @@ class DbReplicator(Daemon):
                 return False
         finally:
             durable.unlink_quietly(temp)
-        answer = self._call(node, partition, name_hash, op, info["id"])
+        answer = self._call(node, partition, name_hash, op, info["id"],
+                            os.path.basename(broker.db_file))
         if answer.status // 100 != 2:
             raise OSError(f"{op} answered {answer.status}")
         return True

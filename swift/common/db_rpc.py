@@ -15,6 +15,7 @@ from typing import Any
 from swift.common import db_connection, durable
 from swift.common.backend_server import Answer
 from swift.common.db import Broker, Row
+from swift.common.db_files import is_name
 from swift.common.exceptions import DatabaseConnectionError
 from swift.common.storage import is_hash, storage_directory
 
@@ -36,7 +37,7 @@ class ReplicatorRpc:
         """Do what the body says. 400 for what it cannot say."""
         try:
             op, *args = json.loads(body)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             raise Answer(400, "The body is not a list of an operation and its arguments") from None
         if not is_hash(name_hash) or not isinstance(op, str):
             raise Answer(400, "Not a hash, or not an operation")
@@ -116,6 +117,13 @@ class ReplicatorRpc:
                              "sync_point": int(point["sync_point"])} for point in args[0]])
         return Answer(202)
 
+    def refuses_merge(self, ours: Broker) -> bool:
+        """Whether a file of a peer's must not take the place of this database."""
+        return False
+
+    def before_replacement(self, ours: Broker, theirs: Broker) -> None:
+        """What else of ours goes into the file that takes its place."""
+
     @staticmethod
     def _temp_file(device_path: str, args: list[Any]) -> str:
         name = args[0]
@@ -126,6 +134,10 @@ class ReplicatorRpc:
     def op_complete_rsync(self, device_path: str, db_file: str, args: list[Any]) -> Answer:
         """A whole database has arrived where there was none."""
         temp = self._temp_file(device_path, args)
+        if len(args) > 1:                  # a container's file may be named by an epoch
+            if not isinstance(args[1], str) or not is_name(args[1], os.path.basename(db_file)[:-3]):
+                raise ValueError("not the name of a database file of this hash")
+            db_file = f"{os.path.dirname(db_file)}/{args[1]}"
         if os.path.exists(db_file) or not os.path.exists(temp):
             return Answer(404, "Exists already, or nothing has arrived")
         broker = self.make_broker(temp)
@@ -137,10 +149,11 @@ class ReplicatorRpc:
     def op_rsync_then_merge(self, device_path: str, db_file: str, args: list[Any]) -> Answer:
         """A database far ahead of ours has arrived: our rows go into it and it takes our place."""
         temp = self._temp_file(device_path, args)
-        if not os.path.exists(db_file) or not os.path.exists(temp):
-            return Answer(404, "There is nothing to merge with, or nothing has arrived")
         ours, theirs = self.make_broker(db_file), self.make_broker(temp)
+        if not ours.exists() or not os.path.exists(temp) or self.refuses_merge(ours):
+            return Answer(404, "There is nothing to merge with, or nothing has arrived")
         theirs.keep = False
+        db_file = ours.db_file
         ours.commit_pending()
         point = -1
         while rows := ours.items_since(point, 1000):
@@ -151,6 +164,7 @@ class ReplicatorRpc:
                                 for name, pair in ours.metadata().items()})
         theirs.merge_timestamps(stat["created_at"], stat["put_timestamp"],
                                 stat["delete_timestamp"])
+        self.before_replacement(ours, theirs)
         theirs.become_copy(args[0])
         db_connection.forget(db_file)
         with durable.lock_path(os.path.dirname(db_file)):

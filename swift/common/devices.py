@@ -66,12 +66,16 @@ def _listdir(path: str) -> list[str]:
 
 def databases(root: str, datadir: str, mount_check: bool, logger: logging.Logger
               ) -> Iterator[tuple[str, str, str]]:
-    """(file, device, partition) of each database of the node."""
+    """(file, device, partition) of each database of the node; of one with several files (a
+    container that is being sharded) the newest."""
     for device, path in mounted_devices(root, mount_check, logger):
         for directory, partition in hash_dirs(path, datadir):
-            db_file = f"{directory}/{os.path.basename(directory)}.db"
-            if os.path.exists(db_file):
-                yield db_file, device, partition
+            name_hash = os.path.basename(directory)
+            # A point sorts before the underscore in front of an epoch.
+            names = sorted(name for name in _listdir(directory)
+                           if name.startswith(name_hash) and name.endswith(".db"))
+            if names:
+                yield f"{directory}/{names[-1]}", device, partition
 
 
 def local_addresses(bind_ip: str) -> set[str]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from swift.common.db import Broker, Row
+from swift.common.db import Row
 from swift.common.listing import Query, walk
 from swift.common.timestamp import Timestamp, decode_timestamps, encode_timestamps
+from swift.container import shard_table
 from swift.container.schema import SCHEMA
+from swift.container.shard_broker import ShardBroker
 
 DATADIR = "containers"
 
 
-class ContainerBroker(Broker):
+class ContainerBroker(ShardBroker):
     """The database of one container."""
 
     db_type = "container"
@@ -105,11 +107,14 @@ class ContainerBroker(Broker):
             Timestamp(stat["delete_timestamp"]) > Timestamp(stat["put_timestamp"])
 
     def empty(self) -> bool:
-        """Whether no policy's row of it is that of a live object."""
+        """Whether no policy's row of it is that of a live object, in no file and in no shard."""
         def work(conn: sqlite3.Connection) -> bool:
             return conn.execute("SELECT 1 FROM policy_stat WHERE object_count > 0 LIMIT 1"
                                 ).fetchone() is None
-        return self.read(work)
+        if not self.read(work) or len(self.files) > 1 and not self.oldest().read(work):
+            return False
+        # Counts of shards reach only the root.
+        return not (self.is_root() and self.sharding_initiated()) or self.usage()[0] <= 0
 
     def recreate(self, timestamp: str, policy_index: int) -> None:
         """Make a deleted container exist again, in this policy."""
@@ -159,6 +164,44 @@ class ContainerBroker(Broker):
 
     def _reclaim_rows(self, conn: sqlite3.Connection, age_timestamp: str) -> None:
         conn.execute("DELETE FROM object WHERE deleted = 1 AND created_at < ?", (age_timestamp,))
+        shard_table.reclaim(conn, self.own_name(conn), age_timestamp)
+
+    # -- rows for shards -------------------------------------------------
+
+    def rows_in(self, lower: str, upper: str, since_row: int, deleted: int, limit: int
+                ) -> list[Row]:
+        """Rows of all policies whose names are above `lower`, up to and with `upper` (empty: no
+        bound), by name."""
+        conditions, values = ["deleted = ?", "ROWID > ?"], [deleted, since_row]
+        if lower:
+            conditions.append("name > ?")
+            values.append(lower)                                  # type: ignore[arg-type]
+        if upper:
+            conditions.append("name <= ?")
+            values.append(upper)                                  # type: ignore[arg-type]
+        return self.read(lambda conn: [dict(row) for row in conn.execute(
+            "SELECT ROWID, name, created_at, size, content_type, etag, deleted,"
+            f" storage_policy_index FROM object WHERE {' AND '.join(conditions)}"
+            " ORDER BY name LIMIT ?", [*values, limit])])
+
+    def remove_rows(self, lower: str, upper: str, max_row: int) -> None:
+        """Remove the rows of such names up to a row number."""
+        self.write(lambda conn: conn.execute(
+            "DELETE FROM object WHERE deleted IN (0, 1) AND ROWID <= ? AND name > ?"
+            " AND (? = '' OR name <= ?)", (max_row, lower, upper, upper)))
+
+    def upper_after(self, lower: str, count: int) -> str | None:
+        """The name of the `count`th object above `lower`; None when there are fewer."""
+        def work(conn: sqlite3.Connection) -> str | None:
+            row = conn.execute("SELECT name FROM object WHERE deleted = 0 AND name > ?"
+                               " ORDER BY name LIMIT 1 OFFSET ?", (lower, count - 1)).fetchone()
+            return row[0] if row is not None else None
+        return self.read(work)
+
+    def tombstone_count(self) -> int:
+        """How many rows say that an object was deleted."""
+        return self.read(lambda conn: conn.execute(
+            "SELECT COUNT(*) FROM object WHERE deleted = 1").fetchone()[0])
 
     # -- listing ---------------------------------------------------------
 

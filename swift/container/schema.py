@@ -88,8 +88,7 @@ BEGIN
 END;
 """
 
-# Made so that a node that shards containers finds its table; nothing here writes to it.
-_SHARD_RANGE = """
+SHARD_RANGE = ("""
 CREATE TABLE shard_range (
     ROWID INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT,
@@ -106,10 +105,11 @@ CREATE TABLE shard_range (
     reported INTEGER DEFAULT 0,
     tombstones INTEGER DEFAULT -1
 );
+""", """
 CREATE TRIGGER shard_range_update BEFORE UPDATE ON shard_range
 BEGIN
     SELECT RAISE(FAIL, 'UPDATE not allowed; DELETE and INSERT');
 END;
-"""
+""")
 
-SCHEMA = SYNC_SCHEMA + _OBJECT + _POLICY_STAT + _INFO + _VIEW + _SHARD_RANGE
+SCHEMA = SYNC_SCHEMA + _OBJECT + _POLICY_STAT + _INFO + _VIEW + "".join(SHARD_RANGE)

@@ -3,6 +3,7 @@
 
     PUT /sda/12/AUTH_a/c          makes or updates a container
     PUT /sda/12/AUTH_a/c/o        the row of an object, sent by object servers
+    GET /sda/12/AUTH_a/c          what it holds, or which shards do
 """
 from __future__ import annotations
 
@@ -15,7 +16,6 @@ from swift.common.concurrency import GreenPool, Timeout
 from swift.common.conditional import http_date
 from swift.common.conf import config_list, config_true
 from swift.common.db import Row
-from swift.common.db_rpc import ReplicatorRpc
 from swift.common.db_server import DbApp
 from swift.common.exceptions import (
     DatabaseAlreadyExists,
@@ -31,24 +31,12 @@ from swift.common.listing import (
 )
 from swift.common.storage_policy import policies
 from swift.common.timestamp import Timestamp, decode_timestamps
+from swift.container import shard_requests
 from swift.container.backend import DATADIR, ContainerBroker
+from swift.container.rpc import ContainerRpc
 from swift.container.sync_target import check_sync_to
 
 _SAVED = ("X-Container-Read", "X-Container-Write", "X-Container-Sync-Key", "X-Container-Sync-To")
-
-
-class ContainerRpc(ReplicatorRpc):
-    """REPLICATE of containers: the storage policy goes along."""
-
-    def after_sync(self, broker: Any, remote: Row) -> None:
-        """Both replicas of a container settle on the policy of the one that was there first."""
-        if "storage_policy_index" not in remote:
-            return
-        stat = broker.stat()
-        if stat["storage_policy_index"] == remote["storage_policy_index"]:
-            return
-        if Timestamp(remote["status_changed_at"]) < Timestamp(stat["status_changed_at"]):
-            broker.set_policy_index(remote["storage_policy_index"], Timestamp.now().internal)
 
 
 class ContainerApp(DbApp):
@@ -94,6 +82,8 @@ class ContainerApp(DbApp):
         broker, parts = self._broker(request, 4, 5)
         if parts[4] is not None:
             return self._put_row(request, broker, parts, timestamp)
+        if request.env.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower() == "shard":
+            return self._put_shards(request, broker, parts[2], timestamp)
         requested = self._policy_of(request)
         updates = self.request_metadata(request, timestamp)
         self._check_sync_to(request)
@@ -168,7 +158,10 @@ class ContainerApp(DbApp):
                 times.append(Timestamp(env[header]).internal if header in env else None)
             except ValueError:
                 raise Answer(400, f"{header} is no time") from None
-        self._need(broker, account, timestamp, policy or 0)
+        self._need(request, broker, account, timestamp, policy or 0)
+        elsewhere = shard_requests.redirect(request, broker, name)
+        if elsewhere is not None:
+            return elsewhere
         try:
             broker.put_object(name, timestamp.internal, size, content_type, etag, 0, policy or 0,
                               *times)
@@ -176,17 +169,33 @@ class ContainerApp(DbApp):
             raise Answer(404, "The resource could not be found.") from None
         return Answer(201)
 
-    def _need(self, broker: ContainerBroker, account: str, timestamp: Timestamp,
-              policy_index: int) -> None:
-        """404 unless the container's file exists; those of hidden accounts are made."""
+    def _put_shards(self, request: Request, broker: ContainerBroker, account: str,
+                    timestamp: Timestamp) -> Answer:
+        """Shard ranges, and the container's metadata, from a parent, a root or a tool."""
+        policy = self._policy_of(request)
+        ranges = shard_requests.read_ranges(request)
+        if policy is None and not broker.exists():
+            raise Answer(400 if shard_requests.makes_missing(
+                request, account, self.auto_create_prefix) else 404,
+                "X-Backend-Storage-Policy-Index is needed to make a container")
+        created = self._need(request, broker, account, timestamp, policy or 0)
+        self._update_settings(broker, self.request_metadata(request, timestamp))
+        broker.merge_shard_ranges(ranges)
+        return Answer(201 if created else 202, b"", {
+            "X-Backend-Storage-Policy-Index": str(broker.stat()["storage_policy_index"])})
+
+    def _need(self, request: Request, broker: ContainerBroker, account: str,
+              timestamp: Timestamp, policy_index: int) -> bool:
+        """404 unless the container's file exists or may be made; whether it was made now."""
         if broker.exists():
-            return
-        if not account.startswith(self.auto_create_prefix):
+            return False
+        if not shard_requests.makes_missing(request, account, self.auto_create_prefix):
             raise Answer(404, "The resource could not be found.")
         try:
-            broker.initialize(timestamp.internal, policy_index)
+            broker.initialize(timestamp.normal, policy_index)
+            return True
         except DatabaseAlreadyExists:
-            pass
+            return False
 
     def post(self, request: Request) -> Answer:
         """Update metadata."""
@@ -206,7 +215,10 @@ class ContainerApp(DbApp):
         account, container, name = parts[2:5]
         if name is not None:
             policy = self._policy_of(request) or 0
-            self._need(broker, account, timestamp, policy)
+            self._need(request, broker, account, timestamp, policy)
+            elsewhere = shard_requests.redirect(request, broker, name)
+            if elsewhere is not None:
+                return elsewhere
             try:
                 broker.delete_object(name, timestamp.internal, policy)
             except DatabaseConnectionError:
@@ -227,9 +239,14 @@ class ContainerApp(DbApp):
         return Answer(404, "The resource could not be found.")
 
     def update(self, request: Request) -> Answer:
-        """Rows in bulk, as OpenStack Swift's sharder sends them: not supported."""
-        request.split(4, 4)
-        raise Answer(501, "UPDATE of shards is not supported")
+        """Rows of objects in bulk, from other servers' tools."""
+        timestamp = request.timestamp()
+        broker, parts = self._broker(request, 4, 4)
+        policy = self._policy_of(request)
+        rows = shard_requests.read_rows(request)
+        self._need(request, broker, parts[2], timestamp, policy or 0)
+        broker.merge_items(rows)
+        return Answer(202)
 
     def _account_update(self, request: Request, account: str, container: str,
                         broker: ContainerBroker) -> None:
@@ -284,7 +301,7 @@ class ContainerApp(DbApp):
             "X-Container-Object-Count": str(stat["object_count"]),
             "X-Container-Bytes-Used": str(stat["bytes_used"]),
             "X-Backend-Storage-Policy-Index": str(stat["storage_policy_index"]),
-            "X-Backend-Sharding-State": "unsharded",
+            "X-Backend-Sharding-State": stat["db_state"],
             "Last-Modified": http_date(Timestamp(stat["put_timestamp"]).ceil()),
         }
         headers.update(self.time_headers(stat))
@@ -318,13 +335,12 @@ class ContainerApp(DbApp):
         params = request.params()
         kind = format_of(request, params)
         query = parse_query(request, params, self.limits["container_listing_limit"])
-        record_type = request.env.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower()
         broker, stat = self._existing(request)
         headers = self._headers_of(stat)
         headers["Content-Type"] = CONTENT_TYPES[kind]
-        if record_type == "shard":
-            headers["X-Backend-Record-Type"] = "shard"
-            return Answer(200, b"[]", headers)
+        if shard_requests.wants_shards(request, stat):
+            return shard_requests.list_shards(request, broker, stat, params, kind, headers)
+        broker = broker.oldest()
         headers["X-Backend-Record-Type"] = "object"
         index = self._policy_of(request) if config_true(
             request.env.get("HTTP_X_BACKEND_OVERRIDE_POLICY", "")) else None
