@@ -342,8 +342,7 @@ class ContainerApp(DbApp):
             return shard_requests.list_shards(request, broker, stat, params, kind, headers)
         broker = broker.oldest()
         headers["X-Backend-Record-Type"] = "object"
-        index = self._policy_of(request) if config_true(
-            request.env.get("HTTP_X_BACKEND_OVERRIDE_POLICY", "")) else None
+        index = self._policy_of(request)
         headers["X-Backend-Record-Storage-Policy-Index"] = str(
             stat["storage_policy_index"] if index is None else index)
         rows = broker.list_objects(query, index)

@@ -70,15 +70,21 @@ def container_update(app: ObjectApp, request: Request, op: str, device: str,
     headers = update_headers(request, policy, values)
     quoted_path = request.get("X_BACKEND_QUOTED_CONTAINER_PATH")
     path = unquote(quoted_path) if quoted_path else request.get("X_BACKEND_CONTAINER_PATH")
-    send_updates(app, op, names, targets, headers, device, policy, request.timestamp(), path)
+    if path and (path.count("/") != 1 or not all(path.split("/"))):
+        app.logger.error("ERROR container update: %r is not the path of a shard", path[:256])
+        path = None                                  # the root takes it and moves it later
+    send_updates(app, op, names, targets, headers, device, policy, request.timestamp(), path,
+                 request.get("X_CONTAINER_ROOT_DB_STATE"))
 
 
 def send_updates(app: ObjectApp, op: str, names: tuple[str, str, str], targets: list[Target],
                  headers: dict[str, str], device: str, policy: StoragePolicy, timestamp: Timestamp,
-                 container_path: str | None = None) -> None:
+                 container_path: str | None = None, db_state: str | None = None) -> None:
     """Send one update to all targets; who does not take it in time gets it from the updater.
 
     `timestamp` is that of the request: it names the file, so that the latest update counts.
+    `container_path` is the shard that takes the container's rows of this name, if it has shards,
+    and `db_state` what the proxy knew of that.
     """
     def send(target: Target) -> bool:
         return _send(app, op, names, target, headers, container_path)
@@ -88,7 +94,8 @@ def send_updates(app: ObjectApp, op: str, names: tuple[str, str, str], targets: 
     else:
         good = all(list(GreenPool(len(targets)).imap(send, targets)))
     if not good:
-        _keep_for_later(app, op, names, headers, device, policy, timestamp, container_path)
+        _keep_for_later(app, op, names, headers, device, policy, timestamp, container_path,
+                        db_state)
 
 
 def _send(app: ObjectApp, op: str, names: tuple[str, str, str], target: Target,
@@ -115,10 +122,11 @@ def _send(app: ObjectApp, op: str, names: tuple[str, str, str], target: Target,
 
 def _keep_for_later(app: ObjectApp, op: str, names: tuple[str, str, str],
                     headers: dict[str, str], device: str, policy: StoragePolicy,
-                    timestamp: Timestamp, container_path: str | None) -> None:
+                    timestamp: Timestamp, container_path: str | None,
+                    db_state: str | None = None) -> None:
     account, container, obj = names
     data: dict[str, Any] = {"op": op, "account": account, "container": container, "obj": obj,
-                            "headers": headers, "db_state": None}
+                            "headers": headers, "db_state": db_state}
     if container_path:
         data["container_path"] = container_path
     app.manager.pickle_async_update(device, account, container, obj, data, timestamp, policy)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The object updater: delivers what container servers could not be told when it happened.
 
-Each file in async_pending is one update. It is removed when every container server of its container
-has it; who has it already is remembered in the file.
+Each file in async_pending is one update. It is removed when every container server of its
+container has it; who has it already is remembered in the file. A container that has been sharded
+sends updates on to the shard they belong to; that is remembered too, so that no two shards send
+one back and forth.
 """
 from __future__ import annotations
 
@@ -10,8 +12,10 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pickle import UnpicklingError
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from swift.common import durable, node_client, safe_pickle
 from swift.common.concurrency import GreenPool, Timeout
@@ -24,6 +28,27 @@ from swift.common.storage_policy import policies
 from swift.common.timestamp import Timestamp
 
 _OPS = ("PUT", "DELETE")
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """The shard (account/container) an update belongs to, and how new that knowledge is."""
+
+    path: str
+    timestamp: Timestamp
+
+    @classmethod
+    def of(cls, headers: dict[str, str]) -> Redirect:
+        """What a 301 says; ValueError when it does not."""
+        location = headers.get("location", "")
+        location = urlsplit(location).path if "://" in location else location
+        if config_true(headers.get("x-backend-location-is-quoted", "")):
+            location = unquote(location, errors="surrogateescape")
+        parts = location.split("/", 3)
+        if len(parts) < 3 or parts[0] or not all(parts[1:3]):
+            raise ValueError(f"redirected to {location[:80]!r}")
+        return cls(f"{parts[1]}/{parts[2]}",
+                   Timestamp(headers.get("x-backend-redirect-timestamp", "")))
 
 
 class ObjectUpdater(Daemon):
@@ -154,31 +179,61 @@ class ObjectUpdater(Daemon):
         except (UnpicklingError, KeyError, TypeError, ValueError, AttributeError) as exc:
             self._quarantine(path, device_path, policy, exc)
             return "quarantined"
-        where = (update.get("container_path") or "/".join(names[:2])).split("/", 1)
-        part, nodes = self.container_ring.get_nodes(*where)
         headers.setdefault("X-Backend-Storage-Policy-Index", str(policy.index))
+        headers.setdefault("X-Backend-Accept-Redirect", "true")
+        headers.setdefault("X-Backend-Accept-Quoted-Location", "true")
         headers["User-Agent"] = f"object-updater {os.getpid()}"
-        quoted = [node for node in nodes if node["id"] not in done]
-        fresh = [node["id"] for node in quoted
-                 if self._send(node, part, update["op"], where, names[2], headers)]
-        if len(fresh) == len(quoted):
+        outcome = self._deliver(update, names, headers, done)
+        if outcome == "redirected":
+            outcome = self._deliver(update, names, headers, [])
+        if outcome == "successes":
             durable.unlink_quietly(path)
             durable.rmdir_quietly(os.path.dirname(path))
-            return "successes"
-        if fresh:
-            update["successes"] = done + fresh
-            durable.write_file(path, safe_pickle.dumps(update), f"{device_path}/{policy.tmpdir}")
+            return outcome
+        changed = safe_pickle.dumps(update)
+        if changed != data:
+            durable.write_file(path, changed, f"{device_path}/{policy.tmpdir}")
         self._note_late(device_path, names[0], names[1], float(Timestamp(headers["X-Timestamp"])))
         return "failures"
 
+    def _deliver(self, update: dict[str, Any], names: list[str], headers: dict[str, str],
+                 done: list[int]) -> str:
+        """Send an update to the servers that lack it: `successes`, `failures` or `redirected`.
+        What came of it is noted in `update`."""
+        where = (update.get("container_path") or "/".join(names[:2])).split("/", 1)
+        part, nodes = self.container_ring.get_nodes(*where)
+        lacking = [node for node in nodes if node["id"] not in done]
+        answers = [self._send(node, part, update["op"], where, names[2], headers)
+                   for node in lacking]
+        if all(answer is True for answer in answers):
+            return "successes"
+        moved = [answer for answer in answers if isinstance(answer, Redirect)]
+        if moved:
+            update.pop("successes", None)
+            history = update.setdefault("redirect_history", [])
+            target = max(moved, key=lambda redirect: redirect.timestamp).path
+            if target in history:                # in a circle: begin anew at the root
+                update["container_path"], update["redirect_history"] = None, []
+            else:
+                update["container_path"] = target
+                history.append(target)
+            return "redirected"
+        if any(answers):
+            update["successes"] = done + [node["id"] for node, answer in zip(
+                lacking, answers, strict=True) if answer]
+        return "failures"
+
     def _send(self, node: dict[str, Any], part: int, op: str, where: list[str], obj: str,
-              headers: dict[str, str]) -> bool:
+              headers: dict[str, str]) -> bool | Redirect:
+        """Whether a server has taken an update, or where it says that it belongs."""
         try:
             answer = node_client.request(
                 node.get("replication_ip") or node["ip"],
                 node.get("replication_port") or node["port"], op,
                 node_client.path_of(node["device"], part, *where, obj), headers, b"",
                 self.conn_timeout, self.node_timeout)
+            if answer.status == 301:
+                return Redirect.of(answer.headers)
         except (OSError, ValueError, Timeout) as exc:
             self.logger.error("ERROR update to %s:%s/%s: %s", node["ip"], node["port"],
                               node["device"], exc)

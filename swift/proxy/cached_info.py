@@ -8,7 +8,8 @@ of the time, failures not at all.
 
 import random
 
-from swift.common.request import ALLOW_RESERVED, Request, split_path
+from swift.common.request import ALLOW_RESERVED, Request, http_date, split_path
+from swift.common.timestamp import Timestamp
 
 CORS = 'x-container-meta-access-control-'
 
@@ -32,8 +33,40 @@ def container_entry(status, headers):
         'versions': headers.get('x-versions-location'),
         'storage_policy': headers.get('x-backend-storage-policy-index', '0'),
         'created_at': headers.get('x-backend-timestamp'),
+        'put_timestamp': headers.get('x-backend-put-timestamp'),
+        'delete_timestamp': headers.get('x-backend-delete-timestamp'),
+        'status_changed_at': headers.get('x-backend-status-changed-at'),
+        'sharding_state': headers.get('x-backend-sharding-state', 'unsharded'),
         'meta': meta, 'sysmeta': sysmeta, 'cors': cors,
     }
+
+
+# What an entry must hold so that an answer to GET can be made of it.
+_NEEDED = (('X-Backend-Timestamp', 'created_at'), ('X-Backend-Put-Timestamp', 'put_timestamp'),
+           ('X-Backend-Delete-Timestamp', 'delete_timestamp'),
+           ('X-Backend-Status-Changed-At', 'status_changed_at'),
+           ('X-Backend-Storage-Policy-Index', 'storage_policy'),
+           ('X-Container-Object-Count', 'object_count'), ('X-Container-Bytes-Used', 'bytes'),
+           ('X-Backend-Sharding-State', 'sharding_state'))
+_OPTIONAL = (('X-Container-Read', 'read_acl'), ('X-Container-Write', 'write_acl'),
+             ('X-Container-Sync-Key', 'sync_key'), ('X-Container-Sync-To', 'sync_to'),
+             ('X-Versions-Location', 'versions'))
+
+
+def container_headers(entry):
+    """The headers an entry was made of, or None when it lacks some."""
+    if any(entry.get(name) is None for _, name in _NEEDED):
+        return None
+    headers = [(header, entry[name]) for header, name in _NEEDED]
+    headers += [(header, entry[name]) for header, name in _OPTIONAL if entry.get(name)]
+    put = Timestamp(entry['put_timestamp'])
+    headers += [('X-Timestamp', Timestamp(entry['created_at']).normal),
+                ('X-Put-Timestamp', put.normal), ('Last-Modified', http_date(put.ceil())),
+                ('Content-Type', 'application/json; charset=utf-8')]
+    for kind in ('meta', 'sysmeta'):
+        headers += [(f'X-Container-{kind.title()}-{name.title()}', value)
+                    for name, value in entry.get(kind, {}).items()]
+    return headers
 
 
 def account_entry(status, headers):
@@ -101,6 +134,10 @@ class InfoCache:
                         part, backend_path(account, container), self.app.backend_headers(req))
         response = getter.response()
         return response.status, {n.lower(): v for n, v in response.headers}
+
+    def known_container(self, req, account, container):
+        """The entry of a container if it is remembered, else None."""
+        return _known(req.environ, cache_key(account, container))
 
     def forget(self, req, account, container=None):
         """Drop an entry that a write made stale."""

@@ -75,6 +75,11 @@ class Application:
         self.post_quorum_timeout = config_float(conf, 'post_quorum_timeout', 0.5)
         self.recheck_account = config_float(conf, 'recheck_account_existence', 60)
         self.recheck_container = config_float(conf, 'recheck_container_existence', 60)
+        self.recheck_updating_shards = config_float(conf, 'recheck_updating_shard_ranges', 3600)
+        self.recheck_listing_shards = config_float(conf, 'recheck_listing_shard_ranges', 600)
+        self.updating_shards_skip_chance, self.listing_shards_skip_chance = (
+            config_float(conf, f'container_{kind}_shard_ranges_skip_cache_pct', 0) / 100
+            for kind in ('updating', 'listing'))
         self.object_chunk_size = config_int(conf, 'object_chunk_size', 65536, 1)
         self.client_chunk_size = config_int(conf, 'client_chunk_size', 65536, 1)
         self.put_queue_depth = config_int(conf, 'put_queue_depth', 10, 1)

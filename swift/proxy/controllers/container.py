@@ -1,10 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Containers: listing their objects, metadata and access lists, creating and deleting them."""
 
-from swift.common.request import answer
+import json
+from urllib.parse import quote
+
+from swift.common.request import Response, answer
 from swift.common.reserved import is_reserved
+from swift.proxy import shards
 from swift.proxy.backend import backend_path, choose, respond
-from swift.proxy.cached_info import cache_key, container_entry, remember
+from swift.proxy.cached_info import (
+    cache_key,
+    container_entry,
+    container_headers,
+    remember,
+)
 from swift.proxy.controllers.base import Controller
 from swift.proxy.controllers.listing import check_listing, listing_query
 from swift.proxy.get import Getter
@@ -36,28 +45,99 @@ class ContainerController(Controller):
         bad = check_listing(req, app.constraints.container_listing_limit)
         if bad is not None:
             return bad
-        part, nodes = self._nodes()
-        lines = app.backend_headers(req) + 'Accept: application/json\r\n'
-        for key, value in req.environ.items():
-            if key.startswith('HTTP_X_BACKEND_'):
-                lines += f'{key[5:].replace("_", "-").title()}: {value}\r\n'
-        getter = Getter(app, req.method, self.kind,
-                        app.node_iter(app.container_ring, part, nodes, shuffle=True), len(nodes),
-                        part, backend_path(self.account, self.container), lines,
-                        query=listing_query(req),
-                        newest=req.get('X-Newest', '').lower() in ('true', '1', 'yes', 'on', 't'))
-        response = getter.response()
+        parts = None
+        if req.method == 'GET' and \
+                req.environ.get('HTTP_X_BACKEND_RECORD_TYPE', 'auto').lower() == 'auto':
+            response, entry, parts = self._listing()
+        else:
+            response, entry = self._from_servers(self._own_lines(), self._own_query())
         names = {n.lower(): v for n, v in response.headers}
-        entry = container_entry(response.status, names)
-        remember(req.environ, cache_key(self.account, self.container), entry,
-                 app.recheck_container)
         denied = self.authorize(names.get('x-container-read'))
         if denied is not None:
             return denied
+        if parts is not None:
+            self._fill(response, entry, *parts)
         self._dress(response, names)
         return self.with_cors(response, entry)
 
     HEAD = GET
+
+    def _own_lines(self):
+        """What filters and daemons ask the container servers for."""
+        return ''.join(f'{key[5:].replace("_", "-").title()}: {value}\r\n'
+                       for key, value in self.req.environ.items()
+                       if key.startswith('HTTP_X_BACKEND_'))
+
+    def _own_query(self):
+        """The listing's query; who asks for shards may say for which."""
+        query = listing_query(self.req)
+        if self.req.get('X-Backend-Record-Type', '').lower() == 'shard':
+            query += ''.join(f"&{name}={quote(self.req.params[name], safe='')}"
+                             for name in ('states', 'includes') if name in self.req.params)
+        return query
+
+    def _from_servers(self, lines, query):
+        """``(response, entry)`` of the container itself; the entry is remembered."""
+        app, req = self.app, self.req
+        part, nodes = self._nodes()
+        getter = Getter(app, req.method, self.kind,
+                        app.node_iter(app.container_ring, part, nodes, shuffle=True), len(nodes),
+                        part, backend_path(self.account, self.container),
+                        app.backend_headers(req) + 'Accept: application/json\r\n' + lines,
+                        query=query, newest=self._newest())
+        response = getter.response()
+        entry = container_entry(response.status, {n.lower(): v for n, v in response.headers})
+        remember(req.environ, cache_key(self.account, self.container), entry,
+                 app.recheck_container)
+        return response, entry
+
+    def _newest(self):
+        return self.req.get('X-Newest', '').lower() in shards.TRUE
+
+    def _listing(self):
+        """``(response, entry, None)`` of a listing of objects; of one that is in shards the
+        arguments of `_fill` take None's place."""
+        app, env = self.app, self.req.environ
+        key = shards.shards_key('listing', self.account, self.container)
+        cached = env.get('swift.cache') is not None and app.recheck_listing_shards
+        if cached and not self._newest():
+            entry = app.info_cache.known_container(self.req, self.account, self.container)
+            if entry is not None and entry.get('sharding_state') == 'sharded':
+                headers = container_headers(entry)
+                bounds = shards.known_bounds(env, key, app.listing_shards_skip_chance)
+                if bounds is not None and headers is not None:
+                    return Response(200, headers), entry, (bounds.namespaces(), True)
+        lines = ''.join(line + '\r\n' for line in self._own_lines().split('\r\n')
+                        if line and not line.startswith('X-Backend-Record-Type'))
+        lines += shards.AUTO + (shards.ALL_NAMES if cached else '')
+        response, entry = self._from_servers(lines, listing_query(self.req) + '&states=listing')
+        if response.get('X-Backend-Record-Type') != 'shard' or response.status // 100 != 2:
+            return response, entry, None
+        namespaces = shards.namespaces_of(shards.rows_of(response))
+        whole = response.get('X-Backend-Override-Shard-Name-Filter', '').lower() in shards.TRUE
+        if whole and namespaces and entry['sharding_state'] == 'sharded':
+            bounds = shards.Bounds.of(namespaces)
+            shards.remember_bounds(env, key, bounds, app.recheck_listing_shards)
+            namespaces = bounds.namespaces()
+        return response, entry, (namespaces, whole)
+
+    def _fill(self, response, entry, namespaces, whole):
+        """Give an answer the rows of its shards; ``whole``: all namespaces there are, not only
+        those that are needed, in their order."""
+        env = self.req.environ
+        policy = env.get('HTTP_X_BACKEND_STORAGE_POLICY_INDEX') or str(entry['storage_policy'])
+        listing = shards.ShardedListing(self.app, self.req, self.account, self.container, policy)
+        rows = listing.rows(listing.wanted(namespaces) if whole else namespaces)
+        response.body = json.dumps(rows).encode('ascii')
+        response.status = 200
+        for name in ('Content-Length', 'X-Backend-Record-Type', 'X-Backend-Record-Shard-Format',
+                     'X-Backend-Override-Shard-Name-Filter'):
+            response.set(name, None)
+        response.set('X-Backend-Record-Storage-Policy-Index', policy)
+        if not listing.constrained and len(rows) < listing.limit:
+            # All of it was just read: better than what the shards told the root some time ago.
+            response.set('X-Container-Object-Count', str(len(rows)))
+            response.set('X-Container-Bytes-Used', str(sum(row['bytes'] for row in rows)))
 
     def _hidden_account(self):
         """Accounts of the system's own are made when they are first written to."""
@@ -65,6 +145,9 @@ class ContainerController(Controller):
 
     def _dress(self, response, names):
         """Headers for the client: the policy by name, owners' headers for owners only."""
+        if self.req.environ.get('reseller_request'):
+            response.headers.append(('X-Container-Sharding', str(names.get(
+                'x-container-sysmeta-sharding', '').lower() in shards.TRUE)))
         hidden = {'x-put-timestamp'}
         if not self.req.environ.get('swift_owner'):
             hidden |= self.app.swift_owner_headers
@@ -113,6 +196,17 @@ class ContainerController(Controller):
         for name in self.app.swift_owner_headers:
             self.req.set(name, None)
 
+    def _sharding(self):
+        """Resellers say whether a container is to be sharded."""
+        value = self.req.get('X-Container-Sharding')
+        if value is not None and self.req.environ.get('reseller_request'):
+            self.req.environ['HTTP_X_CONTAINER_SYSMETA_SHARDING'] = \
+                str(value.lower() in shards.TRUE)
+
+    def _forget(self):
+        self.app.info_cache.forget(self.req, self.account, self.container)
+        shards.forget_listing(self.req.environ, self.account, self.container)
+
     def PUT(self):
         """Create the container, or change its metadata."""
         app, req = self.app, self.req
@@ -124,6 +218,7 @@ class ContainerController(Controller):
         if bad is not None:
             return bad
         self._protect_owner_headers()
+        self._sharding()
         account = self.account_exists(create=True)
         if account is None:
             return answer(404)
@@ -140,7 +235,7 @@ class ContainerController(Controller):
         slots = self.update_lines('Account', app.account_ring, self.account, None, len(nodes))
         answers = self.fan_out('PUT', app.container_ring, part, nodes,
                                backend_path(self.account, self.container), lines, slots)
-        app.info_cache.forget(req, self.account, self.container)
+        self._forget()
         response = respond(choose(answers, len(nodes)))
         return response
 
@@ -151,14 +246,15 @@ class ContainerController(Controller):
         if bad is not None:
             return bad
         self._protect_owner_headers()
+        self._sharding()
         if self.account_exists() is None:
             return answer(404)
         part, nodes = self._nodes()
-        app.info_cache.forget(req, self.account, self.container)
+        self._forget()
         answers = self.fan_out('POST', app.container_ring, part, nodes,
                                backend_path(self.account, self.container),
                                self._lines(app.new_timestamp(req)))
-        app.info_cache.forget(req, self.account, self.container)
+        self._forget()
         return respond(choose(answers, len(nodes)))
 
     def DELETE(self):
@@ -171,7 +267,7 @@ class ContainerController(Controller):
         answers = self.fan_out('DELETE', app.container_ring, part, nodes,
                                backend_path(self.account, self.container),
                                app.backend_headers(req, app.new_timestamp(req)), slots)
-        app.info_cache.forget(req, self.account, self.container)
+        self._forget()
         best = choose(answers, len(nodes))
         if best is not None and best.status == 202:
             return answer(404)        # a write that is newer than this deletion

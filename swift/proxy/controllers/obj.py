@@ -3,6 +3,7 @@
 
 import mimetypes
 import time
+from urllib.parse import quote
 
 from swift.common.exceptions import ChunkReadError
 from swift.common.request import Abort, Response, answer, http_date
@@ -12,6 +13,7 @@ from swift.proxy.backend import backend_path, choose, header_name, respond
 from swift.proxy.controllers.base import Controller, spread
 from swift.proxy.get import Getter
 from swift.proxy.put import INLINE, Upload, small_put
+from swift.proxy.shards import SHARDED, updating_shard
 
 # Client headers that go to the object servers with a write. What names servers to be told about
 # the change (X-Container-Host and its like) is ours to say: no client header of that kind passes.
@@ -144,12 +146,27 @@ class ObjectController(Controller):
             if key[:5] == 'HTTP_' and (key in STORED or key.startswith(STORED_PREFIXES)) and \
                     key != 'HTTP_X_BACKEND_STORAGE_POLICY_INDEX':
                 lines += f'{header_name(key)}: {value}\r\n'
-        own = self.update_lines('Container', self.app.container_ring, self.account,
-                                self.container, len(nodes))
+        more, account, container = self._row_holder(info)
+        lines += more
+        own = self.update_lines('Container', self.app.container_ring, account, container,
+                                len(nodes))
         expiry = self._expiry_lines(len(nodes))
         if expiry:
             own = [a + b for a, b in zip(own, expiry, strict=True)]
         return lines, own
+
+    def _row_holder(self, info):
+        """``(header lines, account, container)`` of the container that takes the object's row:
+        a shard, if there are any."""
+        state = info.get('sharding_state', 'unsharded')
+        if state not in SHARDED:
+            return '', self.account, self.container
+        lines = f'X-Container-Root-Db-State: {state}\r\n'
+        shard = updating_shard(self.app, self.req, self.account, self.container, self.obj)
+        if shard is None:
+            return lines, self.account, self.container
+        lines += f"X-Backend-Quoted-Container-Path: {quote(shard.name)}\r\n"
+        return lines, shard.account, shard.container
 
     def PUT(self):
         """Store an object; 201 once a majority of the replicas has it on disk."""
