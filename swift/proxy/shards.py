@@ -150,7 +150,7 @@ class ShardedListing:
         return self._collect(namespaces, self.first, self.last, self.limit)
 
     def _collect(self, namespaces, marker, end_marker, limit):
-        rows = []
+        rows: list[dict] = []
         for space in namespaces:
             if len(rows) >= limit:
                 break
