@@ -4,6 +4,7 @@
 Plain values; nothing here looks anything up.
 """
 
+import abc
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ class VolumePlacement:
     refused_hosts: frozenset[str] = frozenset()
 
 
-class VolumeFilter:
+class VolumeFilter(abc.ABC):
     """One reason why a host may not do."""
 
     @property
@@ -50,9 +51,9 @@ class VolumeFilter:
         """The name refusals are counted under."""
         return type(self).__name__
 
+    @abc.abstractmethod
     def refuse(self, host: VolumeHostState, request: VolumePlacement) -> str | None:
         """Return why the host will not do, as a clause; None when it will."""
-        raise NotImplementedError
 
 
 class VolumeUp(VolumeFilter):

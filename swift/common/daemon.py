@@ -6,6 +6,7 @@ one pass to the start of the next). Several can share a process as green threads
 """
 from __future__ import annotations
 
+import abc
 import logging
 import random
 import signal
@@ -21,7 +22,7 @@ from swift.common.runner import drop_privileges, parse_args
 from swift.common.storage import validate_configuration
 
 
-class Daemon:
+class Daemon(abc.ABC):
     """The base of auditors, replicators, updaters and the reaper.
 
     `conf` is the flat dictionary of the daemon's section. A pass that raises is logged and tried
@@ -35,9 +36,9 @@ class Daemon:
         self.conf = conf
         self.logger = logger or get_logger(conf, conf.get("log_name", self.section))
 
+    @abc.abstractmethod
     def run_once(self) -> None:
         """One pass over everything that is to be done."""
-        raise NotImplementedError
 
     def facts(self) -> dict[str, Any]:
         """What monitors get to know of the last pass, by OpenStack Swift's names."""

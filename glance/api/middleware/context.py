@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,7 +17,7 @@ def _roles(text: str) -> tuple[str, ...]:
     return tuple(role.strip().lower() for role in text.split(",") if role.strip())
 
 
-class _ContextFilter:
+class _ContextFilter(abc.ABC):
     """Puts a context into the environment, or answers 401."""
 
     def __init__(self, app: Any) -> None:
@@ -35,8 +36,9 @@ class _ContextFilter:
             return response(environ, start_response)
         return self.app(environ, start_response)
 
+    @abc.abstractmethod
     def make_context(self, environ: dict[str, Any]) -> RequestContext:
-        raise NotImplementedError  # each filter below
+        """Return who calls; raise Unauthorized or Forbidden."""
 
 
 class KeystoneContext(_ContextFilter):

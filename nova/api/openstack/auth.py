@@ -6,6 +6,7 @@ Neither refuses a request: a route without a context answers 401 by itself unles
 adds the WWW-Authenticate header to our 401.
 """
 
+import abc
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,7 +18,7 @@ _IDENTITY_HEADERS = ("HTTP_X_USER", "HTTP_X_ROLE", "HTTP_X_TENANT", "HTTP_X_PROJ
 MAX_TOKEN_LENGTH = 16384
 
 
-class _Filter:
+class _Filter(abc.ABC):
     def __init__(self, app: Callable) -> None:
         self._app = app
 
@@ -33,9 +34,9 @@ class _Filter:
             environ["nova.context"] = context
         return self._app(environ, start_response)
 
+    @abc.abstractmethod
     def identify(self, environ: dict[str, Any]) -> RequestContext | None:
         """Return who calls, or None."""
-        raise NotImplementedError
 
 
 class KeystoneContext(_Filter):

@@ -6,6 +6,7 @@ each is authorized, counted and limited as if the client had sent it. The answer
 begins before the work is done; its status is in its text.
 """
 
+import abc
 import tarfile
 import time
 import zlib
@@ -57,7 +58,7 @@ class Member(tarfile.TarInfo):
         return super()._proc_member(archive)       # type: ignore[misc]
 
 
-class Work:
+class Work(abc.ABC):
     """One request: what its kinds have in common."""
 
     root = 'delete'
@@ -99,9 +100,9 @@ class Work:
 
     nothing = 'Invalid bulk delete.'
 
+    @abc.abstractmethod
     def steps(self):
         """Do the work; yields after each step."""
-        raise NotImplementedError
 
     def ask(self, method, name, headers=None, body=None):
         """The status of a request for ``name`` (container/object) with the client's token."""

@@ -2,6 +2,7 @@
 """Keys and values of volumes and snapshots: ``/volumes/ID/metadata``, ``/snapshots/ID/metadata``.
 """
 
+import abc
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,22 +12,26 @@ from nova.api.openstack.wsgi import Mark, Request, Resource
 from nova.volume.api import API
 
 
-class _Metadata(Resource):
+class _Metadata(Resource, abc.ABC):
     """Metadata of one kind of thing; the subclass says which."""
 
     kind: str
 
+    @abc.abstractmethod
     def _row(self, req: Request, thing_id: str) -> Any:
-        raise NotImplementedError
+        """Return the thing; raise NotFound of its kind."""
 
+    @abc.abstractmethod
     def _add(self, req: Request, thing_id: str, values: dict[str, str]) -> dict[str, str]:
-        raise NotImplementedError
+        """Set some keys; return all."""
 
+    @abc.abstractmethod
     def _replace(self, req: Request, thing_id: str, values: dict[str, str]) -> dict[str, str]:
-        raise NotImplementedError
+        """Set these keys and remove all others; return all."""
 
+    @abc.abstractmethod
     def _remove(self, req: Request, thing_id: str, key: str) -> None:
-        raise NotImplementedError
+        """Remove one key, which is there."""
 
     def handlers(self) -> Iterable[tuple[Mark, Callable]]:
         """Return one handler per method, under the kind's own path and policies."""

@@ -7,6 +7,7 @@ has to. Whether it is right is for whoever knows the secret: see `Signature.made
 "Signing and authenticating REST requests" of the Amazon S3 API reference, both versions.
 """
 
+import abc
 import base64
 import hashlib
 import hmac
@@ -56,7 +57,7 @@ def is_signed(env):
                             'X-Amz-Credential=' in query)
 
 
-class Signature:
+class Signature(abc.ABC):
     """What a request says of its signature.
 
     ``string_to_sign`` is bytes; ``canonical`` the canonical request it stands for (None in version
@@ -75,9 +76,9 @@ class Signature:
         self.access_key, self.signature = access_key, signature
         self.string_to_sign = string_to_sign
 
+    @abc.abstractmethod
     def made_with(self, secret):
         """Whether it was made with this secret; takes the same time whatever the answer."""
-        raise NotImplementedError
 
     def mismatch(self, string_to_sign=None, signature=None):
         """The error that says it was not, with what a client needs to find out why."""
