@@ -20,16 +20,13 @@ from datetime import timedelta
 from swift.common.ring import RingBuilder, RingData, devices
 from swift.common.ring.builder import MAX_BALANCE, RingBuilderError
 from swift.common.ring.format import RingFileError
+from swift.operations import part_power
 
 OK, WARNING, ERROR = 0, 1, 2
 SEARCH_HELP = '''A search value has the form
     d<id>r<region>z<zone>-<ip>:<port>R<r_ip>:<r_port>/<device>_<meta>
 with at least one of its parts, e.g. d74, z1, z1-1.2.3.4:5678, /sdb1, _"text", [::1]:6200.
 '''
-PART_POWER = ('prepare_increase_partition_power', 'increase_partition_power',
-              'cancel_increase_partition_power', 'finish_increase_partition_power')
-
-
 class Refused(Exception):
     """The request cannot be done; the builder stays as it is."""
 
@@ -123,7 +120,7 @@ class Tool(Files):
         print(f'The overload factor is {b.overload * 100:.2f}% ({b.overload:.6f})')
         print(self.ring_state())
         if b.next_part_power:
-            print(f'Next partition power is set to {b.next_part_power}')
+            print(part_power.advice(b))
         self.table([d for d in b.devs if d is not None])
         return OK
 
@@ -175,6 +172,7 @@ class Tool(Files):
 
     def add(self, args):
         """add [r<region>]z<zone>-<ip>:<port>[R<r_ip>:<r_port>]/<device>_<meta> <weight> ..."""
+        part_power.refuse_while_growing(self.builder, 'adding devices')
         new = []
         if args.values:
             if len(args.values) % 2:
@@ -205,6 +203,7 @@ class Tool(Files):
 
     def remove(self, args):
         """remove <search-value> ..."""
+        part_power.refuse_while_growing(self.builder, 'removing devices')
         found = self.find(self.searches(args))
         gone = {d['id'] for d in self.builder._remove_devs}
         self.confirm(found, f'Are you sure you want to remove these {len(found)} devices?',
@@ -321,6 +320,7 @@ class Tool(Files):
     def rebalance(self, args):
         """rebalance [-f] [-s SEED] [-d] [--format-version V]"""
         b = self.builder
+        part_power.refuse_while_growing(b, 'rebalancing')
         left = b.min_part_seconds_left
         seed = args.seed if args.seed is not None else (args.values or [None])[0]
         old_balance, old_dispersion, changed = b.get_balance(), b.dispersion, b.devs_changed
@@ -538,6 +538,7 @@ def make_parser():
 def usage():
     lines = ['swift-ring-builder <builder_file> [<command> ...]', '']
     lines += [f'    {(getattr(Tool, name).__doc__ or name).strip()}' for name in COMMANDS]
+    lines += [f'    {name}' for name in part_power.STEPS]
     return '\n'.join([*lines, '', SEARCH_HELP,
                       'Exit codes: 0 = done, 1 = done with warnings, 2 = error'])
 
@@ -556,13 +557,13 @@ def run(argv):
     args.values += rest
     if args.command == 'list':
         args.command = 'show'
-    if args.command in PART_POWER:
-        print(f'{args.command} is not supported')
-        return ERROR
-    if args.command not in (*COMMANDS, 'show'):
+    if args.command not in (*COMMANDS, *part_power.STEPS, 'show'):
         print(f'Unknown command: {args.command}')
         return ERROR
     try:
+        if args.command in part_power.STEPS:
+            print(part_power.step(args.builder_file, args.command))
+            return OK
         return getattr(Tool(args.builder_file), args.command)(args)
     except (Refused, RingBuilderError, RingFileError, ValueError) as e:
         print(e)

@@ -86,11 +86,24 @@ def update(path: str, values: dict[str, Any]) -> None:
     with _locked(path):
         known = read(path)
         known.update(values)
-        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path))
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            json.dump(known, out)
-        os.chmod(temporary, 0o644)
-        os.rename(temporary, path)
+        _write(path, known)
+
+
+def _write(path: str, known: dict[str, Any]) -> None:
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path))
+    with os.fdopen(handle, "w", encoding="utf-8") as out:
+        json.dump(known, out)
+    os.chmod(temporary, 0o644)
+    os.rename(temporary, path)
+
+
+def merge(path: str, values: dict[str, dict[str, Any]]) -> None:
+    """As `update`, but values that are dictionaries keep what else is in them."""
+    with _locked(path):
+        known = read(path)
+        for name, value in values.items():
+            known[name] = {**known.get(name, {}), **value}
+        _write(path, known)
 
 
 def read(path: str) -> dict[str, Any]:

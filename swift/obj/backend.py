@@ -41,7 +41,7 @@ from swift.common.exceptions import (
 from swift.common.storage import hash_path, storage_directory
 from swift.common.storage_policy import StoragePolicy
 from swift.common.timestamp import Timestamp
-from swift.obj import hashes
+from swift.obj import hashes, partition_power
 from swift.obj.ondisk import (
     FileInfo,
     choose,
@@ -123,7 +123,7 @@ class DiskFile:
 
     __slots__ = ("manager", "device_path", "partition", "name", "datadir", "policy",
                  "open_expired", "fd", "metadata", "data_timestamp", "timestamp",
-                 "content_type_timestamp", "content_length", "data_file")
+                 "content_type_timestamp", "content_length", "data_file", "next_part_power")
 
     def __init__(self, manager: Manager, device_path: str, partition: str, name: str | None,
                  name_hash: str, policy: StoragePolicy, open_expired: bool = False) -> None:
@@ -135,6 +135,7 @@ class DiskFile:
         self.datadir = f"{device_path}/{storage_directory(policy.datadir, partition, name_hash)}"
         self.open_expired = open_expired
         self.fd = -1
+        self.next_part_power = 0          # that of a ring about to have or having got another
         self.metadata: dict[str, str] = {}
         self.timestamp = self.data_timestamp = self.content_type_timestamp = Timestamp(0)
         self.content_length = 0
@@ -322,6 +323,9 @@ class DiskFile:
         hashes.invalidate(os.path.dirname(self.datadir))
         if not changed:
             hashes.clean_up(self.datadir, self.manager.reclaim_age)
+        if self.next_part_power:
+            partition_power.follow(self.datadir, name, self.next_part_power,
+                                   self.manager.reclaim_age, self.manager.logger)
 
     def _make_durable(self, fd: int, target: str, changed: list[str]) -> None:
         """The part that waits for the disk. Runs in a thread."""

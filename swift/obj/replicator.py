@@ -117,8 +117,14 @@ class ObjectReplicator(Daemon):
     def _jobs(self, policy: StoragePolicy, mounted: dict[str, str]) -> list[tuple]:
         """(device path, partition, policy, other primaries, is primary) of each partition."""
         ring = self.ring(policy)
-        jobs = []
-        for dev in ring.devs:
+        jobs: list[tuple] = []
+        devs = ring.devs                             # looks at the file first
+        if ring.next_part_power:
+            # Replicas are links to the same files until the relinker has cleaned up.
+            self.logger.warning("The partition power of policy %r is being increased: not "
+                                "replicated", policy.name)
+            return jobs
+        for dev in devs:
             if not dev or not is_local(dev, self.addresses, self.port) or \
                     dev["device"] not in mounted or \
                     (self.only_devices and dev["device"] not in self.only_devices):

@@ -37,7 +37,7 @@ from swift.common.exceptions import (
 from swift.common.storage import hash_bytes
 from swift.common.storage_policy import StoragePolicy, policies
 from swift.common.timestamp import Timestamp
-from swift.obj import ssync_receiver
+from swift.obj import partition_power, ssync_receiver
 from swift.obj.backend import DiskFile, Manager, Reader
 from swift.obj.container_update import container_update, delete_at_update
 
@@ -101,6 +101,8 @@ class ObjectApp(BackendApp):
         assert device and partition and account and container and obj
         diskfile = self.manager.diskfile(device, partition, account, container, obj,
                                          self._policy(request), open_expired)
+        diskfile.next_part_power = partition_power.parse(
+            request.env.get("HTTP_X_BACKEND_NEXT_PART_POWER"))
         return diskfile, device, (account, container, obj)
 
     def expirer_container(self, delete_at: int, account: str, container: str, obj: str) -> str:

@@ -59,6 +59,11 @@ def _encode(text, encoding):
     return text.encode('latin1')
 
 
+def _doubled(row):
+    """Each entry twice."""
+    return array.array(row.typecode, (value for value in row for _ in (0, 1)))
+
+
 class RingBuilder:
     """Devices, weights and the assignment of partitions, with the operations on them."""
 
@@ -258,6 +263,49 @@ class RingBuilder:
             self._last_part_moves = array.array(
                 'B', bytes(self._last_part_moves).translate(older))
             self._last_part_moves_epoch = int(time.time())
+
+    # -- partition power -----------------------------------------------------
+    def prepare_increase_partition_power(self):
+        """First of three steps: writes go to the places to come as well; whether it was time."""
+        if self.next_part_power:
+            return False
+        self.next_part_power = self.part_power + 1
+        self.version += 1
+        return True
+
+    def increase_partition_power(self):
+        """Second step: each partition becomes two, on the same devices; whether it was time.
+
+        Partition p becomes 2p and 2p+1, so every object stays on the devices it is on.
+        """
+        if self.next_part_power != self.part_power + 1:
+            return False
+        self._replica2part2dev = [_doubled(row) for row in self._replica2part2dev or ()] or None
+        self._last_part_moves = _doubled(self._last_part_moves)
+        for dev in self.devs:
+            if dev is not None:
+                dev['parts'] *= 2
+        self.part_power = self.next_part_power
+        self.parts *= 2
+        self.version += 1
+        return True
+
+    def cancel_increase_partition_power(self):
+        """Instead of the second step: back, as soon as links are cleaned up; whether it was time.
+        """
+        if self.next_part_power != self.part_power + 1:
+            return False
+        self.next_part_power = self.part_power
+        self.version += 1
+        return True
+
+    def finish_increase_partition_power(self):
+        """Last step, once no node has anything in the places of before; whether it was time."""
+        if self.next_part_power != self.part_power:
+            return False
+        self.next_part_power = None
+        self.version += 1
+        return True
 
     # -- placement -----------------------------------------------------------
     def rebalance(self, seed=None):

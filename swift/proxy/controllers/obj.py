@@ -142,6 +142,9 @@ class ObjectController(Controller):
         """``(lines for all, lines for each replica)`` of a write."""
         lines = self.app.backend_headers(self.req, timestamp) \
             + f'X-Backend-Storage-Policy-Index: {index}\r\n'
+        power = self.app.object_ring(int(index)).next_part_power
+        if power:
+            lines += f'X-Backend-Next-Part-Power: {power}\r\n'
         for key, value in self.req.environ.items():
             if key[:5] == 'HTTP_' and (key in STORED or key.startswith(STORED_PREFIXES)) and \
                     key != 'HTTP_X_BACKEND_STORAGE_POLICY_INDEX':

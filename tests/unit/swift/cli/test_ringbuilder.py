@@ -93,7 +93,7 @@ def test_nothing_to_do_is_a_warning(tool):
     ('add', 'z1-1.1.1.1:6200/a'), ('add', 'z1-1.1.1.1:99999/a', 1), ('add', 'z1-1.1.1.1:1/a', -1),
     ('add', 'z1-1.1.1.1:1/..', 1), ('add', 'z1-1.1.1.1:1/a', 'nan'), ('search', ''),
     ('set_min_part_hours', 'x'), ('set_replicas', 'x'), ('set_overload', 'x'), ('remove',),
-    ('prepare_increase_partition_power',), ('set_info', 'd0', 'z3'),
+    ('increase_partition_power',), ('set_info', 'd0', 'z3'),
     ('add', 'r1z1-10.0.0.1:6200/sd1', 100)])
 def test_refusals_leave_the_file_alone(tool, args):
     filled(tool)
