@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 project = "snakestack"
 author = "the snakestack authors"
 copyright = "the snakestack authors"
-extensions = ["api_matrix"]
+extensions = ["api_matrix", "security_rows"]
 exclude_patterns = ["build"]
 html_theme = "alabaster"
 html_theme_options = {"page_width": "70em", "description": "nova, glance and swift, readable"}

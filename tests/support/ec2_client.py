@@ -87,7 +87,7 @@ class Keystone:
         if signer.generate({**asked, "params": dict(asked["params"])}) != asked["signature"]:
             return SimpleNamespace(status_code=401)
         return SimpleNamespace(
-            status_code=200, headers={"X-Subject-Token": "token"}, json=lambda: {"token": {
+            status_code=200, headers={"X-Subject-Token": "t0ken"}, json=lambda: {"token": {
                 "user": {"id": asked["access"], "name": "u"},
                 "project": project and {"id": project, "name": project},
                 "roles": [{"name": "member"}]}})

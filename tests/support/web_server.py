@@ -17,6 +17,7 @@ class WebHandler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
+        self.server.seen.append(dict(self.headers))
         found = self.server.files.get(self.path)
         status = 200 if found is not None else 404
         found = found or b""
@@ -36,10 +37,13 @@ class WebHandler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def web_server():
-    """Serves ``files``, a dictionary; ``on_get`` is called before each body."""
+    """Serves ``files``, a dictionary; ``on_get`` is called before each body.
+
+    ``seen`` has the headers of every request.
+    """
     server = ThreadingHTTPServer(("127.0.0.1", 0), WebHandler)
     server.daemon_threads = True
-    server.files, server.on_get = {}, lambda: None
+    server.files, server.seen, server.on_get = {}, [], lambda: None
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -46,6 +46,7 @@ loading.register_session_conf_options(CONF, "ec2")
 ACCOUNT = "keystone_authtoken"      # section of the service's own account
 MAX_SKEW = datetime.timedelta(minutes=15)
 CACHED = 1024
+MAX_CREDENTIAL = 256   # characters of an access key or a signature
 V2_PARAMETERS = ("AWSAccessKeyId", "Signature", "SignatureMethod", "SignatureVersion", "Timestamp",
                  "Expires")
 _V4 = re.compile(r"AWS4-HMAC-SHA256 +Credential=([^,\s]{1,512}), *"
@@ -126,6 +127,9 @@ def _version2(request: SignedRequest, now: datetime.datetime) -> SignedRequest:
         raise _incomplete("SignatureVersion has to be 2 and SignatureMethod HmacSHA256.")
     if not params.get("AWSAccessKeyId") or not params.get("Signature"):
         raise _incomplete("AWSAccessKeyId and Signature belong together.")
+    if max(len(params["AWSAccessKeyId"]), len(params["Signature"])) > MAX_CREDENTIAL:
+        raise _incomplete(f"AWSAccessKeyId and Signature have at most {MAX_CREDENTIAL} "
+                          "characters.")
     if ("Timestamp" in params) == ("Expires" in params):
         raise _incomplete("One of Timestamp and Expires is needed.")
     if "Timestamp" in params:

@@ -110,6 +110,23 @@ def test_security_x2_xml_is_read_without_entities_everywhere():
             assert "resolve_entities=False" in made and "no_network=True" in made, path
 
 
+def test_security_c8_what_upstream_has_dropped_is_not_leaned_on():
+    """C8: signatures are taken to Keystone by our own code, not by filters that are gone."""
+    gone = re.compile(r"keystonemiddleware[. ].*(ec2_token|s3_token)")
+    for path in [*TREE.glob("etc/**/*paste*"), *(
+            one for service in ("nova", "glance", "swift")
+            for one in (TREE / service).rglob("*.py"))]:
+        assert not gone.search(path.read_text()), path
+
+
+def test_security_r11_no_name_of_a_host_is_part_of_a_command():
+    """R11, R7 to R9: nothing is run on another host, nor by ssh."""
+    wrong = re.compile(r"[\[(]\s*[\"'](ssh|scp|rsync|sftp)[\"' ]|qemu\+(ssh|tcp|tls)")
+    for path in sorted((TREE / "nova").rglob("*.py")):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            assert not wrong.search(line.partition("#")[0]), f"{path}:{number}: {line.strip()}"
+
+
 def test_security_r1_only_known_programs_are_run():
     """R1: no sudo, no shell, and the program's name is never somebody's value."""
     first = re.compile(r"(?:\brun|\brunner|_run)\(\s*([^\s,()*]+)")

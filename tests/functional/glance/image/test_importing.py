@@ -86,12 +86,16 @@ def test_import_into_several_stores(api, wanted):
 
 
 def test_fetched_data_is_imported(api, web, tmp_path):
+    """U9: and who is asked for it learns nothing of who asks."""
     web.files["/image"] = DATA
     image = api.create()
     assert start(api, image["id"], "web-download", f"{web.url}/image").status_int == 202
     assert api.show(image["id"])["status"] == "active"
     assert api.get(image["file"]).body == DATA
     assert tasks(api, image["id"])[0]["status"] == "success"
+    said = {name.lower() for headers in web.seen for name in headers}
+    assert web.seen and not said & {"authorization", "cookie", "x-auth-token",
+                                    "x-service-token", "x-identity-status", "x-project-id"}
 
 
 @pytest.mark.parametrize("path", ["/missing", "/qcow2"])

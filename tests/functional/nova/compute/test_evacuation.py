@@ -81,6 +81,32 @@ def test_host_that_is_up_keeps_its_servers(cloud, api):
     assert cloud.states(one) == (VmState.ACTIVE, None)
 
 
+def test_security_r11_t11_t12_evacuated_over_and_over_it_is_one_server(cloud, api, dead):
+    """R11, T11, T12, T24: filters are asked each time, claims are one, hosts are rows' names."""
+    one, needed = dead, instances.usage_of_host("host1")
+    for target in ("-oProxyCommand=x", "a;b", "../host2", "host2\n"):
+        with pytest.raises(exception.BadRequest, match="host:"):
+            api.evacuate(ADMIN, one, target)
+    for turn in range(6):
+        here, there = ("host1", "host2") if turn % 2 == 0 else ("host2", "host1")
+        force_down(here)
+        force_down(there, False)
+        api.evacuate(ADMIN, one)
+        cloud.deliver()
+        assert cloud.row(one).host == there
+        assert instances.usage_of_host(there) == needed
+        assert instances.usage_of_host(here).instances == 0
+        cloud.computes[here].reconcile()
+    # It is on host1 now, and host2 is to take no servers any more: nobody does.
+    [row] = services.get_all(host="host2", topic="compute")
+    services.change(row.id, disabled=True)
+    force_down("host1")
+    force_down("host2", False)
+    api.evacuate(ADMIN, one)
+    cloud.deliver()
+    assert cloud.row(one).host != "host2" and instances.usage_of_host("host2").instances == 0
+
+
 @pytest.mark.parametrize("task", [TaskState.POWERING_OFF, TaskState.REBOOTING])
 def test_server_in_the_middle_of_something(cloud, api, dead, task):
     """What its dead host was doing to it is over; its answer, should it come, is not heard."""

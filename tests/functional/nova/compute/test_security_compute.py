@@ -38,7 +38,7 @@ def test_unexpected_error_tells_the_user_its_class_alone(cloud):
     (vm, task) for vm in VmState for task in (None, *TaskState)
     if task not in (TaskState.DELETING, TaskState.SCHEDULING)])
 def test_delete_from_every_state(cloud, vm, task):
-    """Q9 - Q11, Q13: whatever an instance is in the middle of, its deletion leaves nothing."""
+    """Q9 to Q11, Q13, Q14: whatever an instance is amidst, its deletion leaves nothing."""
     cloud.add_host()
     [one] = cloud.create()
     cloud.deliver()

@@ -116,7 +116,7 @@ def test_killed_in_an_extend(cloud, killed_at, step):
 
 
 def test_a_delete_ends_the_copy_it_meets(cloud, tmp_path, monkeypatch):
-    """A volume being filled is deleted at once, not when hours of copying are over."""
+    """Q12: a volume being filled is deleted at once, not when hours of copying are over."""
     tools = tmp_path / "bin"
     tools.mkdir()
     slow = tools / "qemu-img"

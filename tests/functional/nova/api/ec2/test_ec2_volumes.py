@@ -183,6 +183,24 @@ def test_what_is_wrong_is_named(cloud, call, code, params):
         getattr(cloud.alpha, call)(**params)
 
 
+@pytest.mark.parametrize("device", ["/dev/vda", "/dev/vdb"])
+def test_security_v7_v13_v15_encryption_is_refused_never_left_out(cloud, device):
+    """V7, V13, V15: no encrypted volume is made, so none is ever attached or copied in plain."""
+    ec2 = cloud.alpha
+    plain = volume(ec2)
+    snap = ec2.create_snapshot(VolumeId=plain)["SnapshotId"]
+    waiter(ec2, "snapshot_completed").wait(SnapshotIds=[snap], WaiterConfig=FAST)
+    for asked in ({"Size": 1}, {"SnapshotId": snap}):
+        for secret in ({"Encrypted": True}, {"KmsKeyId": "alias/mine"}):
+            with refused("UnsupportedOperation"):
+                ec2.create_volume(AvailabilityZone=ZONE, **asked, **secret)
+    with refused("UnsupportedOperation"):
+        run(ec2, BlockDeviceMappings=[
+            {"DeviceName": device, "Ebs": {"VolumeSize": 1, "Encrypted": True}}])
+    assert [one["VolumeId"] for one in ec2.describe_volumes()["Volumes"]] == [plain]
+    assert ec2.describe_instances()["Reservations"] == []
+
+
 def test_security_t16_ids_of_another_project_are_of_nothing(cloud):
     """T16, V17: another's volume, snapshot and server do not exist, each in each place."""
     mine, beta = volume(cloud.alpha), cloud.beta

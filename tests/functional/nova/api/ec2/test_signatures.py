@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import pytest
+from botocore import xform_name
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -15,11 +16,14 @@ from compute_api import StubImages, StubRpc, StubWorker
 from ec2_client import ENDPOINT, Keystone, ask, client
 from keystoneclient.contrib.ec2.utils import Ec2Signer
 from oslo_config import cfg
+from sqlalchemy import func, select
 
-from nova import policy
+from nova import db, policy
+from nova.api.ec2.actions import TABLE
 from nova.api.ec2.app import make_app
 from nova.api.ec2.auth import KeystoneJudge
 from nova.compute.api import API
+from nova.db.volume_models import Base
 from nova.network.api import API as NETWORK_API
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
@@ -36,11 +40,11 @@ def door(nova_db):
     policy.reset()
     keystone = Keystone({"AK": ("right", "alpha"), "NOPROJECT": ("right", None)})
     clock = SimpleNamespace(ahead=datetime.timedelta())
+    judge = KeystoneJudge(keystone)
     app = make_app(API(images=StubImages(), network=NETWORK_API(StubRpc()),
-                       scheduler=StubWorker(), compute=StubWorker()),
-                   KeystoneJudge(keystone), strict=True,
+                       scheduler=StubWorker(), compute=StubWorker()), judge, strict=True,
                    now=lambda: datetime.datetime.now(datetime.UTC) + clock.ahead)
-    return SimpleNamespace(app=app, keystone=keystone, clock=clock)
+    return SimpleNamespace(app=app, keystone=keystone, clock=clock, judge=judge)
 
 
 def code_of(door, access="AK", secret="right", **more):
@@ -143,7 +147,7 @@ def test_security_keystones_word_is_kept_for_one_request_alone(door):
     headers = signed(body)
     for _ in range(3):
         status, _headers, answer = ask(door.app, "POST", url, headers, body)
-        assert status == 200 and b"token" not in answer
+        assert status == 200 and b"t0ken" not in answer
     assert door.keystone.asked == 1
     ask(door.app, "POST", url, headers, body.replace(b"Regions", b"Instances"))
     assert door.keystone.asked == 2
@@ -154,6 +158,43 @@ def test_security_keystones_word_is_kept_for_one_request_alone(door):
         assert error(ask(door.app, "POST", url, signed(fresh), fresh))[0] == 401
     finally:
         cfg.CONF.clear_override("cache_seconds", "ec2")
+
+
+def test_security_q27_strangers_cost_nothing_that_stays(door):
+    """Q27: credentials of any length are refused before anybody is asked; nothing is written."""
+    def rows():
+        with db.reader() as session:
+            return {table.name: session.scalar(select(func.count()).select_from(table))
+                    for table in Base.metadata.sorted_tables}
+    before = rows()
+    for more in ({"AWSAccessKeyId": "A" * 5000}, {"AWSAccessKeyId": ""}):
+        assert error(get(door, version2(**more)))[1] == "IncompleteSignature"
+    long = {**version2(), "Signature": "s" * 5000}
+    assert error(get(door, long))[1] == "IncompleteSignature"
+    body = urlencode(REGIONS).encode()
+    headers = signed(body)
+    for old, new in (("Credential=AK", "Credential=" + "A" * 5000), ("Signature=", "Signature=0")):
+        bad = {**headers, "Authorization": headers["Authorization"].replace(old, new)}
+        assert error(ask(door.app, "POST", ENDPOINT + "/", bad, body))[1] == "IncompleteSignature"
+    assert door.keystone.asked == 0
+    for _ in range(20):
+        assert error(get(door, version2(secret="wrong", AWSAccessKeyId="stranger")))[0] == 401
+    assert rows() == before
+    assert len(door.judge._kept) == 0
+
+
+def test_security_e1_no_answer_has_a_secret(door):
+    """E1: neither a key's secret nor Keystone's token is in anything that is described."""
+    ec2, bodies = client(door.app, "AK", "right"), []
+    ec2.meta.events.register("response-received.ec2", lambda response_dict, **_: bodies.append(
+        response_dict["body"]))
+    for name in sorted(name for name in TABLE if name.startswith("Describe")):
+        method = xform_name(name)
+        needs = ec2.meta.service_model.operation_model(name).input_shape.required_members
+        if not needs:
+            getattr(ec2, method)()
+    assert len(bodies) > 10
+    assert not [body for body in bodies if b"right" in body or b"t0ken" in body]
 
 
 def test_a_keystone_that_fails_is_no_refusal(door):

@@ -108,6 +108,7 @@ def test_subnets_overlap_with_nothing(api, flat, public):
 
 
 def test_what_is_not_supported_says_so(api, flat):
+    """Q16: of lists that have no bound upstream, allowed address pairs are not to be had at all."""
     for body in ({"admin_state_up": False}, {"qos_policy_id": "x"}, {"description": "x"},
                  {"provider:network_type": "vlan"}):
         api.post("/networks", {"network": body}, status=501)
