@@ -256,7 +256,8 @@ class RingBuilder:
         self._last_part_moves = array.array('B', b'\xff' * self.parts)
         self._last_part_moves_epoch = 0
 
-    def _age_moves(self):
+    def age_moves(self):
+        """Count the hours that have passed since partitions moved."""
         hours = int(time.time() - self._last_part_moves_epoch) // 3600
         if hours > 0:
             older = bytes(min(255, age + hours) for age in range(256))
@@ -308,11 +309,16 @@ class RingBuilder:
         return True
 
     # -- placement -----------------------------------------------------------
-    def rebalance(self, seed=None):
+    def may_move(self, part):
+        """Whether a partition's last move is min_part_hours ago."""
+        return not self.ever_rebalanced or self._last_part_moves[part] >= self.min_part_hours
+
+    def rebalance(self, seed=None, may_move=None):
         """Assign and move partitions. Returns ``(parts changed, balance, devices removed)``.
 
-        A partition moves at most one replica, and only when its last move is min_part_hours ago;
-        what sat on removed devices moves in any case. A ``seed`` makes the outcome repeatable.
+        A partition moves at most one replica, and only when its last move is min_part_hours ago
+        (or when ``may_move(partition)`` says so); what sat on removed devices moves in any case. A
+        ``seed`` makes the outcome repeatable.
         """
         devs = self.live_devs()
         weighted = sum(d['weight'] > 0 for d in devs)
@@ -324,7 +330,7 @@ class RingBuilder:
                                       f'than {weighted} devices')
         first = self._replica2part2dev is None
         table = self._replica2part2dev or []
-        self._age_moves()
+        self.age_moves()
         if first:
             self._last_part_moves_epoch = int(time.time())
         self._shape(table)
@@ -332,7 +338,7 @@ class RingBuilder:
         last = self._last_part_moves
         count, parts, _ = rebalance(
             table, devs, self.replicas, overload=self.overload, none=self.none,
-            movable=lambda p: last[p] >= self.min_part_hours,
+            movable=may_move or (lambda p: last[p] >= self.min_part_hours),
             seed=str(seed) if seed is not None else None)
         for part in parts:
             last[part] = 0

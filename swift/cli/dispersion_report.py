@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""swift-dispersion-report [CONFIG]: how many copies are where the rings say, by samples.
+
+The samples are those of swift-dispersion-populate. Exit codes: 0 reported (whatever was found), 1
+there is nothing to ask for, or it could not be asked.
+"""
+from __future__ import annotations
+
+from swift.common import concurrency
+
+concurrency.patch()
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+from swift.common.conf import SWIFT_DIR, config_int, config_true, read_conf
+from swift.common.exceptions import ConfigError
+from swift.common.ring import Ring
+from swift.common.ring.format import RingFileError
+from swift.operations.account_client import AccountClient, ClientError
+from swift.operations.dispersion import DEFAULT_CONFIG, Report, policy_named, sentences
+
+SHOWN = ("retries", "overlapping", "pct_found", "copies_found", "copies_expected")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(prog="swift-dispersion-report", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", nargs="?", default=DEFAULT_CONFIG)
+    parser.add_argument("-j", "--dump-json", action="store_true", help="print JSON")
+    parser.add_argument("-d", "--debug", action="store_true", help="tell who has no copy, too")
+    parser.add_argument("-p", "--partitions", action="store_true",
+                        help="tell partitions that miss copies")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--container-only", action="store_true", help="no objects")
+    only.add_argument("--object-only", action="store_true", help="no containers")
+    parser.add_argument("--insecure", action="store_true", help="do not verify certificates")
+    parser.add_argument("-P", "--policy-name", help="the storage policy (the default one)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the program; its exit code."""
+    args = make_parser().parse_args(argv)
+    try:
+        conf = read_conf(args.config, "dispersion")
+        swift_dir = conf.get("swift_dir", SWIFT_DIR)
+        os.environ["SWIFT_DIR"] = swift_dir
+        as_json = args.dump_json or config_true(conf.get("dump_json", "no"))
+        policy = policy_named(args.policy_name)
+        if not as_json:
+            print(f"Using storage policy: {policy.name}")
+        report = Report(AccountClient(conf, args.insecure), policy, config_int(conf, "retries", 5),
+                        config_int(conf, "concurrency", 25, 1),
+                        lambda line: print(line, file=sys.stderr), args.debug, args.partitions)
+        results: dict[str, Any] = {}
+        if config_true(conf.get("container_report", "yes")) and not args.object_only:
+            ring = Ring(swift_dir, ring_name="container")
+            results["container"] = report.containers(ring), ring
+        if config_true(conf.get("object_report", "yes")) and not args.container_only:
+            ring = Ring(swift_dir, ring_name=policy.ring_name)
+            results["object"] = report.objects(ring), ring
+    except (ConfigError, ClientError, RingFileError, OSError) as exc:
+        print(f"ERROR: {exc}", file=sys.stderr)
+        return 1
+    return show(results, as_json)
+
+
+def show(results: dict[str, Any], as_json: bool) -> int:
+    """Print what was found; the exit code."""
+    for kind, (result, ring) in results.items():
+        if result is None:
+            print(f"No {kind}s to query. Has swift-dispersion-populate been run?",
+                  file=sys.stderr)
+        elif not as_json:
+            print("\n".join(sentences(kind, result, ring)))
+    if as_json:
+        print(json.dumps({kind: result and {
+            name: value for name, value in result.items()
+            if name in SHOWN or name.startswith("missing_")}
+            for kind, (result, _) in results.items()}))
+    return 0 if results and all(result for result, _ in results.values()) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
