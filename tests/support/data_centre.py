@@ -14,9 +14,9 @@
 
 Each is a pretend host: namespaces of its own, on compute hosts with a libvirtd of its own.
 Keystone, glance, the APIs and the scheduler are on the controller; DHCP, gateway, floating
-addresses and metadata on the network host; RabbitMQ and MariaDB are the machine's real ones, let
-in at the controller's address. Everything is configured as doc/operator.rst says it is for many
-hosts.
+addresses, metadata and volumes (over iSCSI, by tgtd) on the network host; RabbitMQ and MariaDB are
+the machine's real ones, let in at the controller's address. Everything is configured as
+doc/operator.rst says it is for many hosts.
 """
 import contextlib
 import ctypes
@@ -24,9 +24,11 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -58,6 +60,7 @@ paste_config = {checkout}/etc/nova/api-paste.ini
 enabled_apis = {apis}
 compute_listen = {my_ip}
 network_listen = {my_ip}
+volume_listen = {my_ip}
 ec2_listen = {my_ip}
 metadata_listen = 0.0.0.0
 [monitoring]
@@ -67,6 +70,10 @@ port = {monitor}
 connection = {database}
 [ec2]
 tokens_url = {identity}/v3/ec2tokens
+[volume]
+driver = iscsi
+iscsi_portal = {my_ip}:3260
+tgt_socket = {tgt}.1
 [libvirt]
 virt_type = qemu
 [glance]
@@ -146,10 +153,12 @@ class DataCentre:
         self._ended = contextlib.ExitStack()
         self.controller = PretendHost("controller", libvirt=False, public=False)
         self.network = PretendHost("network", libvirt=False)
-        self.computes = [PretendHost(f"compute{n}", public=False) for n in range(1, computes + 1)]
+        self.computes = [PretendHost(f"compute{n}", libvirt=False, public=False)   # see _start()
+                         for n in range(1, computes + 1)]
         self.hosts = [self.controller, self.network, *self.computes]
         self.processes: dict[str, object] = {}
         self.seconds: dict[str, float] = {}
+        self._keys: list[str] = []
 
     def __enter__(self) -> "DataCentre":
         try:
@@ -160,8 +169,8 @@ class DataCentre:
         return self
 
     def __exit__(self, *_) -> None:
-        for name in list(self.processes):
-            self.stop(name)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(self.stop, list(self.processes)))
         self._ended.close()
 
     @contextlib.contextmanager
@@ -173,32 +182,33 @@ class DataCentre:
     # -- hosts and cables ----------------------------------------------------------------------
 
     def _start(self) -> None:
-        with self._timed("hosts"):
-            self._in_parallel(self._ended.enter_context, self.hosts)
-            self.client = self.network.client
-            self._cables()
-        with self._timed("keystone and glance"):
-            self._start_foundation()
-        with self._timed("nova"):
-            self._start_nova()
+        """Bring everything up, each part as soon as what it needs is there."""
+        for name in ("admin", "demo", "glance", "nova"):    # made once, before there are threads
+            self.cloud.secret(name)
+        with self._timed("all"), ThreadPoolExecutor() as pool:
+            # What is written to files needs no hosts, and hosts need none of it.
+            files = {name: pool.submit(self._timed_call, f"{name}'s database", prepare, self.cloud)
+                     for name, prepare in (("keystone", identity.prepare),
+                                           ("glance", glance_config.prepare))}
+            with self._timed("hosts"):
+                for made in [pool.submit(self._ended.enter_context, host) for host in self.hosts]:
+                    made.result()
+                self.client = self.network.client
+                self._cables()
+            libvirt = [pool.submit(self._timed_call, f"libvirt on {host.name}",
+                                   host.start_libvirt) for host in self.computes]
+            rows = pool.submit(self._timed_call, "nova's database", self._fill_nova)
+            with self._timed("keystone and glance"):
+                self._start_foundation(files)
+            rows.result()
+            for one in libvirt:
+                one.result()
+            with self._timed("nova, from then on"):
+                self._start_nova()
 
-    @staticmethod
-    def _in_parallel(function, arguments) -> None:
-        errors = []
-
-        def one(argument):
-            try:
-                function(argument)
-            except Exception as error:      # raised below, where the test sees it
-                errors.append(error)
-
-        threads = [threading.Thread(target=one, args=(argument,)) for argument in arguments]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if errors:
-            raise errors[0]
+    def _timed_call(self, what: str, function, *arguments):
+        with self._timed(what):
+            return function(*arguments)
 
     def _cables(self) -> None:
         """Two switches in a namespace of their own: management, and the wire of guests."""
@@ -235,16 +245,16 @@ class DataCentre:
 
     # -- daemons -------------------------------------------------------------------------------
 
-    def _start_foundation(self) -> None:
-        identity.prepare(self.cloud)
-        glance_config.prepare(self.cloud)
-        daemons = [identity.daemon(self.cloud), *glance_config.daemons(self.cloud)]
-        for daemon in daemons:
+    def _start_foundation(self, prepared: dict[str, Future]) -> None:
+        daemons = {"keystone": identity.daemon(self.cloud),
+                   "glance": glance_config.daemons(self.cloud)[0]}
+        for name, daemon in daemons.items():
+            prepared[name].result()
             self._popen(daemon.name, self.controller, daemon.command)
-        for daemon, path in zip(daemons, ("/v3", "/healthcheck"), strict=True):
-            self._wait(lambda name=daemon.name, path=path: self._status(
-                self.controller, CONTROLLER, self.cloud.port(
-                    "identity" if name == "keystone" else "image"), path) == 200, daemon.name)
+        for name, port, path in (("keystone", "identity", "/v3"),
+                                 ("glance-api", "image", "/healthcheck")):
+            self._wait(lambda port=port, path=path: self._status(
+                self.controller, CONTROLLER, self.cloud.port(port), path) == 200, name)
         self.outside("identity.Identity(cloud).fill()")
 
     def outside(self, statement: str) -> str:
@@ -271,6 +281,7 @@ class DataCentre:
         path = host.workdir / f"{name}.conf"
         path.write_text(NOVA.format(
             host=host.name, my_ip=self.address(host), state=state, broker=amqp, database=mysql,
+            tgt=self._tgt(host),
             public="pub" if host is self.network else "", apis=apis, monitor=monitor,
             checkout=CHECKOUT, identity=self.cloud.url("identity"),
             image=self.cloud.url("image"), password=self.cloud.secret("nova"))
@@ -279,34 +290,44 @@ class DataCentre:
         path.chmod(0o600)
         return path
 
-    def _start_nova(self) -> None:
+    def _fill_nova(self) -> None:
         self.manage("db", "sync")
-        self.manage_many([
-            ["flavor", "create", "m1.nano", "--id", "1", "--vcpus", "1", "--memory", "128",
-             "--disk", "1"],
-            ["network", "create", "private", "10.77.0.0/24", "--bridge", "br100",
-             "--bridge-interface", "eth1"],
-            ["network", "create", "public", "172.24.4.0/24", "--external"]])
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda command: self.manage(*command), [
+                ["flavor", "create", "m1.nano", "--id", "1", "--vcpus", "1", "--memory", "128",
+                 "--disk", "1"],
+                ["network", "create", "private", "10.77.0.0/24", "--bridge", "br100",
+                 "--bridge-interface", "eth1"],
+                ["network", "create", "public", "172.24.4.0/24", "--external"]]))
         self.manage("floating", "create", "public", "172.24.4.128-172.24.4.140")
-        self.start("nova-network", self.network)
-        self.start("nova-metadata", self.network, "metadata")
-        self.start("nova-scheduler", self.controller)
-        self.start("nova-api", self.controller, "compute,network,ec2")
+
+    def _start_nova(self) -> None:
+        self._popen("tgtd", self.network, ["env", f"TGT_IPC_SOCKET={self._tgt(self.network)}",
+                                           "tgtd", "-f", "--iscsi", f"portal={NETWORK}:3260",
+                                           "--control-port", "1"])
         for host in self.computes:
             self.start(f"nova-compute-{host.name}", host)
+        self.start("nova-network", self.network)
+        self.start("nova-metadata", self.network, "metadata")
+        self.start("nova-volume", self.network)
+        self.start("nova-scheduler", self.controller)
+        self.start("nova-api", self.controller, "compute,network,volume,ec2")
         for name in [name for name in self.processes if name.startswith("nova-")]:
             self._wait(lambda name=name: self.well(name), name, name)
 
+    @staticmethod
+    def _tgt(host: PretendHost) -> Path:
+        """What tgtd makes the name of its management socket of, with a number behind."""
+        return host.work / "tgt"
+
     def manage(self, *arguments: str) -> str:
         """Run nova-manage on the controller."""
-        config = self.config(self.controller, "nova-manage", "compute", 0)
+        config = self.controller.workdir / "nova-manage.conf"
+        if not config.exists():
+            self.config(self.controller, "nova-manage", "compute", 0)
         return self.controller.run(
             [sys.executable, "-m", "nova.cmd.manage.main", "--config-file", config, *arguments],
             check=True).stdout
-
-    def manage_many(self, commands: list[list[str]]) -> None:
-        for command in commands:
-            self.manage(*command)
 
     def start(self, name: str, host: PretendHost, apis: str = "compute") -> None:
         """Start a daemon of nova: its name is nova-WHAT, or nova-WHAT-HOST."""
@@ -333,13 +354,13 @@ class DataCentre:
         return (self.cloud.log / f"{name}.log").read_text(errors="replace")
 
     def stop(self, name: str) -> None:
-        """SIGTERM, and SIGKILL for what does not go."""
+        """SIGTERM, and SIGKILL for what does not go, as tgtd while it has targets."""
         process = self.processes.pop(name)
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGKILL if name == "tgtd" else signal.SIGTERM)
         try:
             process.wait(STOP_TIMEOUT)
-        except Exception:       # it does not go: it is made to
+        except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(STOP_TIMEOUT)
 
@@ -362,13 +383,40 @@ class DataCentre:
                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "LANG": "C.UTF-8",
                 "HOME": str(self.cloud.data)}
 
+    def _as(self, variables: dict[str, str], command: list[str], timeout: float) -> str:
+        return self.controller.run(
+            ["env", *(f"{key}={value}" for key, value in variables.items()), *command],
+            check=True, timeout=timeout).stdout
+
+    def openstack(self, *arguments: str, user: str = "demo", timeout: float = 300.0) -> str:
+        """Run the `openstack` client on the controller; its output."""
+        return self._as(self.environment(user), ["openstack", *map(str, arguments)], timeout)
+
     def sdk(self, program: str, user: str = "demo", timeout: float = 300.0) -> str:
         """Run a program with `cloud`, an openstacksdk connection, on the controller; its output."""
         text = ("import openstack\n"
                 "cloud = openstack.connect(cloud='envvars')\n" + program)
-        return self.controller.run(
-            ["env", *(f"{key}={value}" for key, value in self.environment(user).items()),
-             sys.executable, "-W", "ignore", "-c", text], check=True, timeout=timeout).stdout
+        return self._as(self.environment(user), [sys.executable, "-W", "ignore", "-c", text],
+                        timeout)
+
+    def boto3(self, program: str, timeout: float = 300.0) -> str:
+        """Run a program with `ec2`, a boto3 client, and `wait(waiter, **ids)`; its output."""
+        text = ("import json, boto3\n"
+                "ec2 = boto3.client('ec2')\n"
+                "def wait(name, **what):\n"
+                "    ec2.get_waiter(name).wait(WaiterConfig={'Delay': 1, 'MaxAttempts': 240}, "
+                "**what)\n" + program)
+        return self._as(self._aws(), [sys.executable, "-c", text], timeout)
+
+    def _aws(self) -> dict[str, str]:
+        """What `aws` and boto3 need of their shell; the keys are made once."""
+        if not self._keys:
+            self._keys = self.outside("print(*identity.Identity(cloud).ec2_keys())").split()
+        access, secret = self._keys
+        return {"AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret,
+                "AWS_DEFAULT_REGION": "RegionOne",
+                "AWS_ENDPOINT_URL_EC2": self.cloud.url("ec2", "/services/Cloud"),
+                "HOME": str(self.cloud.data)}
 
 
 def remove(path: Path) -> None:
