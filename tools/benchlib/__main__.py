@@ -109,8 +109,8 @@ def image_id(one: Target, cloud: Cloud | None, options: argparse.Namespace) -> s
 def measure(one: Target, cloud: Cloud | None, options: argparse.Namespace) -> Figures:
     count = options.count or COUNT[options.subject]
     if options.subject == "nova":
-        more = {"networks": "none"} if cloud is None else {}
-        return measures.nova(one, count, image_id(one, cloud, options), more)
+        return measures.nova(one, count, image_id(one, cloud, options),
+                             "none" if cloud is None else "")
     run: Callable[[Target, int], Figures] = getattr(measures, options.subject)
     figures = run(one, count)
     if options.subject == "glance" and options.mib:

@@ -31,17 +31,21 @@ class Target:
         """Bytes the service's own daemons hold: no database, broker or Keystone (PSS)."""
         return sum(pss(member.pid) for leader in self.daemons() for member in family(leader))
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
+    def call(self, method: str, path: str, body: Any = None,
+             headers: dict[str, str] | None = None) -> Any:
         """One request; its JSON body, None without one.
 
         :raises RuntimeError: the answer is not a 2xx
         """
         answer = requests.request(method, self.url.rstrip("/") + path, json=body,
-                                  headers={"X-Auth-Token": self.token}, timeout=REQUEST_TIMEOUT)
+                                  headers={"X-Auth-Token": self.token, **(headers or {})},
+                                  timeout=REQUEST_TIMEOUT)
         if not answer.ok:
             raise RuntimeError(f"{self.name}: {method} {path}: {answer.status_code} "
                                f"{answer.text[:500]}")
-        return answer.json() if "json" in answer.headers.get("Content-Type", "") else None
+        # Nova names a type for the body that a 204 has not.
+        is_json = answer.content and "json" in answer.headers.get("Content-Type", "")
+        return answer.json() if is_json else None
 
 
 def pids_of(folder: str, names: str = "*") -> list[int]:
