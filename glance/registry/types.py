@@ -33,6 +33,11 @@ COLUMNS = ("name", "status", "visibility", "disk_format", "container_format", "s
            "min_ram", "protected", "os_hidden")
 #: set by the upload machinery only
 UPLOAD_COLUMNS = ("upload_token", "upload_worker", "upload_bytes")
+#: what an upload or a delete establishes; a caller's own update never touches these
+SERVICE_FIELDS = frozenset({
+    "id", "status", "size", "checksum", "os_hash_algo", "os_hash_value", "virtual_size",
+    "locations", "deleted", "deleted_at", "created_at", "updated_at", "version", "upload_token",
+    "upload_worker", "upload_beat", "upload_bytes"})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,13 +19,7 @@ from glance.registry.client.base import RegistryClient
 from glance.registry.db import images, listing, members, tasks
 from glance.registry.db.revision import HEAD
 from glance.registry.db.session import Database, retried
-from glance.registry.types import Image, ImageQuery, Member, Task, Usage
-
-#: what an upload or a delete establishes; a caller's own update never touches these
-SERVICE_FIELDS = frozenset({
-    "id", "status", "size", "checksum", "os_hash_algo", "os_hash_value", "virtual_size",
-    "locations", "deleted", "deleted_at", "created_at", "updated_at", "version", "upload_token",
-    "upload_worker", "upload_beat", "upload_bytes"})
+from glance.registry.types import SERVICE_FIELDS, Image, ImageQuery, Member, Task, Usage
 
 
 def _missing(image_id: str) -> exceptions.NotFound:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A whole image service in one process: real paste pipelines, SQLite, files in a temp folder."""
 
+import importlib
 import json
 import pathlib
 import shutil
@@ -21,6 +22,7 @@ from glance.registry.client.sql import SqlClient
 from glance.registry.db import migration
 from glance.registry.db.session import Database
 
+EXAMPLES = pathlib.Path(__file__).parents[3] / "doc/examples"
 OCTETS = {"Content-Type": "application/octet-stream"}
 PATCH = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
 
@@ -241,9 +243,20 @@ def image_files(tmp_path):
     return files
 
 
-@pytest.fixture(params=["sql", "rest"])
-def registry(request, make_conf, database_url, serve):
+@pytest.fixture
+def documents(monkeypatch):
+    """The module of doc/examples that keeps a registry in a file."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    return importlib.import_module("glance_documents")
+
+
+@pytest.fixture(params=["sql", "rest", "documents"])
+def registry(request, make_conf, database_url, serve, tmp_path):
     """A registry client of each kind over a fresh database."""
+    if request.param == "documents":
+        module = request.getfixturevalue("documents")
+        yield module.DocumentClient(tmp_path / "registry.json")
+        return
     database = Database(database_url)
     client = SqlClient(database)
     if request.param == "rest":

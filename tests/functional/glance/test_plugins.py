@@ -1,34 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stores and registry clients that come from other distributions, by their entry points."""
+"""Stores and registry clients that come from other distributions, by their entry points: a store,
+and the registry in another database that doc/registry.rst describes."""
 
+import json
 import sys
 
 import pytest
 
 from glance import exceptions, store
+from glance.image.audit import findings
 from glance.registry import client
 from glance.store.filesystem import FilesystemStore
 
+OCTETS = {"Content-Type": "application/octet-stream"}
 ENTRY_POINTS = """\
 [glance.stores]
 tape = glance_tape:TapeStore
 [glance.registry.clients]
-ledger = glance_tape:LedgerClient
+documents = glance_documents:DocumentClient
 """
 CODE = """\
-from glance.registry.client.sql import SqlClient
 from glance.store.filesystem import FilesystemStore
 
 class TapeStore(FilesystemStore):
-    pass
-
-class LedgerClient(SqlClient):
     pass
 """
 
 
 @pytest.fixture
-def installed(tmp_path, monkeypatch):
+def installed(tmp_path, monkeypatch, documents):
     """A distribution with one plug-in of each kind."""
     info = tmp_path / "site" / "glance_tape-1.dist-info"
     info.mkdir(parents=True)
@@ -40,12 +40,34 @@ def installed(tmp_path, monkeypatch):
     sys.modules.pop("glance_tape", None)
 
 
-def test_plugins_serve(installed, make_api):
-    api = make_api(enabled_backends="file:tape", registry_client="ledger")
-    image = api.active(b"on tape")
+def test_plugins_serve(installed, make_api, tmp_path):
+    """A whole image service without a database server or a table."""
+    path = tmp_path / "known.json"
+    api = make_api(enabled_backends="file:tape", registry_client="documents",
+                   documents={"path": path}, database={"connection": "sqlite:////nowhere/x"})
+    image = api.active(b"on tape", name="x", tags=["a"])
     assert api.get(image["file"]).body == b"on tape"
     assert type(api.service.stores["file"]).__name__ == "TapeStore"
-    assert type(api.service.registry).__name__ == "LedgerClient"
+    assert type(api.service.registry).__name__ == "DocumentClient"
+    bob, member = api.as_("bob:beta"), f"/v2/images/{image['id']}/members"
+    assert api.call("POST", member, {"member": "beta"}).status_int == 200
+    assert bob.ids("?visibility=shared&member_status=pending") == [image["id"]]
+    assert bob.call("PUT", f"{member}/beta", {"status": "accepted"}).status_int == 200
+    assert bob.ids() == api.ids("?tag=a&name=x") == [image["id"]]
+    assert bob.call("DELETE", f"/v2/images/{image['id']}").status_int == 403
+    upload = api.create()["id"]
+    assert api.call("PUT", f"/v2/images/{upload}/stage", b"x" * 10, OCTETS).status_int == 204
+    api.service.importer.spawn = lambda function, *args: function(*args)
+    api.call("POST", f"/v2/images/{upload}/import", {"method": {"name": "glance-direct"}})
+    assert api.show(upload)["status"] == "active"
+    assert list(findings(api.service)) == []
+    assert json.loads(path.read_text())["images"][upload]["status"] == "active"
+    response = api.get("/v2/metadefs/namespaces")
+    assert response.status_int == 501 and "metadata definitions" in response.text
+    for each in (image["id"], upload):
+        assert api.call("DELETE", f"/v2/images/{each}").status_int == 204
+    assert api.ids() == []
+    assert list(findings(api.service)) == []
 
 
 def test_our_own_need_no_installation(make_conf, tmp_path):
