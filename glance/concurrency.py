@@ -81,11 +81,13 @@ def listen(host: str, port: int, backlog: int) -> Any:
 
 
 def serve(sock: Any, app: Callable[..., Any], *, max_requests: int, socket_timeout: float,
-          keepalive: bool, drain_timeout: float, on_ready: Callable[[], None]) -> None:
+          keepalive: bool, drain_timeout: float, on_ready: Callable[[], None],
+          on_hangup: Callable[[], None]) -> None:
     """Serve `app` until SIGTERM or SIGINT, then finish what is in flight.
 
     :param socket_timeout: seconds a connection may stay silent, idle or in mid-request.
     :param drain_timeout: seconds that requests in flight get after the signal.
+    :param on_hangup: what SIGHUP means.
     """
     pool = eventlet.greenpool.GreenPool(max_requests)
     # Header names leave as they are written here: capitalising each costs time per request.
@@ -100,7 +102,7 @@ def serve(sock: Any, app: Callable[..., Any], *, max_requests: int, socket_timeo
             stopping.send(None)
 
     server.link(stop)  # a server that dies of itself ends the process too
-    _on_signals(stop)
+    _on_signals(stop, on_hangup)
     on_ready()
     stopping.wait()
     LOG.info("stopping: %d connection(s) open, %.0f s to finish", pool.running(), drain_timeout)
@@ -111,8 +113,8 @@ def serve(sock: Any, app: Callable[..., Any], *, max_requests: int, socket_timeo
     LOG.warning("%d connection(s) still busy after %.0f s: cut off", pool.running(), drain_timeout)
 
 
-def _on_signals(action: Callable[[], None]) -> None:
-    """Call `action` in a green thread when SIGTERM or SIGINT comes.
+def _on_signals(stop: Callable[[], None], hangup: Callable[[], None]) -> None:
+    """Call `hangup` in a green thread whenever SIGHUP comes, `stop` when SIGTERM or SIGINT does.
 
     Through a pipe the interpreter writes to: a handler alone does not wake a hub that waits for
     sockets, the less so when one of the native threads got the signal.
@@ -122,9 +124,11 @@ def _on_signals(action: Callable[[], None]) -> None:
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
 
     def wait() -> None:
-        eventlet.hubs.trampoline(reading, read=True)
-        action()
+        while True:
+            eventlet.hubs.trampoline(reading, read=True)
+            for number in os.read(reading, 64):
+                (hangup if number == signal.SIGHUP else stop)()
 
     eventlet.spawn(wait)
-    for signum in (signal.SIGTERM, signal.SIGINT):
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, lambda *_args: None)  # being caught is all that is needed

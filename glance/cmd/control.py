@@ -98,6 +98,9 @@ def _act(daemon: Daemon, args: argparse.Namespace, rest: list[str]) -> None:
     if args.action in ("start", "restart"):
         daemon.start(rest, args.log or os.devnull)
         print(f"{daemon.name} started, pid {daemon.pid()}")
+    if args.action == "reload":
+        daemon.signal(signal.SIGHUP)
+        print(f"{daemon.name} reads its configuration again")
     if args.action == "status":
         pid = daemon.pid()
         if pid is None:
@@ -111,7 +114,8 @@ def main(argv: list[str] | None = None) -> int:
         prog="glance-control", description=__doc__,
         epilog="whatever else is given (--config-file...) goes to the daemon")
     parser.add_argument("server", choices=["all", *SERVERS])
-    parser.add_argument("action", choices=["start", "stop", "restart", "status"])
+    parser.add_argument("action", choices=["start", "stop", "restart", "reload",
+                                           "status"])
     parser.add_argument("--pid-dir", type=pathlib.Path, default=pathlib.Path("/run/glance"))
     parser.add_argument("--log", help="file for the daemon's output; none when left out")
     parser.add_argument("--timeout", type=float, default=90.0,

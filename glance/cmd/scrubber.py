@@ -6,12 +6,14 @@ from glance import concurrency
 concurrency.patch()
 
 import argparse
+import signal
 import sys
 import time
 
 from oslo_config import cfg
 
 from glance import config, exceptions
+from glance.cmd.serve import reload
 from glance.context import service_context
 from glance.image import reconciler
 from glance.image.service import ImageService
@@ -43,6 +45,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{image['id']} is {image['status']} again")
             return 0
         rounds = reconciler.Reconciler(service, conf.upload_stall_timeout)
+        signal.signal(signal.SIGHUP, lambda *_args: reload(conf, PROGRAM))
         while True:
             print(f"{rounds.scrub(conf.scrub_time)} image(s) scrubbed", flush=True)
             if not args.daemon:

@@ -14,6 +14,17 @@ from glance import concurrency, exceptions
 LOG = logging.getLogger(__name__)
 
 
+def reload(conf: cfg.ConfigOpts, program: str) -> None:
+    """Read again what can change while a daemon runs: the log's settings.  Policy needs no
+    signal; it is read when it changed."""
+    try:
+        conf.mutate_config_files()
+    except cfg.Error as error:
+        LOG.error("%s goes on with the configuration it has: %s", program, error)
+        return
+    LOG.info("%s has read its configuration again", program)
+
+
 def serve(conf: cfg.ConfigOpts, program: str, app: Callable[..., Any]) -> None:
     """Serve `app` on the configured address until told to stop."""
     try:
@@ -26,5 +37,6 @@ def serve(conf: cfg.ConfigOpts, program: str, app: Callable[..., Any]) -> None:
     concurrency.serve(
         sock, app, max_requests=conf.max_requests, socket_timeout=conf.client_socket_timeout,
         keepalive=conf.http_keepalive, drain_timeout=conf.graceful_shutdown_timeout,
-        on_ready=lambda: LOG.info("%s serves on %s:%d", program, host, port))
+        on_ready=lambda: LOG.info("%s serves on %s:%d", program, host, port),
+        on_hangup=lambda: reload(conf, program))
     LOG.info("%s stopped", program)
