@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from glance import exceptions
 from glance.registry.types import Image
@@ -14,15 +14,15 @@ from glance.store import Stores
 LOG = logging.getLogger(__name__)
 
 
-def open_image(stores: Stores, image: Image, offset: int = 0,
-               length: int | None = None) -> Iterator[bytes]:
+def open_image(stores: Stores, image: Image, offset: int = 0, length: int | None = None,
+               prefer: Sequence[str] = ()) -> Iterator[bytes]:
     """The bytes of an active image from the first of its locations that can deliver.
 
     A whole image is checked while it streams: on a wrong checksum or size the last piece is never
     handed out and `CorruptData` is raised, so no reader can mistake bad data for good.
     """
     problem: exceptions.GlanceError = exceptions.NotFound(f"image {image['id']} has no data")
-    for place in stores.ordered(image["locations"]):
+    for place in stores.ordered(image["locations"], prefer):
         try:
             store = stores[place["store"]]
             found = store.size(place["url"])

@@ -343,9 +343,10 @@ class ImageService:
         return self.read_content(context, self.get(context, image_id), offset, length)
 
     def read_content(self, context: RequestContext, image: Image, offset: int = 0,
-                     length: int | None = None) -> Content:
+                     length: int | None = None, prefer: Sequence[str] = ()) -> Content:
         """Open the data of an image that was just read.
 
+        :param prefer: stores whose copy is wanted, the first most; others are read if they fail.
         :raises Forbidden: deactivated, or policy says no.
         :raises NotFound: the image has no data (yet).
         """
@@ -358,15 +359,16 @@ class ImageService:
                 f"image {image['id']} has no data: it is {image['status']}")
         if length is None:
             length = image["size"] - offset
-        return Content(image, self._pieces(image, offset, length), offset, length)
+        return Content(image, self._pieces(image, offset, length, prefer), offset, length)
 
-    def _pieces(self, image: Image, offset: int, length: int) -> Iterator[bytes]:
+    def _pieces(self, image: Image, offset: int, length: int,
+                prefer: Sequence[str]) -> Iterator[bytes]:
         """From the cache if it has them, else from a store, and into the cache when whole."""
         if self.cache is not None:
             found = self.cache.read(image, offset, length)
             if found is not None:
                 return found
-        pieces = download.open_image(self.stores, image, offset, length)
+        pieces = download.open_image(self.stores, image, offset, length, prefer)
         if self.cache is not None and (offset, length) == (0, image["size"]):
             return self.cache.tee(image, pieces)
         return pieces

@@ -88,13 +88,18 @@ class Stores:
             raise exceptions.Invalid(f"store: {store.name} cannot be written to")
         return store
 
-    def ordered(self, places: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """Locations in the order in which they are read: by weight, then as they are."""
-        def weight(place: Mapping[str, Any]) -> int:
-            store = self.get(place["store"])
-            return -store.weight if store is not None else 0
+    def ordered(self, places: Sequence[Mapping[str, Any]],
+                prefer: Sequence[str] = ()) -> list[Mapping[str, Any]]:
+        """Locations in the order in which they are read: stores in the order of `prefer`, then
+        by weight, then as they are."""
+        ranks = {name: rank for rank, name in enumerate(prefer)}
 
-        return sorted(places, key=weight)
+        def order(place: Mapping[str, Any]) -> tuple[int, int]:
+            store = self.get(place["store"])
+            return (ranks.get(place["store"], len(ranks)),
+                    -store.weight if store is not None else 0)
+
+        return sorted(places, key=order)
 
     def for_scheme(self, scheme: str) -> Store | None:
         """The first store that understands addresses of this scheme."""

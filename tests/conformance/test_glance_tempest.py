@@ -8,55 +8,20 @@ glance-api, and the policy that lets members set locations, which these tests as
 """
 
 import configparser
-import contextlib
-import http.server
-import json
-import os
 import re
-import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
-import requests
 from benchlib.__main__ import free_base
+from image_stack import Loopback, served_images
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 TEMPEST = "tempest==47.0.0"
 INSTALL_TIMEOUT = 900
 RUN_TIMEOUT = 3600
-READY_TIMEOUT = 180
-STACK_TIMEOUT = 600
 ON_TRUST = "do_secure_hash_false"
 LISTED = Path(__file__).with_name("glance-tempest-pass.txt")
-CONFIG = """\
-[DEFAULT]
-enabled_backends = file:filesystem, deep:filesystem, web:http
-show_multiple_locations = true
-image_cache_dir = {data}/image-cache
-do_secure_hash = {secure}
-[glance_store]
-default_backend = file
-[deep]
-filesystem_store_datadir = {data}/glance/deep
-weight = 10
-[import_filtering_opts]
-allowed_networks = 127.0.0.0/8
-allowed_ports = {port}
-[image_format]
-require_image_format_match = false
-[image_import_opts]
-image_import_plugins = [image_conversion]
-[oslo_policy]
-policy_file = {data}/tempest-policy.yaml
-"""
-POLICY = """\
-"set_image_location": "rule:admin_required or role:member"
-"get_image_location": "rule:admin_required or role:member or role:reader"
-"""
 
 
 @pytest.fixture(scope="module")
@@ -72,126 +37,21 @@ def tempest(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory):
-    """A web server with an image in two formats; its port."""
-    folder = tmp_path_factory.mktemp("www")
-    (folder / "image.raw").write_bytes(os.urandom(1_000_000))
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(folder / "image.qcow2"), "16M"],
-                   check=True, timeout=60)
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, directory=str(folder), **kwargs)
-
-        def log_message(self, *_args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server.server_port
-    server.shutdown()
-    thread.join(10)
-    server.server_close()
-
-
-class Loopback:
-    """A stack on ports of its own, with pretended machines."""
-
-    def __init__(self, data):
-        self.data = data
-
-    def command(self, name, *arguments, check=True):
-        return subprocess.run(
-            [sys.executable, str(CHECKOUT / "tools/stack"), name, "--data", str(self.data),
-             *arguments], check=check, text=True, capture_output=True, timeout=STACK_TIMEOUT).stdout
-
-    def environment(self):
-        """What a shell of the administrator has set."""
-        lines = self.command("env", "openrc", "--user", "admin").splitlines()
-        pairs = (line.removeprefix("export ").split("=", 1) for line in lines)
-        return {**os.environ, **{name: value.strip("'") for name, value in pairs}}
-
-    def openstack(self, *arguments):
-        done = subprocess.run([str(Path(sys.executable).parent / "openstack"), *arguments, "-f",
-                               "json"], env=self.environment(), check=True, text=True,
-                              capture_output=True, timeout=STACK_TIMEOUT)
-        return json.loads(done.stdout)
+    """The port of a web server with an image in two formats."""
+    with served_images(tmp_path_factory.mktemp("www")) as port:
+        yield port
 
 
 @pytest.fixture
 def stack(tmp_path):
     """Keystone, glance and nova."""
     stack = Loopback(tmp_path / "stack")
-    stack.command("up", "glance", "nova", "--compute", "fake", "--no-packages", "--port-base",
-                  str(free_base()))
-    yield stack
-    stack.command("reset", "--yes", check=False)
-
-
-def configure(stack, port, **options):
-    """The configuration file of glance-api, with what the tests need."""
-    path = stack.data / "etc/glance/glance-api.conf"
-    parser = configparser.RawConfigParser(strict=False)
-    more = {"data": stack.data, "port": port, "secure": "true", **options}
-    parser.read_string(path.read_text() + CONFIG.format(**more))
-    with path.open("w") as target:
-        parser.write(target)
-    (stack.data / "tempest-policy.yaml").write_text(POLICY)
-    return path
-
-
-def leader(stack):
-    """The process id of glance-api."""
-    line = next(line for line in stack.command("status", check=False).splitlines()
-                if line.startswith("glance-api"))
-    return int(line.split()[3])
-
-
-def wait_until_served(url, alive=lambda: True):
-    deadline = time.monotonic() + READY_TIMEOUT
-    while time.monotonic() < deadline and alive():
-        with contextlib.suppress(requests.RequestException):
-            if requests.get(f"{url}/healthcheck", timeout=5).ok:
-                return
-        time.sleep(0.5)
-    raise AssertionError(f"nobody serves at {url}")
-
-
-def restart_glance(stack, url):
-    """Have the stack's glance-api read its configuration, and wait for it."""
-    old = leader(stack)
-    os.kill(old, signal.SIGTERM)
-    deadline = time.monotonic() + READY_TIMEOUT
-    while Path(f"/proc/{old}").exists():
-        assert time.monotonic() < deadline, "glance-api does not end"
-        time.sleep(0.2)
-    wait_until_served(url)
-
-
-@contextlib.contextmanager
-def second_glance(stack, path, port):
-    """Another glance-api on the same database and staging area, with a cache of its own, in the
-    catalog as a service of the type ``image_remote``."""
-    parser = configparser.RawConfigParser(strict=False)
-    parser.read(path)
-    parser["DEFAULT"]["bind_port"] = str(port)
-    parser["DEFAULT"]["image_cache_dir"] = str(stack.data / "second-cache")
-    second = path.with_name("glance-api-second.conf")
-    with second.open("w") as target:
-        parser.write(target)
-    url = f"http://127.0.0.1:{port}"
-    stack.openstack("service", "create", "--name", "glance_second", "image_remote")
-    stack.openstack("endpoint", "create", "image_remote", "public", url, "--region",
-                    stack.environment()["OS_REGION_NAME"])
-    with (stack.data / "second.log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "glance.cmd.api", "--config-file",
-                                    str(second)], cwd=CHECKOUT, stdout=log, stderr=log)
     try:
-        wait_until_served(url, lambda: process.poll() is None)
-        yield
+        stack.command("up", "glance", "nova", "--compute", "fake", "--no-packages", "--port-base",
+                      str(free_base()))
+        yield stack
     finally:
-        process.terminate()
-        process.wait(READY_TIMEOUT)
+        stack.command("reset", "--yes", check=False)
 
 
 def write_manifest(folder):
@@ -254,25 +114,24 @@ def run_tempest(program, workspace, names, environment):
 @pytest.mark.whole
 @pytest.mark.timeout(INSTALL_TIMEOUT + RUN_TIMEOUT)
 def test_what_passed_passes(tempest, web, stack, tmp_path, free_port):
-    environment = stack.environment()
-    url = next(line["URL"] for line in stack.openstack("endpoint", "list", "--service", "image"))
-    path = configure(stack, web)
-    subprocess.run([sys.executable, "-m", "glance.cmd.manage", "--config-file", str(path), "db",
-                    "load_metadefs"], check=True, cwd=CHECKOUT, timeout=STACK_TIMEOUT)
-    restart_glance(stack, url)
+    environment = {**stack.environment(), "HOME": str(tmp_path)}  # tempest keeps a list there
+    url = stack.image_url()
+    stack.configure(web)
+    stack.load_metadefs()
+    stack.restart_glance(url)
     workspace = tmp_path / "workspace"
     subprocess.run([str(tempest / "tempest"), "init", str(workspace)], check=True, timeout=120,
-                   capture_output=True)
+                   capture_output=True, env=environment)
     write_manifest(workspace / "formats")
     names = LISTED.read_text().split()
     on_trust = [name for name in names if name.endswith(ON_TRUST)]
     passed = set()
-    with second_glance(stack, path, free_port()):
+    with stack.second_glance(free_port()):
         write_tempest_conf(stack, workspace, environment, web)
         passed |= run_tempest(tempest, workspace, [
             name for name in names if name not in on_trust], environment)
-    configure(stack, web, secure="false")
-    restart_glance(stack, url)
+    stack.configure(web, secure="false")
+    stack.restart_glance(url)
     write_tempest_conf(stack, workspace, environment, web, secure=False)
     passed |= run_tempest(tempest, workspace, on_trust, environment)
     assert sorted(set(names) - passed) == []

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from glance import client
+from glance.context import service_context
 
 DATA = os.urandom(2_500_000)
 
@@ -253,3 +254,29 @@ def test_command_errors(glance, tmp_path, monkeypatch):
     assert shell.main(["image-list"]) == 1
     with pytest.raises(SystemExit):
         shell.main(["image-fry"])
+
+
+# Two texts of one MD5 (Wang and others, 2004), but for the bytes in which they differ.
+SAME_MD5 = ("d131dd02c5e6eec4693d9a0698aff95c2fcab5{}12467eab4004583eb8fb7f89"
+            "55ad340609f4b30283e4888325{}415a085125e8f7cdc99fd91dbd{}80373c5b"
+            "d8823e3156348f5bae6dacd436c919c6dd53e2{}87da03fd02396306d248cda0"
+            "e99f33420f577ee8ce54b67080{}0d1ec69821bcb6a8839396f965{}6ff72a70")
+
+
+def test_md5_is_never_proof(images, api, tmp_path):
+    """G10: other data with the right MD5 is no more the image than any other."""
+    one = bytes.fromhex(SAME_MD5.format("87", "71", "f2", "b4", "a8", "2b"))
+    other = bytes.fromhex(SAME_MD5.format("07", "f1", "72", "34", "28", "ab"))
+    assert hashlib.md5(one).digest() == hashlib.md5(other).digest() and one != other
+    image = make(images)
+    images.upload(image["id"], io.BytesIO(one), len(one))
+    registry, service = api.service.registry, service_context()
+    row = registry.get_image(service, image["id"])
+    (tmp_path / "images" / image["id"]).write_bytes(other)
+    # also where no other checksum stands guard
+    registry.update_image(service, image["id"], {
+        "locations": [{**row["locations"][0], "crc32": None}]})
+    pieces, meta = images.download(image["id"])
+    assert meta["checksum"] == hashlib.md5(other).hexdigest()
+    with pytest.raises(client.CorruptDownload):
+        b"".join(pieces)

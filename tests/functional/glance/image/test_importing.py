@@ -193,6 +193,23 @@ def test_copies_in_further_stores(api):
     assert list(findings(api.service)) == []
 
 
+def test_the_store_a_reader_prefers(api, tmp_path):
+    image = api.active(DATA)
+    start(api.as_("root:ops:admin"), image["id"], "copy-image", stores=["deep"])
+    for first, other in (("file", "deep"), ("deep", "file")):
+        (tmp_path / {"file": "images", "deep": "deep"}[other] / image["id"]).rename(
+            tmp_path / "away")
+        for prefer in (first, f"{first},{other}", f"{other},{first}", ""):
+            assert api.get(f"{image['file']}?prefer={prefer}").body == DATA
+        (tmp_path / "away").rename(
+            tmp_path / {"file": "images", "deep": "deep"}[other] / image["id"])
+    asked = [place["store"] for place in api.service.stores.ordered(
+        [{"store": "file"}, {"store": "web"}, {"store": "deep"}], ["deep", "web"])]
+    assert asked == ["deep", "web", "file"]
+    response = api.get(f"{image['file']}?prefer=nowhere")
+    assert response.status_int == 400 and "prefer" in response.text
+
+
 def test_a_copy_that_fails_is_told(api, tmp_path, monkeypatch):
     image = api.active(DATA)
     store = api.service.stores["deep"]
