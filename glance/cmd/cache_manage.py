@@ -16,6 +16,9 @@ from glance.cmd import shell
 
 def _list(images: client.Client, args: argparse.Namespace) -> None:
     found = images.cached_images()
+    for command, hidden in (("list-cached", "queued_images"), ("list-queued", "cached_images")):
+        if args.command == command:
+            found[hidden] = []
     if args.json:
         print(json.dumps(found, indent=2))
         return
@@ -30,7 +33,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = shell.global_parser("glance-cache-manage", __doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for names, many, text in (
-            (("list-cached", "list-queued", "list"), False, "what is cached and queued"),
+            (("list",), False, "what is cached and queued"),
+            (("list-cached",), False, "what is cached"),
+            (("list-queued",), False, "what is queued"),
             (("queue-image",), True, "have images cached"),
             (("delete-cached-image", "delete-queued-image"), True, "remove images"),
             (("delete-all-cached-images",), False, "empty the cache"),

@@ -17,6 +17,7 @@ MIB = 1 << 20
 TIMEOUT = 600.0
 PROBE_PAUSE = 0.05
 SAMPLE_PAUSE = 0.1
+IDLE_SECONDS = 10.0
 
 Figures = dict[str, float]
 
@@ -94,7 +95,9 @@ def transfers(target: Target, mib: int) -> Figures:
     """An upload, then a download of an image of `mib` MiB, with what they cost."""
     image = target.call("POST", "/v2/images", {
         "name": f"bench-{os.getpid()}", "disk_format": "raw", "container_format": "bare"})
-    figures: Figures = {}
+    watch = Watch(target)
+    watch.during(lambda: time.sleep(IDLE_SECONDS))
+    figures: Figures = {"idle: list p99, ms": watch.p99()}
     path = f"/v2/images/{image['id']}/file"
     try:
         for name, method in (("upload", "PUT"), ("download", "GET")):

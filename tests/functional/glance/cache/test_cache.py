@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The image cache: G1, G15, its books, its tools and its API."""
 
+import json
 import os
 import time
 import uuid
@@ -250,3 +251,41 @@ def test_tools(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out == "1 image(s), 1 byte(s) removed\n0 leftover(s) removed\n"
     config.write_text("[DEFAULT]\n")
     assert tools.pruner(["--config-file", str(config)]) == 1
+
+
+def test_the_manager_and_the_prefetcher(api, serve, tmp_path, capsys, monkeypatch):
+    """By their commands, over a socket: queue, fetch, list, remove."""
+    from glance.cmd import cache_manage
+
+    monkeypatch.setattr("oslo_log.log.setup", lambda *_args: None)
+    monkeypatch.setattr("logging.captureWarnings", lambda _on: None)
+    monkeypatch.setattr("glance.concurrency.spawn", lambda *_args: None)  # the service is slow
+    one, other = (api.active(data)["id"] for data in (b"one", b"other"))
+    url = serve(api.app)
+
+    def manage(*arguments, token="root:ops:admin"):
+        status = cache_manage.main(["--os-image-url", url, "--os-auth-token", token, *arguments])
+        return status, capsys.readouterr().out
+
+    def fetch():
+        assert tools.prefetcher(["--config-file", str(tmp_path / "glance-api.conf")]) == 0
+        return capsys.readouterr().out
+
+    assert manage("queue-image", one, other) == (0, "")
+    assert manage("delete-queued-image", other) == (0, "")
+    assert (manage("list-queued"), manage("list-cached")) == ((0, f"{one}  queued\n"), (0, ""))
+    assert fetch() == "1 image(s) fetched\n"
+    assert manage("list-queued") == (0, "")
+    assert f"{one}  cached               3 bytes       0 hits" in manage("list-cached")[1]
+    assert json.loads(manage("--json", "list")[1])["cached_images"][0]["image_id"] == one
+    assert (tmp_path / "cache" / one).read_bytes() == b"one"
+    assert manage("delete-cached-image", one) == (0, "")
+    assert not (tmp_path / "cache" / one).exists()
+    manage("queue-image", one, other)
+    assert manage("delete-all-queued-images") == (0, "")
+    assert fetch() == "0 image(s) fetched\n"
+    manage("queue-image", one, other)
+    assert fetch() == "2 image(s) fetched\n"
+    assert manage("delete-all-cached-images") == (0, "")
+    assert manage("list") == (0, "")
+    assert manage("list", token="alice:alpha")[0] == 1

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from glance import client
+from glance.cmd import manage
 
 READY_TIMEOUT = 30.0
 CONFIG = """\
@@ -109,7 +110,8 @@ def wait_for(condition, what):
         time.sleep(0.05)
 
 
-def test_acknowledged_image_survives_and_half_an_upload_does_not(daemon, images, image_files):
+def test_acknowledged_image_survives_and_half_an_upload_does_not(daemon, images, image_files,
+                                                                 monkeypatch, capsys):
     """P2: kill -9 after the answer, and in mid-upload; the restarted service puts it right."""
     data = os.urandom(3 << 20)
     done = images.create(name="done", disk_format="raw", container_format="bare")
@@ -128,6 +130,10 @@ def test_acknowledged_image_survives_and_half_an_upload_does_not(daemon, images,
     assert image_files() == [done["id"]]
     images.delete(half["id"])
     assert [image["id"] for image in images.list_images()] == [done["id"]]
+    monkeypatch.setattr("oslo_log.log.setup", lambda *_args: None)
+    monkeypatch.setattr("logging.captureWarnings", lambda _on: None)
+    assert manage.main(["--config-file", str(daemon.config), "audit"]) == 0
+    assert capsys.readouterr().out == "0 finding(s)\n"
 
 
 def test_sigterm_lets_an_upload_finish(daemon, images, image_files):
