@@ -17,6 +17,7 @@ from swift.common.exceptions import ConfigError
 from swift.common.runner import parse_args
 from swift.container.auditor import ContainerAuditor
 from swift.container.replicator import ContainerReplicator
+from swift.container.sharder import ContainerSharder
 from swift.container.sync import ContainerSync
 from swift.container.updater import ContainerUpdater
 from swift.obj.auditor import ObjectAuditor
@@ -27,8 +28,8 @@ from swift.obj.updater import ObjectUpdater
 # In the order in which one pass of each does most good: pending news first, checks last.
 DAEMONS: tuple[type[Daemon], ...] = (
     ObjectUpdater, ContainerUpdater, ObjectExpirer, ObjectReplicator, ContainerReplicator,
-    AccountReplicator, AccountReaper, ContainerSync, ObjectAuditor, ContainerAuditor,
-    AccountAuditor)
+    AccountReplicator, AccountReaper, ContainerSharder, ContainerSync, ObjectAuditor,
+    ContainerAuditor, AccountAuditor)
 
 
 def daemons_of(paths: list[str]) -> list[tuple[type[Daemon], str]]:

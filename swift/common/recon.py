@@ -28,6 +28,7 @@ _PASSES = {
     "container-updater": ("container", "container_updater_sweep", "container_updater_last"),
     "container-auditor": ("container", "container_auditor_pass_completed",
                           "container_auditor_last"),
+    "container-sharder": ("container", "sharding_time", "sharding_last"),
     "account-replicator": ("account", "replication_time", "replication_last"),
     "account-auditor": ("account", "account_auditor_pass_completed", "account_auditor_last"),
 }

@@ -36,8 +36,8 @@ PART_POWER = 2
 class StorageNode:
     """Configuration, rings and processes below one directory."""
 
-    def __init__(self, root: Path, options: str = "") -> None:
-        self.root, self.options = Path(root), options
+    def __init__(self, root: Path, options: str = "", policies: int = 1) -> None:
+        self.root, self.options, self.policies = Path(root), options, policies
         self.etc, self.devices = self.root / "etc", self.root / "devices"
         self.ports = dict(zip(TYPES, free_ports(3), strict=True))
         self.process: subprocess.Popen | None = None
@@ -50,7 +50,10 @@ class StorageNode:
         """Write configuration and rings."""
         self.etc.mkdir(parents=True)
         (self.etc / "swift.conf").write_text(
-            "[swift-hash]\nswift_hash_path_prefix = node\nswift_hash_path_suffix = tests\n")
+            "[swift-hash]\nswift_hash_path_prefix = node\nswift_hash_path_suffix = tests\n"
+            + "".join(f"[storage-policy:{number}]\nname = policy{number}\n"
+                      f"{'default = yes' if not number else ''}\n"
+                      for number in range(self.policies)))
         for number in range(4):
             (self.devices / f"d{number}").mkdir(parents=True)
         for kind in TYPES:
@@ -67,6 +70,8 @@ class StorageNode:
                                      port=self.ports[kind], device=f"d{number}", weight=1))
             builder.rebalance(seed="node")
             builder.get_ring().save(str(self.etc / f"{kind}.ring.gz"))
+            for number in range(1, self.policies if kind == "object" else 1):
+                builder.get_ring().save(str(self.etc / f"object-{number}.ring.gz"))
 
     # -- processes -------------------------------------------------------
 
