@@ -52,6 +52,7 @@ class Broker:
     """One database file. `db_type` is `container` or `account`, `rows_table` holds its rows.
 
     With `keep` false (daemons that visit every database once) the connection is closed after use.
+    `busy_seconds` may be raised for what must not fail because others are at the file.
     """
 
     db_type = ""
@@ -71,6 +72,7 @@ class Broker:
         self.logger = logger or logging.getLogger("swift.db")
         self.keep = keep
         self.lock_timeout = lock_timeout
+        self.busy_seconds = db_connection.BUSY_SECONDS
 
     # -- access ----------------------------------------------------------
 
@@ -80,7 +82,7 @@ class Broker:
 
     def _run(self, work: Callable[[sqlite3.Connection], T], write: bool) -> T:
         try:
-            return db_connection.run(self.db_file, work, write, self.keep)
+            return db_connection.run(self.db_file, work, write, self.keep, self.busy_seconds)
         except (sqlite3.DatabaseError, DatabaseConnectionError) as exc:
             cause = exc.__cause__ if isinstance(exc, DatabaseConnectionError) else exc
             if cause is not None and is_corrupt(cause):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 from urllib.parse import unquote
 
@@ -34,6 +34,7 @@ class ShardBroker(Broker):
 
     It works on the newest of the container's files, whichever was named. With `alone` it works on
     the file named, and leaves pending rows to others: that is how a retiring file is read.
+    `skip_pending` leaves pending rows where they are in any case.
     """
 
     kept_metadata = frozenset((ENABLED.lower(), (SYSMETA + "root").lower(),
@@ -44,6 +45,7 @@ class ShardBroker(Broker):
                  lock_timeout: float = 10, alone: bool = False) -> None:
         super().__init__(base_of(db_file), account, container, logger, keep, lock_timeout)
         self.alone = alone
+        self.skip_pending = False
         self.files: list[str] = [db_file]
         if alone:
             self.db_file = db_file
@@ -79,7 +81,7 @@ class ShardBroker(Broker):
         return result
 
     def commit_pending(self) -> None:
-        if not self.alone:
+        if not self.alone and not self.skip_pending:
             super().commit_pending()
 
     @property
@@ -274,7 +276,7 @@ class ShardBroker(Broker):
         return not reason
 
 
-def covers(ranges: list[Namespace], whole: Namespace) -> bool:
+def covers(ranges: Sequence[Namespace], whole: Namespace) -> bool:
     """Whether sorted ranges adjoin from the whole's lower to its upper bound."""
     return bool(ranges) and ranges[0].lower == whole.lower and \
         ranges[-1].upper == whole.upper and all(
