@@ -7,6 +7,7 @@ without a distribution of that name: see `load_app`.
 from __future__ import annotations
 
 import configparser
+import importlib.util
 import os
 from typing import Any
 
@@ -24,6 +25,16 @@ _APPS = {
     "account": "swift.account.server",
     "container": "swift.container.server",
     "object": "swift.obj.server",
+}
+
+# What OpenStack Swift has and we have not, and what to take instead.
+_NOT_SERVED = {
+    "kms_keymaster": "root secrets are not fetched from a key manager; put them into keymaster, or "
+                     "into a file of its own (keymaster_config_path) that your deployment writes",
+    "kmip_keymaster": "root secrets are not fetched by KMIP; put them into keymaster, or into a "
+                      "file of its own (keymaster_config_path) that your deployment writes",
+    "xprofile": "there is no profiler over HTTP; profile a process with py-spy",
+    "mem_object": "objects are not kept in memory; put `devices` on a tmpfs",
 }
 
 
@@ -145,7 +156,13 @@ def _translate(use: str) -> str:
     name = use.partition("#")[2]
     if name in _APPS:
         return f"call:{_APPS[name]}:app_factory"
-    return f"call:swift.common.middleware.{name.replace('-', '_')}:filter_factory"
+    module = name.replace("-", "_")
+    if module in _NOT_SERVED:
+        raise ConfigError(f"{use}: {_NOT_SERVED[module]}")
+    if not module.isidentifier() or \
+            importlib.util.find_spec(f"swift.common.middleware.{module}") is None:
+        raise ConfigError(f"{use}: there is no filter of that name")
+    return f"call:swift.common.middleware.{module}:filter_factory"
 
 
 class _Loader(loadwsgi.ConfigLoader):

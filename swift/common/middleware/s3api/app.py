@@ -12,6 +12,7 @@ from swift.common.log import get_logger
 from swift.common.middleware.authbase import JudgeUnavailable, WrongSignature
 from swift.common.middleware.s3api.call import Call
 from swift.common.middleware.s3api.errors import S3Error
+from swift.common.middleware.s3api.preflight import is_preflight, preflight, read_origins
 from swift.common.middleware.s3api.request import S3Request
 from swift.common.middleware.s3api.router import route
 from swift.common.middleware.s3api.signature import is_signed, read_signature
@@ -22,7 +23,8 @@ class Settings:
     """The filter's options, and the limits of the store.
 
     location, s3_acl, dns_compliant_bucket_names, storage_domain, max_bucket_listing,
-    max_multi_delete_objects, max_upload_part_num, min_segment_size, max_acl_size.
+    max_multi_delete_objects, max_upload_part_num, min_segment_size, max_acl_size,
+    cors_preflight_allow_origin.
     """
 
     def __init__(self, conf, logger):
@@ -37,6 +39,7 @@ class Settings:
         self.max_upload_part_num = config_int(conf, 'max_upload_part_num', 1000, 1)
         self.min_segment_size = config_int(conf, 'min_segment_size', 5 << 20, 1)
         self.max_acl_size = config_int(conf, 'max_acl_size', 65536, 1)
+        self.preflight_origins = read_origins(conf)
         limits = Constraints.load()
         self.max_key = limits.max_object_name_length
         self.max_file_size = limits.max_file_size
@@ -63,6 +66,8 @@ class S3Api:
                  min_segment_size=settings.min_segment_size)
 
     def __call__(self, env, start_response):
+        if self.settings.preflight_origins and is_preflight(env):
+            return preflight(env, self.settings.preflight_origins)(env, start_response)
         if not is_signed(env):
             return self.app(env, start_response)
         trans_id = env.get('swift.trans_id', '-')

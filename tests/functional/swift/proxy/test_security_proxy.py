@@ -145,3 +145,38 @@ def test_security_aborted_downloads_leak_nothing(cluster, user, container):
     while len(os.listdir(fds)) > before + 10 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert len(os.listdir(fds)) <= before + 10
+
+
+def test_security_s23_only_listed_origins_are_told_anything(cluster, user, container):
+    """S23: no wildcard with credentials, nothing about a container to origins it does not list."""
+    path = f'{user.base}/{container}'
+    ask = {'Access-Control-Request-Method': 'GET', 'Access-Control-Request-Headers': 'x-auth-token'}
+
+    def preflight(origin):
+        status, headers, body = cluster.request('OPTIONS', path, {'Origin': origin, **ask})
+        assert 'access-control-allow-credentials' not in headers
+        return status, headers, body
+
+    user('POST', '/' + container, {'X-Container-Meta-Secret': 'hidden',
+                                   'X-Container-Meta-Access-Control-Allow-Origin':
+                                       'https://a.example https://b.example'})
+    for origin in ('https://c.example', 'https://a.example.evil', 'null', 'https://a',
+                   'https://a.example https://b.example', '*', ''):
+        status, headers, body = preflight(origin)
+        if origin:
+            assert status == 401, origin
+        assert not any(name.startswith(('access-control-', 'x-container-')) for name in headers)
+        assert b'hidden' not in body
+        # ... nor does the answer to what it may read: a script there must not see it.
+        headers = user('GET', '/' + container, {'Origin': origin})[1]
+        assert 'access-control-allow-origin' not in headers
+    for origin in ('https://a.example', 'https://b.example'):
+        status, headers, _ = preflight(origin)
+        assert status == 200 and headers['access-control-allow-origin'] == origin
+        assert headers['vary'] and 'x-container-meta-secret' not in headers
+    user('POST', '/' + container, {'X-Container-Meta-Access-Control-Allow-Origin': '*'})
+    status, headers, _ = preflight('https://c.example')
+    assert (status, headers['access-control-allow-origin']) == (200, '*')
+    # One that is not there, or another's, answers as one that lists nobody.
+    for other in (f'{user.base}/none-such', '/v1/AUTH_test2/private'):
+        assert cluster.request('OPTIONS', other, {'Origin': 'https://a.example', **ask})[0] == 401

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+import requests
 from botocore.exceptions import ClientError
 from s3_client import Raw
 
@@ -249,3 +250,31 @@ def test_every_verb_answers_unsigned_with_no_s3(cluster, bucket):
     for method, path in itertools.product(("GET", "HEAD", "PUT", "DELETE", "POST"),
                                           (f"/{bucket}", f"/{bucket}/k")):
         assert cluster.request(method, path, {"Content-Length": "0"})[0] in (400, 404, 405, 412)
+
+
+def test_security_s23_preflights_are_for_origins_the_operator_lists(cluster, acl_url):
+    """S23: a browser's preflight of a signed request says nothing of buckets, there or not."""
+    asked = {"Access-Control-Request-Headers": "authorization, x-amz-date, authorization",
+             "Access-Control-Request-Method": "PUT"}
+
+    def preflight(url, origin, path="/bucket/key", **headers):
+        return requests.options(url + path, headers={"Origin": origin, **asked, **headers},
+                                timeout=30)
+
+    assert preflight(cluster.url, "https://a.example").status_code >= 400     # off by default
+    good = preflight(acl_url, "https://a.example")
+    assert good.status_code == 200 and not good.content
+    assert good.headers["Access-Control-Allow-Origin"] == "https://a.example"
+    assert good.headers["Access-Control-Allow-Headers"] == "authorization, x-amz-date"
+    assert "Origin" in good.headers["Vary"]
+    assert "Access-Control-Allow-Credentials" not in good.headers
+    for origin in ("https://b.example", "https://a.example.evil", "null", "*"):
+        bad = preflight(acl_url, origin)
+        assert bad.status_code == 401
+        assert not [name for name in bad.headers if name.lower().startswith("access-control")]
+    presigned = requests.options(
+        f"{acl_url}/bucket/key?X-Amz-Credential=x", timeout=30,
+        headers={"Origin": "https://a.example", "Access-Control-Request-Method": "GET"})
+    assert presigned.headers["Access-Control-Allow-Origin"] == "https://a.example"
+    # The native API's stay with the container's own list.
+    assert preflight(acl_url, "https://a.example", "/v1/AUTH_test/c").status_code == 401
