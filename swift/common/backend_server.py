@@ -6,9 +6,11 @@ raised from anywhere. Names are real text here; header values of an environ are 
 """
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
+import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from http.client import responses
@@ -27,9 +29,20 @@ from swift.common.timestamp import Timestamp
 _STATUS = {**{int(code): f"{int(code)} {reason}" for code, reason in responses.items()},
            413: "413 Request Entity Too Large", 416: "416 Requested Range Not Satisfiable",
            499: "499 Client Disconnect", 507: "507 Insufficient Storage"}
+# What a device answers that is full, failing, gone or read-only: others have to do its work.
+_DISK_ERRORS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV,
+                          errno.ENXIO, errno.EUCLEAN))
+_DATABASE_ERRORS = ("readonly database", "disk is full", "disk I/O error",
+                    "unable to open database file")
 _PARTITION = re.compile(r"[0-9]{1,10}\Z")
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 _header_names: dict[str, str] = {}
+
+
+def _is_the_disk(exc: OSError | sqlite3.OperationalError) -> bool:
+    if isinstance(exc, OSError):
+        return exc.errno in _DISK_ERRORS
+    return any(words in str(exc) for words in _DATABASE_ERRORS)
 
 
 class Answer(Exception):
@@ -207,6 +220,11 @@ class BackendApp:
         except (LockTimeout, DatabaseConnectionError) as exc:
             self.logger.error("ERROR %s %s: %s", request.method, env["PATH_INFO"], exc)
             answer = Answer(503, "The storage is busy or failing\n", {"Retry-After": "1"})
+        except (OSError, sqlite3.OperationalError) as exc:
+            if not _is_the_disk(exc):
+                raise
+            self.logger.error("ERROR %s %s: %s", request.method, env["PATH_INFO"], exc)
+            answer = Answer(507, f"{quote(env['PATH_INFO'].split('/')[1])} cannot be used\n")
         if request.extra_log:
             env["swift.extra_log"] = request.extra_log
         return answer.finish(start_response)

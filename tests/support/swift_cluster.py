@@ -127,13 +127,16 @@ class SwiftCluster:
         log = open(self.root / f'{kind}-{n}.log', 'ab')
         with log:
             self.processes[kind, n] = subprocess.Popen(
-                [self.python, '-W', 'ignore', '-m', f'swift.cli.{kind}_server',
-                 str(self.etc / conf)],
+                self.server_command(kind, n, str(self.etc / conf)),
                 env=dict(os.environ, SWIFT_DIR=str(self.etc), PYTHONDONTWRITEBYTECODE='1'),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 preexec_fn=_die_with_parent)
         if wait:
             self.wait(kind, n)
+
+    def server_command(self, kind, n, conf):
+        """How a server is started; tests of faults start it otherwise."""
+        return [self.python, '-W', 'ignore', '-m', f'swift.cli.{kind}_server', conf]
 
     def another_proxy(self, n, **changes):
         """Start proxy ``n`` on the same store, texts of its configuration changed; its URL."""

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cluster whose disks fill up, become read-only or lose all they hold, and whose clocks differ.
+
+    with FaultCluster(tmp_path, small={2: "6m"}) as cluster:      # the disk of object server 2
+        cluster.disk(2, "mount", "-o", "remount,ro")
+        cluster.heal()
+
+A small disk is a tmpfs that only the object server of its node sees. Replicators work by SSYNC and,
+for databases, by copying between the nodes' folders: no rsync daemon.
+"""
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from swift_cluster import TYPES, SwiftCluster
+
+from swift.common import storage
+from swift.common.ring import Ring
+
+ONCE_TIMEOUT = 300
+# In the order in which they heal most at once.
+DAEMONS = (("object", "object_updater"), ("object", "object_replicator"),
+           ("container", "container_replicator"), ("account", "account_replicator"),
+           ("container", "container_updater"))
+SKEWED = """
+import sys, time
+real = time.time
+time.time = lambda: real() + float({seconds})
+from swift.cli.{kind}_server import main
+sys.argv = ["server", {conf!r}]
+raise SystemExit(main())
+"""
+
+
+class FaultCluster(SwiftCluster):
+    """`small` and `skew` say of which node numbers the object server has a small disk, or all
+    servers a clock that many seconds off; ("proxy", 1) in `skew` is another proxy's."""
+
+    def __init__(self, root: Path, small: dict[int, str] | None = None,
+                 skew: dict[Any, float] | None = None, options: str = "", **more: Any) -> None:
+        self.small, self.skew = small or {}, skew or {}
+        root = Path(root)
+        super().__init__(root, storage_options=(
+            f"sync_method = ssync\nrsync_module = {root}/n{{id}}\n{options}"), proxy_options=(
+            "error_suppression_interval = 1\nnode_timeout = 10\nconn_timeout = 2"), **more)
+
+    def server_command(self, kind: str, n: int, conf: str) -> list[str]:
+        seconds = self.skew.get((kind, n), 0 if kind == "proxy" else self.skew.get(n, 0))
+        command = [self.python, "-W", "ignore", "-c", SKEWED.format(
+            seconds=seconds, kind=kind, conf=conf)] if seconds else \
+            super().server_command(kind, n, conf)
+        if kind == "object" and n in self.small:
+            place = self.device(n)
+            command = ["unshare", "--mount", "--propagation", "private", "sh", "-c",
+                       f"mount -t tmpfs -o size={self.small[n]} tmpfs {place} && exec \"$@\"",
+                       "sh", *command]
+        return command
+
+    def device(self, n: int) -> Path:
+        """The folder of node n's one device."""
+        return self.root / f"n{n}/d{n}"
+
+    def disk(self, n: int, *command: str) -> str:
+        """Run a command on the small disk as its object server sees it; the disk is appended."""
+        done = subprocess.run(
+            ["nsenter", "--mount", "-t", str(self.processes["object", n].pid), *command,
+             str(self.device(n))], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def kill_node(self, n: int, empty: bool = False) -> None:
+        """SIGKILL to all servers of a node; its disk is emptied if asked."""
+        for kind in TYPES:
+            self.kill(kind, n)
+        if empty:
+            shutil.rmtree(self.device(n))
+            self.device(n).mkdir()
+
+    def start_node(self, n: int) -> None:
+        """Start them again."""
+        for kind in TYPES:
+            self.start(kind, n, wait=False)
+        for kind in TYPES:
+            self.wait(kind, n)
+
+    def once(self, kind: str, module: str, n: int) -> str:
+        """One pass of a daemon on a node; what it logged."""
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", f"swift.cli.{module}",
+             str(self.etc / f"{kind}-{n}.conf"), "once"], capture_output=True, text=True,
+            env=dict(os.environ, SWIFT_DIR=str(self.etc), PYTHONDONTWRITEBYTECODE="1"),
+            timeout=ONCE_TIMEOUT, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    def heal(self) -> None:
+        """One pass of all that heals, on each node."""
+        for kind, module in DAEMONS:
+            for n in range(self.nodes):
+                self.once(kind, module, n)
+
+    # -- behind the proxy's back -----------------------------------------
+
+    def places(self, kind: str, *names: str) -> tuple[int, list[dict[str, Any]]]:
+        """Partition and primaries of a name; their ids are the nodes' numbers."""
+        saved = storage._secrets
+        storage.set_hash_secrets(b"changeme", b"tests")
+        try:
+            return Ring(str(self.etc), ring_name=kind).get_nodes(*names)  # type: ignore[arg-type]
+        finally:
+            storage._secrets = saved
+
+    def direct(self, kind: str, n: int, method: str, *names: str, query: str = "",
+               headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:
+        """A request to one storage server."""
+        part, _ = self.places(kind, *names)
+        path = quote(f"/d{n}/{part}/" + "/".join(names)) + query
+        conn = http.client.HTTPConnection("127.0.0.1", self.ports[kind, n], timeout=60)
+        try:
+            conn.request(method, path, headers=headers or {})
+            answer = conn.getresponse()
+            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+        finally:
+            conn.close()
+
+    def copies(self, kind: str, *names: str, query: str = "") -> list[tuple[int, bytes]]:
+        """(status, body) of each primary."""
+        return [self.direct(kind, node["id"], "GET", *names, query=query)[::2]
+                for node in self.places(kind, *names)[1]]
