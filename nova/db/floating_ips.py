@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from nova import exception
 from nova.db import session as db
 from nova.db.models import FixedIp, FloatingIp, Network, Port, new_id, utcnow
+from nova.network.states import state_of
 
 CANDIDATES = 16
 
@@ -131,7 +132,14 @@ def release(floating_id: str, project_id: str) -> FloatingIp:
         if not db.affected(session, this.values(project_id=None, port_id=None, allocated_at=None,
                                                 description="")):
             raise exception.FloatingIpNotFound(floating_id=floating_id)
-        return session.get_one(FloatingIp, floating_id)
+        return _moved(session, floating_id)
+
+
+def _moved(session: Session, floating_id: str) -> FloatingIp:
+    """Return the row as it is now, and name the transaction after its state."""
+    row = session.get_one(FloatingIp, floating_id)
+    db.deed(f"to-floating-{state_of(row.project_id, row.port_id, row.host)}")
+    return row
 
 
 @db.retry
@@ -156,7 +164,7 @@ def associate(floating_id: str, project_id: str, port_id: str | None) -> Floatin
                     f"Port {port_id} already has the floating IP {other} associated with it.")
         if not db.affected(session, update(FloatingIp).where(*this).values(port_id=port_id)):
             raise exception.FloatingIpNotFound(floating_id=floating_id)
-        return session.get_one(FloatingIp, floating_id)
+        return _moved(session, floating_id)
 
 
 @db.retry
@@ -181,7 +189,10 @@ def set_host(floating_id: str, host: str | None, *, only_from: str | None = None
     if only_from is not None:
         query = query.where(FloatingIp.host == only_from)
     with db.writer() as session:
-        return db.affected(session, query.values(host=host)) == 1
+        done = db.affected(session, query.values(host=host)) == 1
+        if done:
+            _moved(session, floating_id)
+        return done
 
 
 @db.retry
