@@ -95,12 +95,13 @@ class API:
         while True:
             rows = [self._row(context, plan.columns, request, reservation_id, position, count)
                     for position in range(count)]
+            volumes = block_devices.new_rows(context, self.volumes, rows, request.block_devices)
             delta = {"instances": count, "cores": count * plan.flavor.vcpus,
-                     "ram": count * plan.flavor.memory_mb}
+                     "ram": count * plan.flavor.memory_mb, **volumes.usage()}
             try:
                 made = instances.create(
                     rows, actions=[self._action(context, row.id, "create") for row in rows],
-                    guard=_guard(owner, delta, unique))
+                    guard=_guard(owner, delta, unique), also=volumes.add)
                 break
             except exception.OverQuota:
                 fits = quota.headroom(owner, {
@@ -108,24 +109,11 @@ class API:
                 if fits < request.min_count or fits >= count:
                     raise
                 count = fits
-        self._make_volumes(context, request, made)
+        if volumes.volumes:
+            self.volumes.created(context, [volume.id for volume in volumes.volumes])
         self._hint(self._scheduler, context, "schedule_instances",
                    instance_ids=[row.id for row in made])
         return made
-
-    def _make_volumes(self, context: RequestContext, request: BootRequest,
-                      made: Sequence[Instance]) -> None:
-        """Make and take the volumes of new servers; when that fails there are no servers."""
-        if not request.block_devices:
-            return
-        try:
-            for row in made:
-                block_devices.make(context, self.volumes, row, request.block_devices)
-        except exception.NovaError:
-            for row in made:
-                block_devices.give_back(context, self.volumes, row)
-                instances.delete_row(row.id, from_task=TaskState.SCHEDULING, from_host=None)
-            raise
 
     @staticmethod
     def _row(context: RequestContext, columns: Mapping[str, Any], request: BootRequest,

@@ -3,20 +3,22 @@
 
 What is asked for is a :class:`BlockDevice`.  The API resolves it, gives every volume that is to
 be made its id, and writes the result - :class:`PlannedVolume` - into the instance's
-``build_request`` before it makes any of them.  So whoever finds the row knows every volume that
-may be there because of it.
+``build_request``, and the rows of all of them - :class:`NewRows` - in the same transaction.  So
+there is no instance whose volumes nobody makes, and whoever finds it knows every one of them.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from nova import exception
 from nova.compute import devices
 from nova.context import RequestContext
-from nova.db import instances, volume_attachments
+from nova.db import instances, volume_attachments, volumes
 from nova.db.models import Instance, new_id
-from nova.db.volume_models import Volume
+from nova.db.volume_models import Volume, VolumeAttachment
 from nova.volume.states import VolumeStatus
 
 SOURCES = ("volume", "snapshot", "image", "blank")
@@ -164,30 +166,45 @@ def check_count(asked: Sequence[BlockDevice], count: int) -> None:
                 f"{one.field}.uuid: a volume cannot be of {count} servers; max_count has to be 1.")
 
 
-def make(context: RequestContext, api: Any, row: Instance, asked: Sequence[BlockDevice]) -> None:
-    """Make what is to be made and take what there is for an instance whose row is written.
+@dataclass(frozen=True)
+class NewRows:
+    """The rows that come with new instances, in the same transaction or not at all."""
 
-    What fails half way is taken back by :func:`give_back`.  OverQuota, BadRequest, InvalidVolume.
-    """
-    for one, planned in zip(asked, of(row), strict=True):
-        if not planned.made:
-            api.reserve(context, planned.volume_id, row.id, planned.device,
-                        boot_index=planned.boot_index,
-                        delete_on_termination=planned.delete_on_termination)
-            continue
-        sources = {"image": "image_id", "snapshot": "snapshot_id"}
-        source = {sources[one.source]: one.id} if one.source in sources else {}
-        api.create(context, one.size_gb, volume_id=planned.volume_id,
-                   volume_type=one.volume_type, **source)
+    volumes: tuple[Volume, ...] = ()
+    attachments: tuple[VolumeAttachment, ...] = ()
+
+    def usage(self) -> dict[str, int]:
+        """Return what they take of a project's quota."""
+        if not self.volumes:
+            return {}
+        return {"volumes": len(self.volumes),
+                "gigabytes": sum(volume.size_gb for volume in self.volumes)}
+
+    def add(self, session: Session) -> None:
+        """Add them; InvalidVolume, InvalidSnapshot for what is not available any more."""
+        for volume in self.volumes:
+            volumes.add(session, volume)
+        for attachment in self.attachments:
+            volume_attachments.add(session, attachment)
 
 
-def give_back(context: RequestContext, api: Any, row: Instance) -> None:
-    """Undo :func:`make` for an instance that no host has begun to build."""
-    for attachment in volume_attachments.get_of_instance(row.id):
-        api.undo_reserve(attachment.id)
-    for planned in of(row):
-        if planned.made:
-            remove(context, api, row, planned.volume_id)
+def new_rows(context: RequestContext, api: Any, rows: Sequence[Instance],
+             asked: Sequence[BlockDevice]) -> NewRows:
+    """Return what is to be made and taken for new instances; touches nothing.  BadRequest."""
+    made, taken = [], []
+    sources = {"image": "image_id", "snapshot": "snapshot_id"}
+    for row in rows if asked else ():
+        for one, planned in zip(asked, of(row), strict=True):
+            if planned.made:
+                source = {sources[one.source]: one.id} if one.source in sources else {}
+                made.append(api.check(context, one.size_gb, volume_id=planned.volume_id,
+                                      volume_type=one.volume_type, **source))
+            else:
+                taken.append(volume_attachments.reservation(
+                    planned.volume_id, row.id, str(context.project_id), planned.device,
+                    boot_index=planned.boot_index,
+                    delete_on_termination=planned.delete_on_termination))
+    return NewRows(tuple(made), tuple(taken))
 
 
 def end(context: RequestContext, api: Any, row: Instance) -> None:

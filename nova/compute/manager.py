@@ -241,6 +241,8 @@ class ComputeManager:
         """Give up the task a message was about that no worker survives: ERROR, with a fault."""
         if "instance_id" in args:
             give_up(args["instance_id"], self.host, f"{method}: {reason}")
+        if "attachment_id" in args:
+            self.volumes.abandon(context, args["attachment_id"], f"{method}: {reason}")
 
     # -- one volume of one instance ----------------------------------------------------------
 

@@ -32,8 +32,9 @@ from nova.compute.states import TASKS, Desired, PowerState, TaskState, VmState
 from nova.compute.volumes import InstanceVolumes
 from nova.compute.worker import CONF, Worker, recovery_context
 from nova.context import RequestContext, admin_context
-from nova.db import actions, instances, volume_attachments
+from nova.db import actions, instances, volume_attachments, volumes
 from nova.db.models import Instance, InstanceAction, utcnow
+from nova.db.volume_models import VolumeAttachment
 from nova.exception import InstanceNotFound, InvalidState, NovaError
 from nova.virt.driver import GuestInfo
 from nova.volume.states import AttachStatus
@@ -197,7 +198,7 @@ class Reconciler:
                 waiting = one.status in MOVING or (
                     one.status == AttachStatus.RESERVED and one.created_at < before)
                 if waiting and not self.busy(instance_id):
-                    self._volume_safely(self.advance_volume, admin_context(), one.id)
+                    self._volume_safely(self._take_up_volume, one)
         here = volume_attachments.get_of_host(self.worker.host)
         known = instances.get_many({one.instance_id for one in here})
         for instance_id in sorted({one.instance_id for one in here}):
@@ -206,6 +207,18 @@ class Reconciler:
                 LOG.warning("The volumes of instance %s, which is not here any more, are "
                             "released", instance_id)
                 self._volume_safely(self._release, instance_id)
+
+    def _take_up_volume(self, attachment: VolumeAttachment) -> None:
+        try:
+            self.advance_volume(admin_context(), attachment.id)
+        except NovaError:
+            raise
+        except Exception as error:      # what nobody expected may be over by the deadline
+            volume = volumes.get(attachment.volume_id)
+            if volume.deadline is not None and volume.deadline < utcnow():
+                self.volumes.abandon(admin_context(), attachment.id,
+                                     f"{type(error).__name__}: {error}")
+            raise
 
     def _release(self, instance_id: str) -> None:
         # Whether a guest has them or not, no row says that it may.

@@ -14,14 +14,16 @@ from oslo_config import cfg
 
 from nova.compute import block_devices
 from nova.compute.block_devices import PlannedVolume
+from nova.compute.giving_up import GIVEN_UP
 from nova.compute.worker import LATER, Unwanted, Worker, fault_text
 from nova.context import RequestContext
-from nova.db import actions, volume_attachments, volumes
+from nova.db import actions, instances, volume_attachments, volumes
 from nova.db.models import Instance, InstanceAction, utcnow
 from nova.db.volume_models import VolumeAttachment
 from nova.exception import (
     Conflict,
     HypervisorError,
+    InstanceNotFound,
     InvalidVolume,
     NovaError,
     VolumeAttachmentNotFound,
@@ -192,6 +194,34 @@ class InstanceVolumes:
         self.api.terminate_connection(_for(attachment, context), attachment.volume_id,
                                       self.worker.driver.connector())
         self.api.finish_detach(attachment.id)
+
+    def abandon(self, context: RequestContext, attachment_id: str, reason: str) -> None:
+        """Give up an attach or detach that breaks whoever does it, every time.
+
+        What no host has begun is undone; a begun attach goes the way of a detach, which the
+        reconciler tries; what does not come out stays in-use and can be detached again.
+        """
+        try:
+            attachment = volume_attachments.get(attachment_id)
+            row = instances.get(attachment.instance_id)
+            if row.host != self.worker.host:
+                return
+            action = "attach_volume"
+            if attachment.status == AttachStatus.RESERVED:
+                self.api.undo_reserve(attachment.id)
+            elif attachment.status == AttachStatus.ATTACHING:
+                volume_attachments.begin_detach(attachment.id)
+            elif attachment.status == AttachStatus.DETACHING:
+                self.api.undo_detach(attachment.id)
+                action = "detach_volume"
+            else:
+                return
+        except (InvalidVolume, InstanceNotFound, *GONE) as error:
+            LOG.info("Attachment %s is not given up: %s", attachment_id, error)
+            return
+        LOG.error("Volume %s of %s was %s, which is given up: %s", attachment.volume_id, row.id,
+                  attachment.status, reason)
+        self._log(context, row, action, NovaError(GIVEN_UP))
 
     def _log(self, context: RequestContext, row: Instance, action: str,
              error: Exception | None = None) -> None:

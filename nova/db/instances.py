@@ -76,11 +76,12 @@ def disk_gb(instance: Instance) -> int:
 # ---------------------------------------------------------------- making and finding
 
 def create(instances: Sequence[Instance], *, actions: Iterable[InstanceAction] = (),
-           guard: Callable[[Session], None] | None = None) -> list[Instance]:
+           guard: Callable[[Session], None] | None = None,
+           also: Callable[[Session], None] | None = None) -> list[Instance]:
     """Add new instances, all or none, and the log entries that go with them.
 
-    ``guard`` runs in the same transaction before anything is added; what it raises (OverQuota)
-    undoes it.  A task state they start with gets its deadline.
+    ``guard`` runs in the same transaction before anything is added, ``also`` after it; what they
+    raise (OverQuota) undoes it.  A task state they start with gets its deadline.
     """
     now = utcnow()
     for position, instance in enumerate(instances):
@@ -105,6 +106,8 @@ def create(instances: Sequence[Instance], *, actions: Iterable[InstanceAction] =
             session.flush()
             for instance in made:
                 log_of_actions.moved(session, instance, None)
+            if also is not None:
+                also(session)
         return made
 
     return add()

@@ -107,10 +107,29 @@ def reserve(volume_id: str, instance_id: str, project_id: str, device: str, *,
 
     InUse when the instance has something at that device already.
     """
-    return _reserve(VolumeAttachment(
+    return _reserve(reservation(
+        volume_id, instance_id, project_id, device, boot_index=boot_index,
+        delete_on_termination=delete_on_termination))
+
+
+def reservation(volume_id: str, instance_id: str, project_id: str, device: str, *,
+                boot_index: int | None = None,
+                delete_on_termination: bool = False) -> VolumeAttachment:
+    """Return the row of a new attachment, not added yet: see add()."""
+    return VolumeAttachment(
         id=new_id(), volume_id=volume_id, instance_id=instance_id, project_id=project_id,
         device=device, boot_index=boot_index, delete_on_termination=delete_on_termination,
-        status=AttachStatus.RESERVED, created_at=utcnow()))
+        status=AttachStatus.RESERVED, created_at=utcnow())
+
+
+def add(session: Session, attachment: VolumeAttachment) -> VolumeAttachment:
+    """Reserve a volume within a transaction that does more than that; InvalidVolume."""
+    move(session, attachment.volume_id, [Volume.status == VolumeStatus.AVAILABLE],
+         "attach", {"status": VolumeStatus.RESERVED}, _about(attachment))
+    check_not_copied(session, attachment.volume_id, "attach")
+    made = session.merge(attachment)
+    session.flush()
+    return made
 
 
 @retry
@@ -119,12 +138,7 @@ def _reserve(attachment: VolumeAttachment) -> VolumeAttachment:
         with writer() as session:
             if again() and (made := session.get(VolumeAttachment, attachment.id)) is not None:
                 return made     # by a try whose answer got lost
-            move(session, attachment.volume_id, [Volume.status == VolumeStatus.AVAILABLE],
-                 "attach", {"status": VolumeStatus.RESERVED}, _about(attachment))
-            check_not_copied(session, attachment.volume_id, "attach")
-            made = session.merge(attachment)
-            session.flush()
-            return made
+            return add(session, attachment)
     except IntegrityError as error:
         raise InUse(kind="Device", name=attachment.device) from error
 

@@ -38,6 +38,7 @@ class Volume(Timestamps, Base):
     """A volume.
 
     ``status`` is written by transitions alone (:mod:`nova.volume.states`), ``desired`` by the API.
+    ``deaths`` counts the processes that ended while they worked on it since its status changed.
     ``format`` is what the bytes are on disk, written by the worker that made them and never read
     off them.  ``claimed_gb`` is what it may come to take: its size, or the one it is extended to.
     ``request`` holds what the work in hand needs beyond the columns - refusals of hosts so far,
@@ -61,6 +62,7 @@ class Volume(Timestamps, Base):
     status: Mapped[str] = mapped_column(String(32))
     deadline: Mapped[datetime.datetime | None] = mapped_column(Moment)
     transition_id: Mapped[str | None] = mapped_column(String(36))
+    deaths: Mapped[int] = mapped_column(Integer, default=0)
     desired: Mapped[str] = mapped_column(String(32))
     fault: Mapped[str | None] = mapped_column(String(255))
     host: Mapped[str | None] = mapped_column(String(255), index=True)
@@ -94,6 +96,7 @@ class VolumeSnapshot(Timestamps, Base):
     status: Mapped[str] = mapped_column(String(32))
     deadline: Mapped[datetime.datetime | None] = mapped_column(Moment)
     transition_id: Mapped[str | None] = mapped_column(String(36))
+    deaths: Mapped[int] = mapped_column(Integer, default=0)
     fault: Mapped[str | None] = mapped_column(String(255))
     host: Mapped[str | None] = mapped_column(String(255), index=True)
     format: Mapped[str | None] = mapped_column(String(16))

@@ -5,12 +5,12 @@ import datetime
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 
 from nova.db import changes, paging, volume_hosts, volumes
 from nova.db.models import new_id, utcnow
 from nova.db.paging import equals
-from nova.db.session import affected, again, reader, retry, writer
+from nova.db.session import affected, again, deed, reader, retry, writer
 from nova.db.volume_models import Volume, VolumeSnapshot
 from nova.db.volumes import ANY, Guard
 from nova.exception import (
@@ -23,7 +23,7 @@ from nova.exception import (
 )
 from nova.volume.states import SNAPSHOT_TASKS, SnapshotStatus, VolumeStatus
 
-_STATE_COLUMNS = frozenset({"status", "deadline", "transition_id"})
+_STATE_COLUMNS = frozenset({"status", "deadline", "transition_id", "deaths"})
 _SORT_COLUMNS = {
     name: getattr(VolumeSnapshot, name) for name in (
         "created_at", "updated_at", "id", "name", "size_gb", "status", "volume_id", "project_id")}
@@ -41,6 +41,7 @@ def create(snapshot: VolumeSnapshot, guard: Guard | None = None) -> VolumeSnapsh
     @retry
     def add() -> VolumeSnapshot:
         with writer() as session:
+            deed(f"to-snapshot-{snapshot.status}")
             if again() and (made := session.get(VolumeSnapshot, snapshot.id)) is not None:
                 return made     # the try before this one was committed and its answer got lost
             if guard is not None:
@@ -119,13 +120,25 @@ def _conditions(filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
 
 
 @retry
-def overdue(statuses: Collection[str], *, limit: int = 100) -> list[VolumeSnapshot]:
-    """Return snapshots past the deadline of a status in ``statuses``, oldest deadline first."""
+def overdue(statuses: Collection[str], *, host: Any = ANY, limit: int = 100,
+            begun: float | None = None) -> list[VolumeSnapshot]:
+    """Return snapshots past the deadline of a status in ``statuses``, oldest deadline first.
+
+    With ``begun`` those that are in it for more than so many seconds.
+    """
+    query = select(VolumeSnapshot).where(VolumeSnapshot.status.in_(list(statuses)))
+    if begun is None:
+        query = query.where(VolumeSnapshot.deadline < utcnow())
+    else:
+        query = query.where(or_(*(
+            and_(VolumeSnapshot.status == status, VolumeSnapshot.deadline < utcnow()
+                 + datetime.timedelta(
+                     seconds=SNAPSHOT_TASKS[SnapshotStatus(status)].deadline - begun))
+            for status in statuses)))
+    if host is not ANY:
+        query = query.where(equals(VolumeSnapshot.host, host))
     with reader() as session:
-        return list(session.scalars(
-            select(VolumeSnapshot).where(VolumeSnapshot.status.in_(list(statuses)),
-                                         VolumeSnapshot.deadline < utcnow())
-            .order_by(VolumeSnapshot.deadline).limit(limit)))
+        return list(session.scalars(query.order_by(VolumeSnapshot.deadline).limit(limit)))
 
 
 def _deadline(status: str) -> datetime.datetime | None:
@@ -149,6 +162,9 @@ def transition(snapshot_id: str, *, from_status: Any = ANY, verb: str | None = N
 @retry
 def _move(snapshot_id: str, conditions: list[ColumnElement[bool]], verb: str,
           values: dict[str, Any], check_copies: bool = False) -> VolumeSnapshot:
+    if "status" in values:
+        deed(f"to-snapshot-{values['status']}")
+        values = {"deaths": 0, **values}
     with writer() as session:
         before = changes.states_of(session, VolumeSnapshot, snapshot_id)
         moved = affected(session, update(VolumeSnapshot).where(
@@ -188,6 +204,16 @@ def modify(snapshot_id: str, change: Callable[[VolumeSnapshot], None]) -> Volume
         if states != [getattr(row, name) for name in sorted(_STATE_COLUMNS)]:
             raise ValueError("states are changed by transition() alone")
         return row
+
+
+@retry
+def note_death(snapshot_id: str) -> int:
+    """Count a process that ended while it worked on a snapshot, as for volumes."""
+    with writer() as session:
+        affected(session, update(VolumeSnapshot).where(VolumeSnapshot.id == snapshot_id).values(
+            deaths=VolumeSnapshot.deaths + 1))
+        row = session.get(VolumeSnapshot, snapshot_id)
+        return row.deaths if row is not None else 0
 
 
 @retry

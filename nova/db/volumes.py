@@ -9,13 +9,13 @@ import datetime
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from nova.db import changes, paging, volume_hosts
 from nova.db.models import new_id, utcnow
 from nova.db.paging import equals
-from nova.db.session import affected, again, reader, retry, writer
+from nova.db.session import affected, again, deed, reader, retry, writer
 from nova.db.volume_models import Volume, VolumeAttachment, VolumeSnapshot
 from nova.exception import (
     BadRequest,
@@ -45,7 +45,8 @@ ANY: Any = _Any()
 Guard = Callable[[Session], None]
 
 # Written by transitions and claims alone.
-_STATE_COLUMNS = frozenset({"status", "deadline", "transition_id", "claimed_gb", "size_gb", "host"})
+_STATE_COLUMNS = frozenset({"status", "deadline", "transition_id", "claimed_gb", "size_gb", "host",
+                            "deaths"})
 _SORT_COLUMNS = {
     name: getattr(Volume, name) for name in (
         "created_at", "updated_at", "id", "name", "size_gb", "status", "host", "project_id",
@@ -63,26 +64,31 @@ def create(volume: Volume, guard: Guard | None = None) -> Volume:
     ``guard`` runs first in the same transaction; what it raises (OverQuota) undoes it.
     InvalidVolume or InvalidSnapshot say what the source is instead.
     """
-    volume.claimed_gb = volume.size_gb
-    volume.deadline = deadline_of(volume.status, volume.host)
-
     @retry
-    def add() -> Volume:
+    def once() -> Volume:
         with writer() as session:
             if again() and (made := session.get(Volume, volume.id)) is not None:
                 return made     # the try before this one was committed and its answer got lost
             if guard is not None:
                 guard(session)
-            if volume.source_volume_id is not None:
-                move(session, volume.source_volume_id,
-                     [Volume.status == VolumeStatus.AVAILABLE], "copy", {})
-            if volume.snapshot_id is not None:
-                _hold_snapshot(session, volume.snapshot_id)
-            made = session.merge(volume)
-            changes.note(session, None, made)
-            return made
+            return add(session, volume)
 
-    return add()
+    return once()
+
+
+def add(session: Session, volume: Volume) -> Volume:
+    """Add a new volume within a transaction that does more than that; else as create()."""
+    volume.claimed_gb = volume.size_gb
+    volume.deadline = deadline_of(volume.status, volume.host)
+    deed(f"to-volume-{volume.status}")
+    if volume.source_volume_id is not None:
+        move(session, volume.source_volume_id,
+             [Volume.status == VolumeStatus.AVAILABLE], "copy", {})
+    if volume.snapshot_id is not None:
+        _hold_snapshot(session, volume.snapshot_id)
+    made = session.merge(volume)
+    changes.note(session, None, made)
+    return made
 
 
 def _hold_snapshot(session: Session, snapshot_id: str) -> None:
@@ -179,9 +185,22 @@ def _conditions(filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
 
 
 @retry
-def overdue(statuses: Collection[str], *, host: Any = ANY, limit: int = 100) -> list[Volume]:
-    """Return volumes past the deadline of a status in ``statuses``, the longest overdue first."""
-    query = select(Volume).where(Volume.status.in_(list(statuses)), Volume.deadline < utcnow())
+def overdue(statuses: Collection[str], *, host: Any = ANY, limit: int = 100,
+            begun: float | None = None) -> list[Volume]:
+    """Return volumes past the deadline of a status in ``statuses``, the longest overdue first.
+
+    With ``begun`` those that are in it for more than so many seconds.
+    """
+    query = select(Volume).where(Volume.status.in_(list(statuses)))
+    if begun is None:
+        query = query.where(Volume.deadline < utcnow())
+    else:
+        query = query.where(or_(*(
+            and_(Volume.status == status, on_host, Volume.deadline
+                 < utcnow() + datetime.timedelta(seconds=_seconds(status, hostless) - begun))
+            for status in statuses
+            for hostless, on_host in ((True, Volume.host.is_(None)),
+                                      (False, Volume.host.is_not(None))))))
     if host is not ANY:
         query = query.where(equals(Volume.host, host))
     with reader() as session:
@@ -192,13 +211,15 @@ def overdue(statuses: Collection[str], *, host: Any = ANY, limit: int = 100) -> 
 
 def deadline_of(status: str, host: str | None) -> datetime.datetime | None:
     """Return the moment by which a volume must have left a status; None: it may stay."""
-    task = VOLUME_TASKS.get(VolumeStatus(status))
-    if task is None:
+    if status not in VOLUME_TASKS:
         return None
-    seconds = task.deadline
-    if status == VolumeStatus.CREATING and host is None:
-        seconds = SCHEDULING_DEADLINE
-    return utcnow() + datetime.timedelta(seconds=seconds)
+    return utcnow() + datetime.timedelta(seconds=_seconds(status, host is None))
+
+
+def _seconds(status: str, hostless: bool) -> int:
+    if hostless and status == VolumeStatus.CREATING:
+        return SCHEDULING_DEADLINE
+    return VOLUME_TASKS[VolumeStatus(status)].deadline
 
 
 def move(session: Session, volume_id: str, conditions: Sequence[ColumnElement[bool]], verb: str,
@@ -210,9 +231,11 @@ def move(session: Session, volume_id: str, conditions: Sequence[ColumnElement[bo
     who is told of the move.
     """
     values = {"transition_id": new_id(), **values}
-    if "status" in values and "deadline" not in values:
-        # A status that depends on the host says so itself: see claim().
-        values["deadline"] = deadline_of(values["status"], values.get("host", ""))
+    if "status" in values:
+        deed(f"to-volume-{values['status']}")
+        values = {"deaths": 0, **values}
+        if "deadline" not in values:    # one that depends on the host says so itself: see claim()
+            values["deadline"] = deadline_of(values["status"], values.get("host", ""))
     before = changes.states_of(session, Volume, volume_id)
     moved = affected(session, update(Volume).where(Volume.id == volume_id, *conditions)
                      .values(values))
@@ -330,6 +353,19 @@ def modify(volume_id: str, change: Callable[[Volume], None]) -> Volume:
         if states != [getattr(row, name) for name in sorted(_STATE_COLUMNS)]:
             raise ValueError("states are changed by transition() alone")
         return row
+
+
+@retry
+def note_death(volume_id: str) -> int:
+    """Count a process that ended while it worked on a volume; return how many did by now.
+
+    Only those since its status changed count.
+    """
+    with writer() as session:
+        affected(session, update(Volume).where(Volume.id == volume_id).values(
+            deaths=Volume.deaths + 1))
+        row = session.get(Volume, volume_id)
+        return row.deaths if row is not None else 0
 
 
 @retry

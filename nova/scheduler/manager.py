@@ -35,6 +35,7 @@ from nova.scheduler import drivers, snapshot
 from nova.scheduler.host_state import HostState, PlacementRequest
 from nova.scheduler.volumes import VolumeScheduler
 from nova.volume import api as volume_front
+from nova.volume.giving_up import give_up_volume
 from nova.volume.methods import METHODS as VOLUME_METHODS
 
 LOG = logging.getLogger(__name__)
@@ -205,9 +206,11 @@ class SchedulerManager:
 
     def message_parked(self, context: RequestContext, method: str, args: Mapping[str, Any],
                        reason: str) -> None:
-        """Give up placing the instances of a message that no scheduler survives."""
+        """Give up placing what a message was about that no scheduler survives."""
         for instance_id in args.get("instance_ids", ()):
             give_up(instance_id, None, f"{method}: {reason}")
+        for volume_id in args.get("volume_ids", ()):
+            give_up_volume(volume_id, None, f"{method}: {reason}")
 
     def _schedule_overdue(self) -> None:
         for row in instances.overdue([TaskState.SCHEDULING], begun=CONF.message_patience):

@@ -27,11 +27,13 @@ from nova.exception import (
     VolumeTypeNotFound,
 )
 from nova.scheduler.volume_hosts import VolumeHostState, VolumePlacement, select
+from nova.volume.giving_up import give_up_volume
 from nova.volume.request import VolumeRequest, with_refusal
 from nova.volume.states import VolumeStatus
 
 LOG = logging.getLogger(__name__)
 CONF = cfg.CONF
+CONF.import_opt("message_patience", "nova.config")
 
 
 class VolumeScheduler:
@@ -110,11 +112,20 @@ class VolumeScheduler:
         Those past the deadline of scheduling, those being made on a host that is down, and those
         being deleted that no host has.
         """
-        for row in volumes.overdue([VolumeStatus.CREATING], host=None):
+        for row in volumes.overdue([VolumeStatus.CREATING], host=None,
+                                   begun=CONF.message_patience):
             LOG.info("Volume %s waited too long for a host", row.id)
-            self.schedule(context_of(row), [row.id])
+            try:
+                self.schedule(context_of(row), [row.id])
+            except NovaError:
+                raise
+            except Exception as error:  # one broken row must not keep the others waiting
+                LOG.exception("Volume %s cannot be placed", row.id)
+                if row.deadline is not None and row.deadline < utcnow():
+                    give_up_volume(row.id, None, f"{type(error).__name__}: {error}")
         self._take_from_hosts_down()
-        for row in volumes.overdue([VolumeStatus.DELETING], host=None):
+        for row in volumes.overdue([VolumeStatus.DELETING], host=None,
+                                   begun=CONF.message_patience):
             volumes.delete_row(row.id, from_host=None)
 
     def _take_from_hosts_down(self) -> None:
@@ -123,7 +134,9 @@ class VolumeScheduler:
         Such a volume was never available, so nobody has data in it.  Should the host come back,
         its transition fails, and what it made is removed.
         """
-        overdue = [row for row in volumes.overdue([VolumeStatus.CREATING]) if row.host is not None]
+        overdue = [row for row in volumes.overdue([VolumeStatus.CREATING],
+                                                  begun=CONF.message_patience)
+                   if row.host is not None]
         if not overdue:
             return
         up = {row.host for row in services.get_all(topic="volume")

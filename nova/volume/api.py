@@ -82,12 +82,24 @@ class API:
         the field that is wrong, OverQuota the resource; InvalidVolume and InvalidSnapshot say
         that what is to be copied is not available.
         """
-        row = request.check(
-            context, request.NewVolume(size_gb, name, description, **asked), self.images)
+        row = self.check(context, size_gb, name, description, **asked)
         made = volumes.create(row, quota.guard(
             row.project_id, {"volumes": 1, "gigabytes": row.size_gb}))
-        self._hint(self._scheduler, context, "schedule_volumes", volume_ids=[made.id])
+        self.created(context, [made.id])
         return made
+
+    def check(self, context: RequestContext, size_gb: int | None, name: str | None = None,
+              description: str | None = None, **asked: Any) -> Volume:
+        """Return the row create() would add, for whoever adds it with rows of his own.
+
+        The quota is his to look at, and :meth:`created` to call.
+        """
+        return request.check(
+            context, request.NewVolume(size_gb, name, description, **asked), self.images)
+
+    def created(self, context: RequestContext, volume_ids: Sequence[str]) -> None:
+        """Say that there are new volumes, on their way to a host."""
+        self._hint(self._scheduler, context, "schedule_volumes", volume_ids=list(volume_ids))
 
     # ------------------------------------------------------------ changing
 

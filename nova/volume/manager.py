@@ -27,6 +27,7 @@ from nova.volume import audit
 from nova.volume.connections import Connections, connector_of
 from nova.volume.creation import Creation
 from nova.volume.driver import VolumeDriver, load_driver
+from nova.volume.giving_up import give_up_snapshot, give_up_volume
 from nova.volume.reconciler import Reconciler
 from nova.volume.removal import Removal
 from nova.volume.states import SnapshotStatus, VolumeStatus
@@ -46,6 +47,7 @@ OPTIONS = [
                       "take what is written to them only."),
 ]
 CONF = cfg.CONF
+CONF.import_opt("message_patience", "nova.config")
 CONF.register_opts(OPTIONS, "volume")
 
 
@@ -115,6 +117,7 @@ class VolumeManager:
     def periodic_tasks(self) -> list[tuple[str, float, Callable[[], Any]]]:
         """Return (name, seconds, function) of what is to be done again and again."""
         return [("reconcile", CONF.volume.reconcile_interval, self.reconcile),
+                ("take-up", CONF.message_patience, self.take_up),
                 ("report", CONF.volume.report_interval, self.report)]
 
     def hypervisor_up(self) -> bool:
@@ -136,6 +139,11 @@ class VolumeManager:
             self._answers = False
             raise
         self._answers = True
+
+    def take_up(self) -> None:
+        """Do what rows have asked for a while and no message has told us to."""
+        if self._ready and self._recovered:
+            self.reconciler.take_up(CONF.message_patience)
 
     def report(self) -> None:
         """Write down what there is room for; nothing is written when nothing changed."""
@@ -222,6 +230,13 @@ class VolumeManager:
             yield
         finally:
             self.worker.unwanted.discard(thing_id)
+
+    def message_parked(self, context: RequestContext, method: str, args: Mapping[str, Any],
+                       reason: str) -> None:
+        """Give up the work a message was about that no worker survives: error, with a fault."""
+        for name, give_up in (("volume_id", give_up_volume), ("snapshot_id", give_up_snapshot)):
+            if name in args:
+                give_up(args[name], self.host, f"{method}: {reason}")
 
     # -- being reached -----------------------------------------------------------------------
 

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows against files, targets and instances: at the start, and from then on.
 
-Work of ours that is past its deadline is done again; a volume whose instance is gone is let go;
-a target that tgtd has forgotten is made again, and one that no row knows is removed.
+Work of ours that is past its deadline is done again, and given up when process after process ends
+in it or it breaks this one; a volume whose instance is gone is let go; a target that tgtd has
+forgotten is made again, and one that no row knows is removed.
 """
 
 import datetime
 import logging
+import threading
 from collections.abc import Callable
+
+from oslo_config import cfg
 
 from nova.compute.locks import InstanceLocks
 from nova.context import RequestContext, admin_context
@@ -21,6 +25,7 @@ from nova.db import (
 from nova.db.models import utcnow
 from nova.db.volume_models import Volume, VolumeAttachment, VolumeSnapshot
 from nova.exception import NovaError
+from nova.volume.giving_up import give_up_snapshot, give_up_volume
 from nova.volume.states import (
     SNAPSHOT_TASKS,
     VOLUME_TASKS,
@@ -32,6 +37,8 @@ from nova.volume.states import (
 from nova.volume.worker import Worker, context_of, disk_of, export_of
 
 LOG = logging.getLogger(__name__)
+CONF = cfg.CONF
+CONF.import_opt("max_deliveries", "nova.rpc.broker", group="rpc")
 
 RENEWED_BEFORE = datetime.timedelta(seconds=60)
 """How long before its end the deadline of work in hand is put off: large copies take hours."""
@@ -64,6 +71,22 @@ class Reconciler:
         self._resume(everything=False)
         self._release()
 
+    def take_up(self, seconds: float) -> None:
+        """Begin the work that was begun so long ago and that nobody here is at."""
+        found: list[tuple[Advance, Volume | VolumeSnapshot]] = [
+            *((self.advance, row) for row in volumes.overdue(
+                OURS, host=self.worker.host, begun=seconds)),
+            *((self.advance_snapshot, row) for row in volume_snapshots.overdue(
+                list(SNAPSHOT_TASKS), host=self.worker.host, begun=seconds))]
+        now = utcnow()
+        for advance, row in found:
+            if not self.busy(row.id):
+                LOG.info("%s is %s and begun without a message", row.id, row.status)
+                late = row.deadline is None or row.deadline < now
+                threading.Thread(
+                    target=self._safely, args=(row.id, self._take_up, advance, row, False, late),
+                    daemon=True, name="volume-take-up").start()
+
     # -- work of ours ------------------------------------------------------------------------
 
     def _resume(self, everything: bool) -> None:
@@ -83,7 +106,25 @@ class Reconciler:
             if not (everything or late or row.id in self.worker.again):
                 continue
             LOG.info("%s is %s and taken up again", row.id, row.status)
-            self._safely(row.id, advance, context_of(row), row.id)
+            self._safely(row.id, self._take_up, advance, row, everything, late)
+
+    def _take_up(self, advance: Advance, row: Volume | VolumeSnapshot, after_death: bool,
+                 late: bool) -> None:
+        """Do the work of a row again, unless that is what processes die of or breaks this one."""
+        rows, give_up = (volumes, give_up_volume) if isinstance(row, Volume) \
+            else (volume_snapshots, give_up_snapshot)
+        if after_death and (deaths := rows.note_death(row.id)) > CONF.rpc.max_deliveries:
+            give_up(row.id, self.worker.host, f"{deaths - 1} workers died of it")
+            return
+        try:
+            advance(context_of(row), row.id)
+        except NovaError:
+            raise
+        except Exception as error:      # what nobody expected may be over by the deadline
+            if not late:
+                raise
+            LOG.exception("%s cannot be taken up", row.id)
+            give_up(row.id, self.worker.host, f"{type(error).__name__}: {error}")
 
     @staticmethod
     def _safely(thing: str, function: Callable[..., None], *args: object) -> None:
@@ -153,7 +194,7 @@ def _renew(row: Volume | VolumeSnapshot) -> None:
     """Put off the deadline of a row somebody here is working on."""
     if isinstance(row, Volume):
         volumes.transition(row.id, from_status=row.status, from_host=row.host, verb="renew",
-                           status=row.status)
+                           status=row.status, deaths=row.deaths)
     else:
         volume_snapshots.transition(row.id, from_status=row.status, verb="renew",
-                                    status=row.status)
+                                    status=row.status, deaths=row.deaths)

@@ -13,6 +13,8 @@ neighbours) that starts from the states listed here; losing it means somebody el
                      +--> available
     available --> extending --> available | error_extending
     any without an attachment --> deleting --> (row gone) | error_deleting
+    creating, extending, deleting --> the error of each     when whoever does it dies of it, or
+                                                            breaks, every time
 
 A worker that refuses a creation gives it back: creating with no host, one refusal more in
 ``request``.  ``desired`` is what the owner wants: ``available`` or ``deleted``.
@@ -81,6 +83,7 @@ class Task:
     ends_in: frozenset[str | None]      # None: the row is gone
     deadline: int                # seconds after which a reconciler takes it up
     recovery: Recovery
+    fails_in: str | None = None  # where it is put when it breaks whoever does it, every time
 
 
 SCHEDULING_DEADLINE = 60
@@ -91,14 +94,15 @@ _EVERY_STATUS = frozenset(VolumeStatus) - {VolumeStatus.DELETING}
 VOLUME_TASKS: dict[VolumeStatus, Task] = {
     VolumeStatus.CREATING: Task(
         "volume", frozenset(), frozenset({VolumeStatus.AVAILABLE, VolumeStatus.ERROR}),
-        900, Recovery.RESUME),
+        900, Recovery.RESUME, VolumeStatus.ERROR),
     VolumeStatus.EXTENDING: Task(
         "volume", frozenset({VolumeStatus.AVAILABLE, VolumeStatus.ERROR_EXTENDING}),
-        frozenset({VolumeStatus.AVAILABLE, VolumeStatus.ERROR_EXTENDING}), 120, Recovery.RESUME),
+        frozenset({VolumeStatus.AVAILABLE, VolumeStatus.ERROR_EXTENDING}), 120, Recovery.RESUME,
+        VolumeStatus.ERROR_EXTENDING),
     # From every state: what must not be is an attachment, and the UPDATE says so.
     VolumeStatus.DELETING: Task(
         "volume", _EVERY_STATUS, frozenset({None, VolumeStatus.ERROR_DELETING}),
-        120, Recovery.RESUME),
+        120, Recovery.RESUME, VolumeStatus.ERROR_DELETING),
     VolumeStatus.RESERVED: Task(
         "compute", frozenset({VolumeStatus.AVAILABLE}),
         frozenset({VolumeStatus.ATTACHING, VolumeStatus.AVAILABLE}), 300, Recovery.RELEASE),
@@ -114,8 +118,9 @@ VOLUME_TASKS: dict[VolumeStatus, Task] = {
 SNAPSHOT_TASKS: dict[SnapshotStatus, Task] = {
     SnapshotStatus.CREATING: Task(
         "volume", frozenset(), frozenset({SnapshotStatus.AVAILABLE, SnapshotStatus.ERROR}),
-        900, Recovery.RESUME),
+        900, Recovery.RESUME, SnapshotStatus.ERROR),
     SnapshotStatus.DELETING: Task(
         "volume", frozenset(SnapshotStatus) - {SnapshotStatus.DELETING},
-        frozenset({None, SnapshotStatus.ERROR_DELETING}), 120, Recovery.RESUME),
+        frozenset({None, SnapshotStatus.ERROR_DELETING}), 120, Recovery.RESUME,
+        SnapshotStatus.ERROR_DELETING),
 }

@@ -7,7 +7,6 @@ import pytest
 from compute_api import IMAGE_ID, PRIVATE_IMAGE_ID
 from volume_rows import add_host, add_volume
 
-from nova import exception
 from nova.compute.states import TaskState
 from nova.db import instances, volume_attachments, volume_snapshots, volumes
 from nova.db.models import new_id
@@ -263,16 +262,19 @@ def test_refused_boots_leave_nothing(cloud, devices, more, status, word):
     assert volumes.get_all() == []
 
 
-def test_what_fails_half_way_is_taken_back(cloud, monkeypatch):
-    """The second volume cannot be had any more: the first is as before, and there is no server."""
-    first, second = volume(), volume()
-    reserve = cloud.volumes.reserve
+def test_bug_boot_that_ended_half_way_left_a_server_without_its_volumes(cloud, monkeypatch):
+    """The second volume cannot be had any more: the first is as before, and there is no server.
 
-    def late(context, volume_id, *args, **kwargs):
+    They come in one transaction: an API that dies in the middle leaves nothing either.
+    """
+    first, second = volume(), volume()
+    reservation = volume_attachments.reservation
+
+    def late(volume_id, *args, **kwargs):
         if volume_id == second:
-            raise exception.InvalidVolume(action="attach", volume_id=second, status="deleting")
-        return reserve(context, volume_id, *args, **kwargs)
-    monkeypatch.setattr(cloud.volumes, "reserve", late)
+            volumes.begin_delete(second)
+        return reservation(volume_id, *args, **kwargs)
+    monkeypatch.setattr(volume_attachments, "reservation", late)
     devices = [{"uuid": one, "source_type": "volume", "destination_type": "volume"}
                for one in (first, second)]
     refused(cloud.alpha, *devices, BLANK, imageRef=IMAGE_ID)

@@ -12,7 +12,7 @@ from nova import exception
 from nova.compute import audit
 from nova.compute.states import VmState
 from nova.db import actions, instances, session, volume_attachments, volumes
-from nova.db.models import utcnow
+from nova.db.models import new_id, utcnow
 from nova.db.volume_models import VolumeAttachment
 from nova.virt.fake import Knobs
 
@@ -390,3 +390,48 @@ def test_killed_at_every_step(cloud, monkeypatch, operation):
         assert cloud.has(one, volume) == (status == IN_USE), deaths[-1]
         assert cloud.computes["host1"].audit() == [], deaths[-1]
     assert len(deaths) >= 4, deaths
+
+
+@pytest.mark.parametrize("state, after", [
+    ("reserved", FREE), ("attaching", ("detaching", "detaching", None)),
+    ("detaching", IN_USE)])
+def test_attachment_whose_message_is_parked_is_given_up(cloud, state, after):
+    cloud.add_host()
+    one, volume = boot(cloud), cloud.volume()
+    cloud.attach(one, volume)
+    attachment = volume_attachments.get_of_volume(volume)
+    if state == "attaching":
+        volume_attachments.begin_attach(attachment.id, "host1")
+    elif state == "detaching":
+        cloud.deliver()
+        cloud.detach(one, volume)
+    cloud.post.waiting.clear()
+    method = "detach_volume" if state == "detaching" else "attach_volume"
+    parked = cloud.computes["host1"].message_parked
+    parked(cloud.context(), method, {"attachment_id": attachment.id}, "5 workers died of it")
+    assert cloud.volume_status(volume) == after
+    assert log_of(cloud, one)[0] == (
+        method, "It failed unexpectedly, as often as it was tried.")
+    if state == "attaching":        # the reconciler does what is left to do
+        cloud.computes["host1"].reconcile()
+        assert cloud.volume_status(volume) == FREE
+    parked(cloud.context(), method, {"attachment_id": new_id()}, "of one that is gone")
+
+
+def test_detach_that_breaks_the_reconciler_is_given_up_at_its_deadline(cloud, monkeypatch):
+    cloud.add_host()
+    one, volume = boot(cloud), cloud.volume()
+    cloud.attach(one, volume)
+    cloud.deliver()
+    cloud.detach(one, volume)
+    cloud.post.waiting.clear()
+
+    def broken(*_args, **_kwargs):
+        raise KeyError("nobody expected that")
+
+    monkeypatch.setattr(type(cloud.driver()), "detach_volume", broken)
+    cloud.computes["host1"].reconcile()
+    assert cloud.volume_status(volume)[0] == "detaching"
+    volumes.transition(volume, deadline=utcnow() - datetime.timedelta(seconds=1))
+    cloud.computes["host1"].reconcile()
+    assert cloud.volume_status(volume) == IN_USE

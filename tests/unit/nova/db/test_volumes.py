@@ -238,6 +238,19 @@ def test_overdue_are_those_past_their_deadline():
     assert volumes.overdue(["creating"], host=None) == []
 
 
+@pytest.mark.parametrize("host, deadline", [("h", 900), (None, 60)])
+def test_overdue_are_those_begun_long_ago(host, deadline):
+    row = add_volume(status="creating", host=host)
+    for seconds, found in ((0, [row.id]), (5, []), (20, [])):
+        assert [one.id for one in volumes.overdue(["creating"], begun=seconds)] == found
+    with db.writer() as session:
+        session.execute(update(Volume).values(
+            deadline=utcnow() + datetime.timedelta(seconds=deadline - 10)))
+    for seconds, found in ((5, [row.id]), (20, [])):
+        assert [one.id for one in volumes.overdue(
+            ["creating", "deleting"], host=host, begun=seconds)] == found
+
+
 def test_types_are_found_by_id_and_by_name():
     fast = volume_types.create("fast", extra_specs={"volume_backend_name": "ssd"})
     with pytest.raises(AlreadyExists, match="fast"):
