@@ -4,6 +4,7 @@
 The real services are started when they do not answer (tools/stacklib/backing.py); a missing one
 is an error, never a skip.
 """
+import contextlib
 import socket
 import subprocess
 import sys
@@ -31,7 +32,18 @@ def pytest_collection_modifyitems(config, items) -> None:
                 for item in (*slow[number::workers], *rest[number * part:(number + 1) * part])]
 
 
-@pytest.fixture
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Print the sum of what the parts of the kill matrix recorded, whichever worker ran them."""
+    found = [dict(report.user_properties)["kill_matrix"]
+             for reports in terminalreporter.stats.values() for report in reports
+             if getattr(report, "when", None) == "call"
+             and "kill_matrix" in dict(report.user_properties)]
+    if found:
+        from kill_cases import summary
+        terminalreporter.write_line(summary(found))
+
+
+@pytest.fixture(scope="session")
 def free_port():
     """A function that returns a TCP port free on loopback, another one at each call."""
     given = set()
@@ -57,9 +69,8 @@ def _sql(url: str, statement: str) -> None:
     engine.dispose()
 
 
-@pytest.fixture
-def mysql_url():
-    """SQLAlchemy URL of a fresh database on the real MariaDB, dropped at the end."""
+@contextlib.contextmanager
+def _mysql_database():
     from stacklib import backing
 
     backing.ensure("mariadb")
@@ -67,6 +78,20 @@ def mysql_url():
     _sql(backing.MYSQL_URL, f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
     yield f"{backing.MYSQL_URL}{name}?charset=utf8mb4"
     _sql(backing.MYSQL_URL, f"DROP DATABASE {name}")
+
+
+@pytest.fixture
+def mysql_url():
+    """SQLAlchemy URL of a fresh database on the real MariaDB, dropped at the end."""
+    with _mysql_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def new_mysql_url():
+    """A function that returns what mysql_url is, another at each call; dropped with the run."""
+    with contextlib.ExitStack() as stack:
+        yield lambda: stack.enter_context(_mysql_database())
 
 
 @pytest.fixture

@@ -27,6 +27,8 @@ from nova.db import (
 )
 from nova.db.models import FixedIp, Instance, InstanceAction, InstanceActionEvent
 from nova.virt.fake import FakeDriver
+from nova.volume import audit as volume_audit
+from nova.volume.file import FileDriver
 from nova.volume.states import SNAPSHOT_TASKS, VOLUME_TASKS
 
 DAEMONS = (("network", "net"), ("scheduler", "net"), ("compute", "c1"), ("compute", "c2"),
@@ -184,9 +186,12 @@ class KillCloud(Cloud):
             found += [f"{host}: {one}" for one in compute_audit.problems(host, self.driver(host))]
         return found + self._addresses(rows) + self._log() + self._volumes()
 
-    @staticmethod
-    def _volumes():
-        found = [f"volume {row.id} is {row.status}" for row in volumes.get_all()
+    def _volumes(self):
+        if ("volume", "c1") not in self.daemons:
+            return []
+        files = FileDriver("c1", self.directory / "c1" / "volumes")
+        found = [f"c1: {one}" for one in volume_audit.problems("c1", files)]
+        found += [f"volume {row.id} is {row.status}" for row in volumes.get_all()
                  if row.status in VOLUME_TASKS]
         found += [f"snapshot {row.id} is {row.status}" for row in volume_snapshots.get_all()
                   if row.status in SNAPSHOT_TASKS]
@@ -243,7 +248,7 @@ class KillCloud(Cloud):
         return True
 
 
-def count_of(project_id):
-    """Return how many servers a project has."""
+def count_of(project_id, model=Instance):
+    """Return how many servers, or rows of another model, a project has."""
     with db.reader() as reader:
-        return reader.scalar(select(func.count()).where(Instance.project_id == project_id))
+        return reader.scalar(select(func.count()).where(model.project_id == project_id))

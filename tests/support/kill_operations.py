@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from nova.compute.states import TASKS
-from nova.db import floating_ips, volume_snapshots, volumes
+from nova.db import floating_ips, services, volume_snapshots, volumes
+from nova.network.states import FLOATING_TASKS
+from nova.volume.states import SNAPSHOT_TASKS, VOLUME_TASKS
 
 GONE, ACTIVE, STOPPED, LED, FREE = "gone", "active", "stopped", "led", "free"
 AVAILABLE, IN_USE = "available", "in-use"
@@ -79,6 +81,46 @@ def volume_state(cloud, one):
     return found[0].status if found else GONE
 
 
+def size_state(cloud, one):
+    """State of a volume that is made larger."""
+    [row] = volumes.get_all({"name": one.name})
+    return f"{row.status} {row.size_gb}"
+
+
+def copy_state(cloud, one):
+    found = volumes.get_all({"name": f"{one.name}-copy"})
+    assert len(found) < 2, f"{one.name} was copied twice"
+    return found[0].status if found else GONE
+
+
+def with_root(cloud, one):
+    """State of a server whose root disk is a volume that comes and goes with it."""
+    server = server_state(cloud, one)
+    roots = [row.status for row in volumes.get_all() if row.image_id]
+    return {(GONE, ()): GONE, (ACTIVE, (IN_USE,)): ACTIVE}.get(
+        (server, tuple(roots)), f"{server}, {roots}")
+
+
+def detached(cloud, one):
+    """State of a deletion that has to free a volume as well."""
+    server, volume = server_state(cloud, one), volume_state(cloud, one)
+    return {(GONE, AVAILABLE): GONE, (ACTIVE, IN_USE): ACTIVE}.get(
+        (server, volume), f"{server}, {volume}")
+
+
+def placed_state(cloud, one):
+    row = cloud.row(one.name)
+    return f"{row.task_state or row.vm_state} on {row.host}"
+
+
+def given_state(cloud, one):
+    """State of a floating address that is given back while it leads somewhere."""
+    [row] = floating_ips.find(ids=[one.floating_id], allocated=None)
+    if row.project_id is None:
+        return GONE if row.host is None else f"nobody's on {row.host}"
+    return floating_state(cloud, one)
+
+
 def snapshot_state(cloud, one):
     found = volume_snapshots.get_all({"volume_id": one.volume_id})
     return found[0].status if found else GONE
@@ -139,6 +181,35 @@ def create_snapshot(cloud, one):
 
 def delete_snapshot(cloud, one):
     return volume_api(cloud, "DELETE", f"/snapshots/{one.snapshot_id}")
+
+
+def extend(cloud, one):
+    return volume_api(cloud, "POST", f"/volumes/{one.volume_id}/action",
+                      {"os-extend": {"new_size": 2}})
+
+
+def clone(cloud, one):
+    return volume_api(cloud, "POST", "/volumes", {"volume": {
+        "name": f"{one.name}-copy", "source_volid": one.volume_id}})
+
+
+def boot_from_volume(cloud, one):
+    """Boot from a volume that is made of the image and goes with its server."""
+    status, answer = cloud.ask("POST", "/servers", {"server": {
+        "name": one.name, "flavorRef": "1", "block_device_mapping_v2": [{
+            "boot_index": 0, "source_type": "image", "destination_type": "volume",
+            "uuid": cloud.image, "volume_size": 1, "delete_on_termination": True}]}})
+    if status == 202:
+        one.id = answer["server"]["id"]
+    return status, answer
+
+
+def evacuate(cloud, one):
+    return cloud.ask("POST", f"/servers/{one.id}/action", {"evacuate": {}})
+
+
+def release(cloud, one):
+    return cloud.ask("DELETE", f"/os-floating-ips/{one.floating_id}")
 
 
 def attach(cloud, one):
@@ -207,6 +278,21 @@ def attached(cloud, one):
     must(cloud, one, attach, volume_state, IN_USE)
 
 
+def booted_from_volume(cloud, one):
+    must(cloud, one, boot_from_volume, with_root, ACTIVE)
+
+
+def left_by_its_host(cloud, one):
+    """The server's host counts as down, although its worker runs: it may still do things."""
+    booted(cloud, one)
+    force_down(True)
+
+
+def force_down(down):
+    [service] = services.get_all(host="c1", topic="compute")
+    services.change(service.id, forced_down=down)
+
+
 OPERATIONS = {
     "create": Operation(nothing, create, server_state, GONE, ACTIVE),
     "create-refused": Operation(refusing, create, server_state, GONE, ACTIVE),
@@ -219,8 +305,16 @@ OPERATIONS = {
                              ACTIVE),
     "associate": Operation(with_floating, associate, floating_state, FREE, LED),
     "disassociate": Operation(led, disassociate, floating_state, LED, FREE),
+    "release": Operation(led, release, given_state, LED, GONE),
+    "evacuate": Operation(left_by_its_host, evacuate, placed_state, "active on c1",
+                          "active on c2"),
+    "boot-from-volume": Operation(nothing, boot_from_volume, with_root, GONE, ACTIVE),
+    "delete-booted-from-volume": Operation(booted_from_volume, delete, with_root, ACTIVE, GONE),
+    "delete-attached": Operation(attached, delete, detached, ACTIVE, GONE),
     "volume-create": Operation(nothing, create_volume, volume_state, GONE, AVAILABLE),
     "volume-delete": Operation(with_volume, delete_volume, volume_state, AVAILABLE, GONE),
+    "volume-extend": Operation(with_volume, extend, size_state, "available 1", "available 2"),
+    "volume-clone": Operation(with_volume, clone, copy_state, GONE, AVAILABLE),
     "snapshot-create": Operation(with_volume, create_snapshot, snapshot_state, GONE, AVAILABLE),
     "snapshot-delete": Operation(with_snapshot, delete_snapshot, snapshot_state, AVAILABLE, GONE),
     "attach": Operation(with_both, attach, volume_state, AVAILABLE, IN_USE),
@@ -239,6 +333,7 @@ def attempt(operation, cloud, one):
 def clean(cloud, one):
     """Remove what is left of a case, and wait until it is gone."""
     cloud.driver("c1").set_knobs()
+    force_down(False)
     row = cloud.row(one.name)
     if row is not None:
         one.id = row.id
@@ -246,16 +341,22 @@ def clean(cloud, one):
     for row in volume_snapshots.get_all({"name": one.name}):
         one.volume_id, one.snapshot_id = row.volume_id, row.id
         must(cloud, one, delete_snapshot, snapshot_state, GONE)
-    for volume in volumes.get_all({"name": one.name}):
-        one.volume_id = volume.id
-        must(cloud, one, delete_volume, volume_state, GONE)
-    if one.floating_id is not None:
+    for name, state in ((f"{one.name}-copy", copy_state), (one.name, volume_state)):
+        for volume in volumes.get_all({"name": name}):
+            one.volume_id = volume.id
+            must(cloud, one, delete_volume, state, GONE)
+    if one.floating_id is not None and floating_ips.find(ids=[one.floating_id]):
         status, answer = cloud.ask("DELETE", f"/os-floating-ips/{one.floating_id}")
         assert status < 300, answer
 
 
 def uncovered(traces):
-    """Return the tasks of the tables of states that none of the traces passes."""
+    """Return the states in between, of every table, that none of the traces passes.
+
+    Those of attachments are their volumes', which move with them.
+    """
     passed = {point.partition(":")[0] for trace in traces for _daemon, point, _number in trace}
-    return sorted(task for task in TASKS if f"to-{task}" not in passed
-                  and task != "scheduling")       # where a server begins
+    tables = {"": TASKS, "volume-": VOLUME_TASKS, "snapshot-": SNAPSHOT_TASKS,
+              "floating-": FLOATING_TASKS}
+    return sorted(f"{kind}{state}" for kind, table in tables.items() for state in table
+                  if f"to-{kind}{state}" not in passed)

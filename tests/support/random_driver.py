@@ -10,9 +10,20 @@ import urllib.error
 from kill_cloud import count_of
 from oslo_utils import uuidutils
 
+from nova.db.models import Instance
+from nova.db.volume_models import Volume, VolumeSnapshot
+
 CLIENTS = 8
-INSTANCES, FLOATING = 4, 2          # quotas of each project
-QUOTA = f"[quota]\ninstances = {INSTANCES}\ncores = 100\nram = -1\nfloating_ips = {FLOATING}\n"
+INSTANCES, FLOATING, VOLUMES, SNAPSHOTS = 4, 2, 3, 2        # quotas of each project
+QUOTA = f"""[quota]
+instances = {INSTANCES}
+cores = 100
+ram = -1
+floating_ips = {FLOATING}
+volumes = {VOLUMES}
+snapshots = {SNAPSHOTS}
+"""
+HELD = ((Instance, INSTANCES), (Volume, VOLUMES), (VolumeSnapshot, SNAPSHOTS))
 NOT_ANSWERED = (OSError, http.client.HTTPException, urllib.error.URLError)
 
 
@@ -40,7 +51,9 @@ class Client(threading.Thread):
 
     def run(self):
         deeds = (self.boot, self.boot, self.boot, self.delete, self.stop, self.start_one,
-                 self.reboot, self.take, self.lead, self.free, self.give_back, self.look)
+                 self.reboot, self.take, self.lead, self.free, self.give_back, self.look,
+                 self.make, self.make, self.attach, self.attach, self.detach, self.grow,
+                 self.snap, self.drop, self.drop_snapshot)
         while self.going():
             self.random.choice(deeds)()
 
@@ -87,6 +100,76 @@ class Client(threading.Thread):
     def give_back(self):
         self.ask("DELETE", f"/os-floating-ips/{self.address()['id']}")
 
+    # -- volumes -------------------------------------------------------------------------------
+
+    def volume_api(self, method, path, body=None):
+        port = self.cloud.values["volume_port"]
+        return self.ask(method, f"http://127.0.0.1:{port}/v3/{self.project}{path}", body)
+
+    def one_of(self, kind):
+        """Return one of the project's volumes or snapshots, or now and then one there is not."""
+        found = (self.volume_api("GET", f"/{kind}") or {}).get(kind) or []
+        return self.random.choice(found)["id"] if found and self.random.random() < 0.95 \
+            else uuidutils.generate_uuid()
+
+    def make(self):
+        source = self.random.choice(({"size": 1}, {"size": 1}, {"source_volid": None},
+                                     {"snapshot_id": None}))
+        if "source_volid" in source:
+            source = {"source_volid": self.one_of("volumes")}
+        elif "snapshot_id" in source:
+            source = {"snapshot_id": self.one_of("snapshots")}
+        self.volume_api("POST", "/volumes", {"volume": source})
+
+    def attach(self):
+        self.ask("POST", f"/servers/{self.some()}/os-volume_attachments",
+                 {"volumeAttachment": {"volumeId": self.one_of("volumes")}})
+
+    def detach(self):
+        server = self.some()
+        found = (self.ask("GET", f"/servers/{server}/os-volume_attachments") or {}).get(
+            "volumeAttachments") or []
+        volume = self.random.choice(found)["volumeId"] if found else self.one_of("volumes")
+        self.ask("DELETE", f"/servers/{server}/os-volume_attachments/{volume}")
+
+    def grow(self):
+        self.volume_api("POST", f"/volumes/{self.one_of('volumes')}/action",
+                        {"os-extend": {"new_size": self.random.randint(1, 3)}})
+
+    def snap(self):
+        self.volume_api("POST", "/snapshots", {"snapshot": {
+            "volume_id": self.one_of("volumes")}})
+
+    def drop(self):
+        self.volume_api("DELETE", f"/volumes/{self.one_of('volumes')}")
+
+    def drop_snapshot(self):
+        self.volume_api("DELETE", f"/snapshots/{self.one_of('snapshots')}")
+
+    # -- all -----------------------------------------------------------------------------------
+
+    def give_everything_back(self):
+        """Delete what the project has; return the answers that say no."""
+        wrong = []
+
+        def must(status, answer):
+            if status >= 300:
+                wrong.append((status, answer))
+            return answer
+
+        base = f"http://127.0.0.1:{self.cloud.values['volume_port']}/v3/{self.project}"
+        for server in self.cloud.statuses(self.token):
+            must(*self.cloud.ask("DELETE", f"/servers/{server}", token=self.token))
+        for one in must(*self.cloud.ask("GET", "/os-floating-ips",
+                                        token=self.token))["floating_ips"]:
+            must(*self.cloud.ask("DELETE", f"/os-floating-ips/{one['id']}", token=self.token))
+        if not self.cloud.wait_until(lambda: not self.cloud.statuses(self.token), 120):
+            wrong.append("servers stay")
+        for kind in ("snapshots", "volumes"):
+            for one in must(*self.cloud.ask("GET", f"{base}/{kind}", token=self.token))[kind]:
+                must(*self.cloud.ask("DELETE", f"{base}/{kind}/{one['id']}", token=self.token))
+        return wrong
+
     def look(self):
         self.ask("GET", self.random.choice((
             "/servers/detail", "/limits", f"/servers/{self.some()}",
@@ -103,15 +186,17 @@ class Watcher(threading.Thread):
     def run(self):
         while self.going():
             self.seen.update(f"{host} is overfull" for host in self.cloud.capacity_exceeded())
-            self.seen.update(f"p{number} is over its quota" for number in range(CLIENTS)
-                             if count_of(f"p{number}") > INSTANCES)
+            self.seen.update(
+                f"p{number} is over its quota of {model.__tablename__}"
+                for number in range(CLIENTS) for model, limit in HELD
+                if count_of(f"p{number}", model) > limit)
             time.sleep(0.2)
 
 
 def play(cloud, daemons, seed, seconds, operations):
     """Let clients and killer loose until the time or the operations are over.
 
-    Returns (number of answers by status, number of kills, what was wrong).
+    Returns (number of answers by status, number of kills, what was wrong, the clients).
     """
     until = time.monotonic() + seconds
     clients = []
@@ -138,4 +223,4 @@ def play(cloud, daemons, seed, seconds, operations):
         for status, count in one.statuses.items():
             statuses[status] = statuses.get(status, 0) + count
     wrong = [str(answer) for one in clients for answer in one.wrong] + sorted(watcher.seen)
-    return statuses, kills, wrong
+    return statuses, kills, wrong, clients

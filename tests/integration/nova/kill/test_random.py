@@ -3,40 +3,40 @@
 
 import pytest
 from kill_cloud import DAEMONS, KillCloud
-from random_driver import CLIENTS, QUOTA, play
+from nova_daemons import in_parallel
+from random_driver import QUOTA, play
 
-from nova.db import floating_ips, instances, ports
+from nova.db import floating_ips, instances, ports, volume_snapshots, volumes
 
 SETTLE = 120.0      # seconds after the last kill
 # Room for fewer servers than the projects together may have.
 MEMORY_MB = (5120, 4096)
+KILLED = (*DAEMONS, ("volume", "c1"))
 
 
 @pytest.fixture
 def crowded(tmp_path, free_port, amqp_url, mysql_url):
     with KillCloud(tmp_path, free_port, transport=amqp_url, database=mysql_url, quota=QUOTA,
-                   memory_mb=MEMORY_MB, spawn_seconds=0.1) as cloud:
+                   memory_mb=MEMORY_MB, spawn_seconds=0.1, daemons=KILLED,
+                   apis="compute,network,volume") as cloud:
         yield cloud
 
 
 def check(cloud, seed, seconds, operations):
-    statuses, kills, wrong = play(cloud, DAEMONS, seed, seconds, operations)
+    statuses, kills, wrong, clients = play(cloud, KILLED, seed, seconds, operations)
     cloud.wait_port()
     assert wrong == [], f"seed {seed}"
     assert cloud.wait_until(lambda: not cloud.unsettled(), SETTLE), (seed, cloud.unsettled())
-    settled = len(instances.get_all())
-    for number in range(CLIENTS):
-        token = f"user{number}:p{number}"
-        for one in cloud.statuses(token):
-            assert cloud.ask("DELETE", f"/servers/{one}", token=token)[0] == 204
-        for one in cloud.ask("GET", "/os-floating-ips", token=token)[1]["floating_ips"]:
-            assert cloud.ask("DELETE", f"/os-floating-ips/{one['id']}", token=token)[0] < 300
+    settled = [len(rows.get_all()) for rows in (instances, volumes, volume_snapshots)]
+    assert in_parallel(lambda one: one.give_everything_back(), clients) == [[]] * len(clients)
     assert cloud.wait_until(lambda: not (
-        instances.get_all() or ports.find() or floating_ips.routes() or cloud.unsettled()),
-        SETTLE), (seed, instances.get_all(), cloud.unsettled())
+        instances.get_all() or ports.find() or floating_ips.routes() or volumes.get_all()
+        or volume_snapshots.get_all() or cloud.unsettled()),
+        SETTLE), (seed, instances.get_all(), volumes.get_all(), cloud.unsettled())
     answered = sum(statuses.values()) - statuses.get(None, 0)
     return f"seed {seed}: {answered} operations {statuses}, {kills} kills, " \
-           f"{settled} servers settled, 0 left after their deletion"
+           f"{settled[0]} servers, {settled[1]} volumes and {settled[2]} snapshots settled, " \
+           "0 left after their deletion"
 
 
 @pytest.mark.timeout(300)
