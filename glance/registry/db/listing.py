@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +28,10 @@ from glance.registry.types import SORT_KEYS, ImageQuery
 
 MAX_BIGINT = 2 ** 63 - 1
 members = Base.metadata.tables["image_members"]
+#: bound when a statement runs, which is put together only once
+_PROJECT = sa.bindparam("project", type_=sa.String)
+_STATUS = sa.bindparam("member_status", type_=sa.String)
+_LIMIT = sa.bindparam("page", type_=sa.Integer)
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "eq": operator.eq, "neq": operator.ne, "gt": operator.gt, "gte": operator.ge,
@@ -39,28 +45,42 @@ FILTER_COLUMNS = frozenset({
     "protected", "os_hidden", "created_at", "updated_at"})
 
 
-def _membership(context: RequestContext, status: str) -> Any:
-    mine = sa.select(sa.literal(1)).where(members.c.image_id == images.c.id,
-                                          members.c.member == context.project_id)
-    if status != "all":
-        mine = mine.where(members.c.status == status)
+@dataclasses.dataclass(frozen=True)
+class _Shape:
+    """What decides the text of a scope; whose it is, is bound when it runs."""
+
+    is_admin: bool
+    has_project: bool
+    visibility: str | None
+    any_status: bool
+
+    @classmethod
+    def of(cls, context: RequestContext, visibility: str | None, member_status: str) -> _Shape:
+        return cls(context.is_admin, context.project_id is not None, visibility,
+                   member_status == "all")
+
+
+def _membership(any_status: bool) -> Any:
+    mine: Any = sa.select(sa.literal_column("1")).where(members.c.image_id == images.c.id,
+                                                   members.c.member == _PROJECT)
+    if not any_status:
+        mine = mine.where(members.c.status == _STATUS)
     return sa.and_(images.c.visibility == "shared", sa.exists(mine))
 
 
-def _scope(context: RequestContext, query: ImageQuery) -> list[Any]:
+def _scope(shape: _Shape) -> list[Any]:
     """The WHERE that keeps each project to what it may see."""
     conditions = [images.c.deleted == sa.false()]
-    own = (images.c.owner == context.project_id if context.project_id is not None
-           else sa.false())
-    shared = _membership(context, query.member_status)
-    if not context.is_admin:
+    own = images.c.owner == _PROJECT if shape.has_project else sa.false()
+    shared = _membership(shape.any_status)
+    if not shape.is_admin:
         conditions.append(sa.or_(own, images.c.visibility.in_(("public", "community")), shared))
-    if query.visibility is None:
+    if shape.visibility is None:
         conditions.append(sa.or_(images.c.visibility != "community", own))
-    elif query.visibility == "shared" and query.member_status != "all" and not context.is_admin:
+    elif shape.visibility == "shared" and not shape.any_status and not shape.is_admin:
         conditions.append(sa.and_(images.c.visibility == "shared", sa.or_(own, shared)))
-    elif query.visibility != "all":
-        conditions.append(images.c.visibility == query.visibility)
+    elif shape.visibility != "all":
+        conditions.append(images.c.visibility == shape.visibility)
     return conditions
 
 
@@ -124,11 +144,12 @@ def _sort_column(key: str) -> Any:
     return sa.func.coalesce(column, _NULLS[key]) if key in _NULLS else column
 
 
-def _after_marker(connection: Connection, scope: list[Any], marker: str,
-                  order: list[tuple[Any, str]]) -> Any:
+def _after_marker(connection: Connection, context: RequestContext, bound: dict[str, Any],
+                  marker: str, order: list[tuple[Any, str]]) -> Any:
     """The rows behind the marker: compared key by key, the id decides ties."""
-    row = connection.execute(
-        sa.select(*[column for column, _ in order]).where(images.c.id == marker, *scope)).first()
+    everything = _scope(_Shape.of(context, "all", "all"))
+    row = connection.execute(sa.select(*[column for column, _ in order]).where(
+        images.c.id == marker, *everything), bound).first()
     if row is None:
         raise exceptions.Invalid(f"marker: image {marker} could not be found")
     alternatives = []
@@ -139,25 +160,33 @@ def _after_marker(connection: Connection, scope: list[Any], marker: str,
     return sa.or_(*alternatives)
 
 
+@functools.lru_cache(maxsize=128)
+def _listing(shape: _Shape, sort: tuple[tuple[str, str], ...],
+             limited: bool) -> tuple[Any, list[tuple[Any, str]]]:
+    """(statement of a whole listing, its order): putting one together takes as long as all else
+    that a listing does, and most are the same few."""
+    order = [(_sort_column(key), direction) for key, direction in sort]
+    if all(key != "id" for key, _ in sort):
+        order.append((images.c.id, sort[-1][1] if sort else "desc"))
+    statement = sa.select(*_PUBLIC_COLUMNS).where(*_scope(shape)).order_by(*[
+        column.desc() if direction == "desc" else column.asc() for column, direction in order])
+    return (statement.limit(_LIMIT) if limited else statement), order
+
+
 def page(connection: Connection, context: RequestContext,
          query: ImageQuery) -> list[dict[str, Any]]:
     """The images `context` may see, with details."""
-    scope = _scope(context, query)
-    order = [(_sort_column(key), direction) for key, direction in query.sort]
-    if all(key != "id" for key, _ in query.sort):
-        order.append((images.c.id, query.sort[-1][1] if query.sort else "desc"))
-    statement = sa.select(*_PUBLIC_COLUMNS).where(*scope)
+    bound = {"project": context.project_id, "member_status": query.member_status,
+             "page": query.limit}
+    statement, order = _listing(_Shape.of(context, query.visibility, query.member_status),
+                                tuple(query.sort), query.limit is not None)
     for field, comparison, value in query.filters:
         statement = statement.where(_condition(field, comparison, value))
     if query.marker is not None:
         # A marker that left the listing meanwhile (deleted, say) is an error the client sees,
         # not a page that silently starts anew.
-        everything = _scope(context, ImageQuery(visibility="all", member_status="all"))
-        statement = statement.where(_after_marker(connection, everything, query.marker, order))
-    statement = statement.order_by(*[
-        column.desc() if direction == "desc" else column.asc() for column, direction in order])
-    if query.limit is not None:
-        statement = statement.limit(query.limit)
-    found = [_to_image(row) for row in connection.execute(statement)]
+        statement = statement.where(
+            _after_marker(connection, context, bound, query.marker, order))
+    found = [_to_image(row) for row in connection.execute(statement, bound)]
     attach_details(connection, found)
     return found
