@@ -136,13 +136,18 @@ class Importer:
     def start(self, context: RequestContext, image_id: str, order: Order,
               request: dict[str, Any], kind: str = "api_image_import", *,
               source: Source | None = None) -> Task:
+        """What a caller orders: `begin` it, if it is by one of the enabled methods."""
+        if order.method not in self.methods:
+            raise exceptions.Invalid(f"method: {order.method[:64]!r} is not one of "
+                                     f"{', '.join(self.methods) or 'none'}")
+        return self.begin(context, image_id, order, request, kind, source)
+
+    def begin(self, context: RequestContext, image_id: str, order: Order,
+              request: dict[str, Any], kind: str, source: Source | None = None) -> Task:
         """Check everything that can be checked now, record the task, and begin.
 
         :param source: the image of another region, for ``glance-download``.
         """
-        if order.method not in (*self.methods, LOOK):
-            raise exceptions.Invalid(f"method: {order.method[:64]!r} is not one of "
-                                     f"{', '.join(self.methods) or 'none'}")
         image = self.service.get(context, image_id)
         if order.method == COPY:
             order = self._check_copy(context, image, order)

@@ -140,7 +140,7 @@ class Locations:
                                       "added only while it is queued")
         self._size({"store": store, "url": url})
         order = Order(LOOK, (store,), url, True, hashes or None)
-        return self.service.importer.start(context, image_id, order,
+        return self.service.importer.begin(context, image_id, order,
                                            {"loc_url": url, "validation_data": hashes},
                                            "location_import")
 

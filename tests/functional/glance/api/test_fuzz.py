@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from glance import exceptions
 from glance.api.v2 import patch
-from glance.image import fields
+from glance.image import fields, regions
 
 # The same examples each time, so that a change is judged by what it changed; raise max_examples
 # and drop derandomize to search for new ones.
@@ -28,7 +29,8 @@ names = st.sampled_from(sorted([*fields.BASE, *fields.RESERVED, "os_distro", ""]
 query_names = st.sampled_from([
     "limit", "marker", "sort", "sort_key", "sort_dir", "visibility", "member_status", "name",
     "status", "size_min", "size_max", "created_at", "updated_at", "tag", "owner", "id",
-    "protected", "os_hidden", "min_ram", "property-x", "is_public", "changes-since"]) | text
+    "protected", "os_hidden", "min_ram", "property-x", "is_public", "changes-since",
+    "prefer"]) | text
 query_values = text | st.sampled_from([
     "in:a,b", 'in:"', "gt:2020-01-01T00:00:00Z", "lt:0001-01-01T00:00:00+23:59", "-1", "0", "1e9",
     "9" * 40, "name:asc", "a:b:c", "none", "true", "١٢"])
@@ -240,8 +242,10 @@ places = st.fixed_dictionaries({}, optional={
 @FEW
 @given(document=junk | st.fixed_dictionaries({}, optional={
     "method": junk | st.fixed_dictionaries({"name": st.sampled_from(
-        ["glance-direct", "web-download", "copy-image", "location"])}, optional={
-            "uri": junk | st.just("http://127.0.0.1:1/x")}),
+        ["glance-direct", "web-download", "copy-image", "location", "glance-download"])}, optional={
+            "uri": junk | st.just("http://127.0.0.1:1/x"), "glance_region": junk,
+            "glance_image_id": junk | st.just("00000000-0000-0000-0000-000000000000"),
+            "glance_service_interface": junk}),
     "stores": junk | st.just(["file"]), "all_stores": junk,
     "all_stores_must_succeed": junk}), place=junk | places)
 def test_imports_and_locations(everything, document, place):
@@ -257,6 +261,23 @@ def test_imports_and_locations(everything, document, place):
             [{"op": operation, "path": path, "value": [place] if path == "/locations" else place}]),
             {"Content-Type": patch.V21}))
     assert everything.show(image_id)["status"] == "queued"
+
+
+@FEW
+@given(document=st.dictionaries(st.sampled_from(
+    ["disk_format", "container_format", "hw_x", "trait:y", "os_type", "size", "name"]) | text,
+    junk, max_size=6), catalog=junk.map(json.dumps) | text)
+def test_what_other_regions_say(document, catalog):
+    """Nothing another image service or a catalog says gets further than a refusal."""
+    regions.endpoint(catalog, "north", "public")
+    taken = regions.Regions(["hw_", "trait:", "os_type"])
+    try:
+        changes = taken.changes(document, lambda _name: True)
+    except exceptions.Invalid as error:
+        assert error.message
+        return
+    assert set(changes) == {"disk_format", "container_format", "properties"}
+    assert all(isinstance(value, str) for value in changes["properties"].values())
 
 
 @FEW

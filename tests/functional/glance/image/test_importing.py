@@ -254,6 +254,7 @@ def test_one_of_two_stores_fails(api, tmp_path, monkeypatch, must):
 @pytest.mark.parametrize("body, status", [
     ({}, 400), ({"method": "glance-direct"}, 400), ({"method": {"name": "punchcard"}}, 400),
     ({"method": {"name": "web-download"}}, 400), ([], 400),
+    ({"method": {"name": "location"}}, 400), ({"method": {"name": "remove-copy"}}, 400),
     ({"method": {"name": "glance-direct"}, "stores": "file"}, 400),
     ({"method": {"name": "glance-direct"}, "stores": ["nowhere"]}, 404),
     ({"method": {"name": "glance-direct"}, "stores": ["web"]}, 400),
@@ -266,6 +267,18 @@ def test_imports_that_cannot_be(api, body, status):
     response = api.call("POST", f"/v2/images/{image['id']}/import", body)
     assert response.status_int == status, response.text
     assert api.show(image["id"])["status"] == "queued"
+    assert tasks(api, image["id"]) == []
+
+
+def test_bug_the_services_own_orders_were_anybodys(api):
+    """T14: one that asks for no right could put another project's queued image to importing."""
+    image = api.as_("root:alpha:admin,member").create(visibility="public")
+    for name in ("location", "remove-copy"):
+        response = api.as_("bob:beta").call("POST", f"/v2/images/{image['id']}/import",
+                                            {"method": {"name": name}})
+        assert response.status_int == 400 and name in response.text
+    after = api.show(image["id"])
+    assert after["status"] == "queued" and "os_glance_failed_import" not in after
     assert tasks(api, image["id"]) == []
 
 
