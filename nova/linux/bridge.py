@@ -22,6 +22,7 @@ class Link:
     up: bool = False
     mac: str = ""
     mtu: int = 0
+    hairpin: bool = False
 
 
 class Bridges:
@@ -39,9 +40,10 @@ class Bridges:
     def _link(self, raw: dict[str, Any]) -> Link:
         prefix, _, rest = raw.get("ifalias", "").partition(":")
         kind, _, owner = rest.partition(":") if prefix == self.prefix else ("", "", "")
-        return Link(raw["ifname"], raw.get("linkinfo", {}).get("info_kind", ""), kind, owner,
+        info = raw.get("linkinfo", {})
+        return Link(raw["ifname"], info.get("info_kind", ""), kind, owner,
                     raw.get("master", ""), "UP" in raw.get("flags", ()), raw.get("address", ""),
-                    raw.get("mtu", 0))
+                    raw.get("mtu", 0), bool(info.get("info_slave_data", {}).get("hairpin")))
 
     def link(self, name: str) -> Link | None:
         """Return one device, None when there is no such."""

@@ -25,6 +25,7 @@ def clear(run: Runner, prefix: str, directory: str | Path) -> list[str]:
     removed = _dhcp_servers(run, prefix, Path(directory))
     removed += _devices(Bridges(run, prefix))
     removed += _addresses(run, prefix)
+    _no_way_back(Bridges(run, prefix))
     for worker in WORKERS:
         tables = Iptables(worker, run, prefix)
         for family in FAMILIES:
@@ -51,6 +52,15 @@ def _devices(bridges: Bridges) -> list[str]:
     strangers = {link.bridge for link in links if link.kind != "port"}
     own = [link.name for link in links if link.kind == "network" and link.name not in strangers]
     return [name for name in (*taps, *own) if bridges.remove(name)]
+
+
+def _no_way_back(bridges: Bridges) -> None:
+    """End what sends frames out of the card they came in by, before the rule that restricts it."""
+    links = bridges.links()
+    for link in links.values():
+        if link.hairpin and link.bridge in links and links[link.bridge].kind == "network":
+            bridges.run("ip", "link", "set", "dev", link.name, "type", "bridge_slave",
+                        "hairpin", "off")
 
 
 def _addresses(run: Runner, prefix: str) -> list[str]:

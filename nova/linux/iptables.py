@@ -46,7 +46,7 @@ FAMILIES = {
                    ("filter", "mangle"), ":{} - [0:0]"),
     # Only the nft variant: it alone changes in one step, and needs no module of its own.
     "bridge": Family(("ebtables-nft-save",), ("ebtables-nft-restore", "--noflush"),
-                     ("nat",), ":{} RETURN"),
+                     ("filter", "nat"), ":{} RETURN"),
 }
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from oslo_config import cfg
 
 from nova.db.networks import LEASE_SECONDS
-from nova.db.ports import MAC_PREFIX
 from nova.linux import dnsmasq
 from nova.linux.bridge import Bridges
 from nova.linux.dnsmasq import DhcpHost, DhcpNetwork, Dnsmasq
@@ -30,16 +29,13 @@ from nova.network.driver import (
     HostPort,
     NetworkDriver,
 )
+from nova.network.wire import FROM_GUEST, Wire
 
 LOG = logging.getLogger(__name__)
 CONF = cfg.CONF
 CONF.import_opt("metadata_port", "nova.wsgi", group="api")
 
 METADATA = "169.254.169.254"
-# Frames of guests on other hosts, which come in by a bridge's interface as do those of the
-# machine's own network: a guest's MAC begins with this, its own host sees to that.
-GUEST_MACS = f"{MAC_PREFIX}:00:00:00/ff:ff:ff:00:00:00"
-_FROM_GUEST = "0x4000"      # the bit of the packet mark that says so
 _TCP, _UDP = "-p tcp -m tcp --dport", "-p udp -m udp --dport"
 
 
@@ -60,7 +56,7 @@ class LinuxDriver(NetworkDriver):
             *(word for path in CONF.config_file or () for word in ("--config-file", path))))
         self.bridges = Bridges(self.run, self.prefix)
         self.tables = Iptables("network", self.run, self.prefix)
-        self._marking = True        # unknown, after a restart
+        self.wire = Wire(self.run, self.tables, self.bridges)
 
     @functools.cached_property
     def _public(self) -> str | None:
@@ -72,23 +68,7 @@ class LinuxDriver(NetworkDriver):
         set_kernel(self.run, "net/ipv4/ip_forward", 1)
         if self._public and self.bridges.link(self._public) is None:
             raise CommandFailed(f"public_interface: there is no {self._public} on this host.")
-        self._warn_of_hairpins()
         LOG.info("Floating addresses live on %s", self._public or "the loopback interface only")
-
-    def _warn_of_hairpins(self) -> None:
-        """Say what keeps guests elsewhere from each other's floating addresses, on this host.
-
-        While iptables sees bridged packets, one translated back into the network it came from is
-        bridged there, not routed, and no bridge sends out of the card a frame came in by.
-        """
-        try:
-            seen = self.run("cat", "/proc/sys/net/bridge/bridge-nf-call-iptables").strip()
-        except CommandFailed:
-            return      # not even loaded
-        if seen == "1" and not InstanceFirewall("compute", self.run, self.prefix).list():
-            LOG.warning("net.bridge.bridge-nf-call-iptables is 1: guests on other hosts will not "
-                        "reach each other by floating addresses; set it to 0 if this host is to "
-                        "run no guests itself")
 
     def _default_interface(self) -> str | None:
         routes = json.loads(self.run("ip", "-j", "route", "show", "default") or "[]")
@@ -147,7 +127,7 @@ class LinuxDriver(NetworkDriver):
     def apply_rules(self, networks: Sequence[HostNetwork],
                     routes: Sequence[FloatingRoute]) -> None:
         """Make the worker's chains say just this; what led elsewhere before is cut off."""
-        self._mark_guests(networks)
+        self.wire.apply({one.bridge_interface for one in networks if one.bridge_interface})
         with self.tables.edit("ipv4") as chains:
             before = self._translated(chains.get("nat", {}))
             for table in chains.values():
@@ -163,21 +143,6 @@ class LinuxDriver(NetworkDriver):
         for floating, fixed in before.items():
             if now.get(floating) != fixed:
                 self._cut_connections(floating)
-
-    def _mark_guests(self, networks: Sequence[HostNetwork]) -> None:
-        """Have what guests send be known as theirs where other machines are on the same wire."""
-        cards = sorted({one.bridge_interface for one in networks if one.bridge_interface})
-        name = self.tables.chain("guests")
-        if not cards and not self._marking:
-            return
-        with self.tables.edit("bridge") as chains:
-            chains["nat"].clear()
-            if cards:
-                mark = f"-j mark --mark-or {_FROM_GUEST} --mark-target CONTINUE"
-                chains["nat"][name] = [f"-i tap+ {mark}", *(
-                    f"-s {GUEST_MACS} -i {card} {mark}" for card in cards)]
-                chains["nat"]["PREROUTING"] = [f"-j {name}"]
-        self._marking = bool(cards)
 
     def _filter(self, chains: Chains, networks: Sequence[HostNetwork], ping: str,
                 dns: bool) -> None:
@@ -199,7 +164,7 @@ class LinuxDriver(NetworkDriver):
             inside.append(f"{by} {ping} -j ACCEPT")
             # The machine's own network, if the bridge is in it, is no guest; guests on other
             # hosts, who come the same way, are.
-            only = f" -m mark --mark {_FROM_GUEST}/{_FROM_GUEST}" \
+            only = f" -m mark --mark {FROM_GUEST}/{FROM_GUEST}" \
                 if network.bridge_interface else ""
             inside.append(f"{by}{only} -j DROP")
             forward += [f"{by} -j ACCEPT", f"-o {network.bridge} -j ACCEPT"]

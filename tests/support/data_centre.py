@@ -227,9 +227,6 @@ class DataCentre:
             if host is not self.controller:     # no address: a bridge takes it
                 cable(host, "eth1", switch, f"g{number}")
                 switch.run(["ip", "link", "set", f"g{number}", "master", "guests"], check=True)
-        # It runs no guests, and theirs reach each other by floating addresses through it.
-        self.network.run(["sh", "-c", "echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables"],
-                         check=True)
         for url, port in zip(self._urls, (5672, 3306), strict=True):
             parts = urlsplit(url)
             door = Door(self.controller, CONTROLLER, port, (parts.hostname, parts.port))

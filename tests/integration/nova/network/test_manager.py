@@ -25,9 +25,9 @@ from nova.linux.dnsmasq import Dnsmasq
 from nova.linux.firewall import InstanceFirewall
 from nova.linux.run import CommandFailed
 from nova.network import audit, vifs
-from nova.network.driver import HostNetwork, HostPort
+from nova.network.driver import FloatingRoute, HostNetwork, HostPort
 from nova.network.linux import LinuxDriver
-from nova.network.manager import NetworkManager
+from nova.network.manager import NetworkManager, host_network
 
 CONF = cfg.CONF
 PROJECT = "project-a"
@@ -595,6 +595,33 @@ def test_security_n21_guests_on_other_hosts_get_no_more_of_this_one_than_its_own
     spread.manager.start()
     assert guest.is_kept_from("10.0.0.1", 22)
     assert spread.problems() == []
+
+
+@pytest.mark.parametrize("seen", ["1", "0"])
+def test_guests_on_other_hosts_reach_each_other_by_floating_addresses(spread, seen):
+    """Whether or not iptables sees bridged packets; and no frame but theirs goes back the way."""
+    one = on_the_wire(spread, "fa:16:3e:00:00:07", "10.0.0.7")
+    two = on_the_wire(spread, "fa:16:3e:00:00:08", "10.0.0.8")
+    bare = on_the_wire(spread, "fa:16:3e:00:00:09", "10.0.0.9")
+    spread.host("sh", "-c", f"echo {seen} > /proc/sys/net/bridge/bridge-nf-call-iptables")
+    driver = spread.manager.driver
+    [network] = map(host_network, networks.find(host="host1", external=False))
+    routes = [FloatingRoute(f"172.24.4.{number}", f"10.0.0.{number - 10}", "br100")
+              for number in (17, 18)]
+    for route in routes:
+        driver.bind_floating(route.floating)
+    driver.apply_rules([network], routes)
+    two.serve(80)
+    for guest in (one, bare):
+        for _ in range(2):      # the first finds two's MAC unknown, the second does not
+            assert guest.reaches("172.24.4.18", 80)
+    assert "DUP" not in one("busybox", "ping", "-c", "3", "10.0.0.8").stdout
+    # The switch knows each guest where it is, not where what it said came back from.
+    for mac, port in (("07", "p0"), ("08", "p1"), ("09", "p2")):
+        known = spread.switch("bridge", "fdb", "get", f"fa:16:3e:00:00:{mac}", "br", "sw0").stdout
+        assert f"dev {port} " in known
+    driver.apply_rules([network], [])
+    assert one.is_kept_from("172.24.4.18", 80)
 
 
 def test_security_n21_guests_do_not_reach_what_else_the_host_is_connected_to(cloud):
