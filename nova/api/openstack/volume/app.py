@@ -14,7 +14,7 @@ from nova.api.openstack.volume.metadata import SnapshotMetadata, VolumeMetadata
 from nova.api.openstack.volume.operators import AvailabilityZones, Pools, Services
 from nova.api.openstack.volume.snapshots import Snapshots
 from nova.api.openstack.volume.types import TypeAccess, Types
-from nova.api.openstack.volume.unsupported import Missing
+from nova.api.openstack.volume.unsupported import Missing, NoneOf
 from nova.api.openstack.volume.versions import Extensions, Versions, check_version
 from nova.api.openstack.volume.volume_actions import VolumeActions
 from nova.api.openstack.volume.volumes import Volumes
@@ -44,6 +44,6 @@ def make_app(api: API | None = None) -> Application:
     return VolumeApplication(
         [Volumes(api), VolumeActions(api), VolumeMetadata(api), Snapshots(api),
          SnapshotMetadata(api), Attachments(), Types(), TypeAccess(), Limits(), QuotaSets(),
-         Services(), AvailabilityZones(), Pools(), Extensions(), Missing()],
+         Services(), AvailabilityZones(), Pools(), Extensions(), NoneOf(), Missing()],
         write_fault=compute_fault, prefixes=("/v3",), roots=[Versions()], project_in_path=True,
         check=check_version)

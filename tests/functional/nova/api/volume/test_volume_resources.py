@@ -255,10 +255,23 @@ def test_daemons_zones_and_pools(cloud):
     assert cloud.alpha.get("/extensions")["extensions"]
 
 
-@pytest.mark.parametrize("path", ["/backups", "/backups/detail", "/volume-transfers", "/groups",
+@pytest.mark.parametrize("path", ["/backups/x", "/volume-transfers", "/groups",
                                   "/consistencygroups/x"])
 def test_what_is_not_there_says_so(cloud, path):
     assert path in cloud.alpha.fails(501, "GET", path)
+
+
+@pytest.mark.parametrize("name, key", [
+    ("backups", "backups"), ("os-volume-transfer", "transfers"), ("cgsnapshots", "cgsnapshots"),
+    ("consistencygroups", "consistencygroups"), ("qos-specs", "qos_specs")])
+def test_what_there_can_be_none_of_is_listed_and_not_made(cloud, name, key):
+    for path in (f"/{name}", f"/{name}/detail?all_tenants=False"):
+        assert cloud.admin.get(path) == {key: []}
+    cloud.admin.fails(501, "POST", f"/{name}", {key: {}})
+    if name == "qos-specs":
+        cloud.alpha.fails(403, "GET", f"/{name}")
+    else:
+        assert cloud.alpha.get(f"/{name}") == {key: []}
 
 
 def test_attachments_are_shown(cloud):
