@@ -22,14 +22,15 @@ from swift.container.sync import ContainerSync
 from swift.container.updater import ContainerUpdater
 from swift.obj.auditor import ObjectAuditor
 from swift.obj.expirer import ObjectExpirer
+from swift.obj.reconstructor import ObjectReconstructor
 from swift.obj.replicator import ObjectReplicator
 from swift.obj.updater import ObjectUpdater
 
 # In the order in which one pass of each does most good: pending news first, checks last.
 DAEMONS: tuple[type[Daemon], ...] = (
-    ObjectUpdater, ContainerUpdater, ObjectExpirer, ObjectReplicator, ContainerReplicator,
-    AccountReplicator, AccountReaper, ContainerSharder, ContainerSync, ObjectAuditor,
-    ContainerAuditor, AccountAuditor)
+    ObjectUpdater, ContainerUpdater, ObjectExpirer, ObjectReplicator, ObjectReconstructor,
+    ContainerReplicator, AccountReplicator, AccountReaper, ContainerSharder, ContainerSync,
+    ObjectAuditor, ContainerAuditor, AccountAuditor)
 
 
 def daemons_of(paths: list[str]) -> list[tuple[type[Daemon], str]]:

@@ -16,20 +16,17 @@ class Unsatisfiable(ValueError):
     """No range of the request can be served: 416."""
 
 
-def parse_range(header: str | None, length: int) -> list[tuple[int, int]] | None:
-    """Half-open ranges of a body of `length` bytes; None when all of it should be sent.
-
-    A header that is not understood is ignored (None), as RFC 9110 says. Raises Unsatisfiable
-    for none within the body, and for ranges that only serve to make a disk seek.
+def range_specs(header: str | None) -> list[tuple[int | None, int | None]] | None:
+    """(first, last) of each range a header asks for; (None, n): the last n bytes. None when all of
+    the body should be sent: without the header, and, as RFC 9110 says, when it is not understood.
     """
     if not header:
         return None
     unit, sep, text = header.partition("=")
     if not sep or unit.strip().lower() != "bytes":
         return None
-    specs = text.split(",")
     pairs: list[tuple[int | None, int | None]] = []
-    for spec in specs:
+    for spec in text.split(","):
         match = _RANGE.match(spec.strip())
         if not match or spec.strip() == "-":
             return None
@@ -37,6 +34,18 @@ def parse_range(header: str | None, length: int) -> list[tuple[int, int]] | None
         if first and last and int(first) > int(last):
             return None
         pairs.append((int(first) if first else None, int(last) if last else None))
+    return pairs
+
+
+def parse_range(header: str | None, length: int) -> list[tuple[int, int]] | None:
+    """Half-open ranges of a body of `length` bytes; None when all of it should be sent.
+
+    Raises Unsatisfiable for none within the body, and for ranges that only serve to make a disk
+    seek.
+    """
+    pairs = range_specs(header)
+    if pairs is None:
+        return None
     if len(pairs) > MAX_RANGES:
         raise Unsatisfiable("too many ranges")
     ranges = []

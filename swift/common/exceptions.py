@@ -70,6 +70,14 @@ class DiskFileMetadataTooLarge(DiskFileError):
     """The file system's extended attributes cannot hold so much."""
 
 
+class DiskFileBadFragment(DiskFileError):
+    """The metadata does not say which fragment of its object this is."""
+
+
+class DiskFileNotRebuilt(DiskFileError):
+    """There are too few fragments of an object to make another one."""
+
+
 class DiskFileBadMetadata(DiskFileError):
     """The extended attributes are missing, cut or do not match their checksum."""
 

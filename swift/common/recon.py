@@ -21,6 +21,8 @@ CACHE_PATH = "/var/cache/swift"
 # section -> (file, name of the seconds a pass took, name of when it ended)
 _PASSES = {
     "object-replicator": ("object", "object_replication_time", "object_replication_last"),
+    "object-reconstructor": ("object", "object_reconstruction_time",
+                             "object_reconstruction_last"),
     "object-auditor": ("object", "object_auditor_pass_completed", "object_auditor_last"),
     "object-updater": ("object", "object_updater_sweep", "object_updater_last"),
     "object-expirer": ("object", "object_expiration_pass", "object_expiration_last"),
@@ -32,7 +34,7 @@ _PASSES = {
     "account-replicator": ("account", "replication_time", "replication_last"),
     "account-auditor": ("account", "account_auditor_pass_completed", "account_auditor_last"),
 }
-_MINUTES = ("object_replication_time",)
+_MINUTES = ("object_replication_time", "object_reconstruction_time")
 
 
 def cache_path(conf: dict[str, str]) -> str:

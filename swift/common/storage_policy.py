@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from swift.common.conf import config_list, config_true, read_swift_conf
+from swift.common.conf import config_int, config_list, config_true, read_swift_conf
+from swift.common.ec import SEGMENT_SIZE, Coding
 from swift.common.exceptions import ConfigError
 
 _NAME = re.compile(r"[A-Za-z0-9-]+\Z")
@@ -15,7 +16,10 @@ _DEFAULT_NAME = "Policy-0"
 
 @dataclass(frozen=True)
 class StoragePolicy:
-    """One policy. `ring_name` names its ring file, `datadir` its directory on each device."""
+    """One policy. `ring_name` names its ring file, `datadir` its directory on each device.
+
+    `coding` says how an erasure coding policy's objects are cut; None for replicated ones.
+    """
 
     index: int
     name: str
@@ -24,6 +28,7 @@ class StoragePolicy:
     aliases: tuple[str, ...] = ()
     policy_type: str = "replication"
     options: dict[str, str] = field(default_factory=dict, compare=False, hash=False)
+    coding: Coding | None = field(default=None, compare=False, hash=False)
 
     @property
     def _suffix(self) -> str:
@@ -49,6 +54,12 @@ class StoragePolicy:
     def names(self) -> tuple[str, ...]:
         """The name and all aliases."""
         return (self.name, *self.aliases)
+
+    def check_ring(self, replica_count: float) -> None:
+        """ConfigError unless a ring has a place for every fragment, and no more."""
+        if self.coding is not None and replica_count != self.coding.replicas:
+            raise ConfigError(f"the ring of storage policy {self.name} must have exactly "
+                                f"{self.coding.replicas} replicas, it has {replica_count:g}")
 
 
 class StoragePolicies:
@@ -94,8 +105,7 @@ def parse_policies(sections: dict[str, dict[str, str]]) -> StoragePolicies:
         if len(policies) > 1:
             raise ConfigError("swift.conf: no default storage policy")
         only = policies[0]
-        policies = [StoragePolicy(only.index, only.name, True, False, only.aliases,
-                                  only.policy_type, only.options)]
+        policies = [replace(only, is_default=True, is_deprecated=False)]
     names: set[str] = set()
     for policy in policies:
         for name in policy.names:
@@ -121,8 +131,26 @@ def _parse_policy(section: str, options: dict[str, str]) -> StoragePolicy:
     kind = options.get("policy_type", "replication")
     if kind not in ("replication", "erasure_coding"):
         raise ConfigError(f"{where} policy_type: {kind!r} is unknown")
+    coding = _parse_coding(where, options, deprecated) if kind == "erasure_coding" else None
     return StoragePolicy(index, name, default, deprecated,
-                         tuple(config_list(options.get("aliases", ""))), kind, dict(options))
+                         tuple(config_list(options.get("aliases", ""))), kind, dict(options),
+                         coding)
+
+
+def _parse_coding(where: str, options: dict[str, str], deprecated: bool) -> Coding:
+    for name in ("ec_type", "ec_num_data_fragments", "ec_num_parity_fragments"):
+        if not options.get(name):
+            raise ConfigError(f"{where} {name} is missing")
+    try:
+        kind, parity = options["ec_type"], config_int(options, "ec_num_parity_fragments", 0, 1)
+        if kind == "isa_l_rs_vand" and parity >= 5 and not deprecated:
+            raise ConfigError("isa_l_rs_vand with 5 or more parity fragments cannot rebuild some "
+                              "of them: such a policy must be deprecated")
+        return Coding(kind, config_int(options, "ec_num_data_fragments", 0, 1), parity,
+                      config_int(options, "ec_object_segment_size", SEGMENT_SIZE, 1),
+                      config_int(options, "ec_duplication_factor", 1, 1))
+    except ConfigError as exc:
+        raise ConfigError(f"{where}: {exc}") from exc
 
 
 _policies: StoragePolicies | None = None

@@ -39,12 +39,14 @@ class Input:
         self._continue_headers = headers
 
     def send_hundred_continue_response(self) -> None:
-        """Tell the client to go on, now."""
+        """Tell the client to go on, now; after a chunked body's end: with more chunks."""
         lines = "".join(f"{name}: {value}\r\n" for name, value in self._continue_headers)
         self._connection.send(f"HTTP/1.1 100 Continue\r\n{lines}\r\n".encode("latin-1"))
         self._continue_headers = []
         self._expect = False
         self.started = True
+        if self._chunked:
+            self._done, self._left = False, 0
 
     # -- reading ---------------------------------------------------------
 

@@ -20,7 +20,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import md5
 from typing import Any
 
@@ -43,6 +43,7 @@ from swift.common.storage_policy import StoragePolicy
 from swift.common.timestamp import Timestamp
 from swift.obj import hashes, partition_power
 from swift.obj.ondisk import (
+    Chosen,
     FileInfo,
     choose,
     make_name,
@@ -60,7 +61,7 @@ class Manager:
     """The devices of a node and how files on them are treated.
 
     Options: devices, mount_check, disable_fallocate, fallocate_reserve, mb_per_sync,
-    disk_chunk_size, keep_cache_size, reclaim_age.
+    disk_chunk_size, keep_cache_size, reclaim_age, commit_window.
     """
 
     def __init__(self, conf: dict[str, str], logger: logging.Logger) -> None:
@@ -73,6 +74,15 @@ class Manager:
         self.disk_chunk_size = config_int(conf, "disk_chunk_size", 65536, 1)
         self.keep_cache_size = config_int(conf, "keep_cache_size", 5 << 20)
         self.reclaim_age = config_float(conf, "reclaim_age", 604800)
+        self.commit_window = config_float(conf, "commit_window", 60)
+
+    @staticmethod
+    def diskfile_class(policy: StoragePolicy) -> type[DiskFile]:
+        """How objects of a policy lie on a disk."""
+        if policy.coding is None:
+            return DiskFile
+        from swift.obj.ec_backend import EcDiskFile  # it builds on this module
+        return EcDiskFile
 
     def device_path(self, device: str) -> str:
         """The directory of a device; InsufficientStorage when it is not there or not mounted."""
@@ -86,16 +96,16 @@ class Manager:
     def diskfile(self, device: str, partition: str, account: str, container: str, obj: str,
                  policy: StoragePolicy, open_expired: bool = False) -> DiskFile:
         """The object of that name, there or not."""
-        return DiskFile(self, self.device_path(device), partition,
-                        f"/{account}/{container}/{obj}", hash_path(account, container, obj),
-                        policy, open_expired)
+        return self.diskfile_class(policy)(
+            self, self.device_path(device), partition, f"/{account}/{container}/{obj}",
+            hash_path(account, container, obj), policy, open_expired)
 
     def diskfile_from_hash_dir(self, hash_dir: str, device_path: str,
                                policy: StoragePolicy) -> DiskFile:
         """The object in a directory whose name is not known yet; `open` reads it."""
         partition = os.path.basename(os.path.dirname(os.path.dirname(hash_dir)))
-        return DiskFile(self, device_path, partition, None, os.path.basename(hash_dir), policy,
-                        open_expired=True)
+        return self.diskfile_class(policy)(self, device_path, partition, None,
+                                           os.path.basename(hash_dir), policy, open_expired=True)
 
     def get_hashes(self, device: str, partition: str, suffixes: list[str], policy: StoragePolicy,
                    do_listdir: bool = False) -> tuple[int, dict[str, Any]]:
@@ -103,7 +113,8 @@ class Manager:
         path = f"{self.device_path(device)}/{policy.datadir}/{partition}"
         if not os.path.isdir(path):
             durable.make_dirs(path)
-        return run_in_thread(hashes.get_hashes, path, suffixes, do_listdir, self.reclaim_age)
+        return run_in_thread(hashes.get_hashes, path, suffixes, do_listdir, self.reclaim_age,
+                             self.diskfile_class(policy).hasher(self, policy))
 
     def pickle_async_update(self, device: str, account: str, container: str, obj: str,
                             data: dict[str, Any], timestamp: Timestamp,
@@ -141,6 +152,30 @@ class DiskFile:
         self.content_length = 0
         self.data_file = ""
 
+    # -- what a policy does its own way ----------------------------------
+
+    def choose(self, names: list[str]) -> Chosen:
+        """Which files of the directory count."""
+        return choose(names)
+
+    @staticmethod
+    def hasher(manager: Manager, policy: StoragePolicy) -> Callable[[str], Any] | None:
+        """What computes the hash of a suffix directory; None: what `hashes` does."""
+        return None
+
+    def clean_up(self, directory: str) -> None:
+        """Let go of what was replaced in the object's directory, or the one it gets."""
+        hashes.clean_up(directory, self.manager.reclaim_age)
+
+    def data_name(self, metadata: dict[str, str]) -> str:
+        """The name of the file of a new version."""
+        return make_name(Timestamp(metadata["X-Timestamp"]), ".data")
+
+    def state_headers(self) -> dict[str, str]:
+        """What a server tells others of the open object's files."""
+        moment = self.data_timestamp.internal
+        return {"X-Backend-Data-Timestamp": moment, "X-Backend-Durable-Timestamp": moment}
+
     # -- reading ---------------------------------------------------------
 
     def open(self, now: float | None = None) -> DiskFile:
@@ -155,7 +190,7 @@ class DiskFile:
             raise DiskFileNotExist() from None
         except NotADirectoryError:
             raise self.found_broken("a file is where its directory should be") from None
-        chosen = choose(names)
+        chosen = self.choose(names)
         if chosen.data is None:
             if chosen.ts is not None:
                 raise DiskFileDeleted({"X-Timestamp": chosen.ts.timestamp.internal,
@@ -322,10 +357,10 @@ class DiskFile:
         run_in_thread(self._make_durable, fd, f"{self.datadir}/{name}", changed)
         hashes.invalidate(os.path.dirname(self.datadir))
         if not changed:
-            hashes.clean_up(self.datadir, self.manager.reclaim_age)
+            self.clean_up(self.datadir)
         if self.next_part_power:
-            partition_power.follow(self.datadir, name, self.next_part_power,
-                                   self.manager.reclaim_age, self.manager.logger)
+            partition_power.follow(self.datadir, name, self.next_part_power, self.clean_up,
+                                   self.manager.logger)
 
     def _make_durable(self, fd: int, target: str, changed: list[str]) -> None:
         """The part that waits for the disk. Runs in a thread."""
@@ -380,11 +415,15 @@ class Reader:
                 durable.drop_cache(fd, offset, len(data))
             offset += len(data)
             yield data
-        if self._digest is not None and (
-                offset != diskfile.content_length
-                or self._digest.hexdigest() != diskfile.metadata.get("ETag")):
+        if self._digest is not None and not self._is_whole(offset):
             self.broken = True
             diskfile.found_broken("the body does not match its ETag or length")
+
+    def _is_whole(self, offset: int) -> bool:
+        """Whether what was read up to `offset` is what was stored."""
+        assert self._digest is not None
+        return offset == self.diskfile.content_length and \
+            self._digest.hexdigest() == self.diskfile.metadata.get("ETag")
 
     def _read(self, fd: int, want: int, offset: int) -> bytes:
         data = os.pread(fd, want, offset)
@@ -491,7 +530,7 @@ class Writer:
         """
         diskfile = self.diskfile
         metadata = {**metadata, "name": diskfile.name or ""}
-        name = make_name(Timestamp(metadata["X-Timestamp"]), ".data")
+        name = diskfile.data_name(metadata)
         try:
             if self._fd < 0:
                 diskfile.write_small(b"".join(self._buffer), metadata, name)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from collections.abc import Callable, Iterator
 from hashlib import md5
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, TypeVar
 
 from swift.common import safe_pickle
 from swift.common.durable import lock_path, rmdir_quietly, unlink_quietly, write_file
@@ -23,6 +24,9 @@ from swift.obj.ondisk import Chosen, choose
 HASH_FILE = "hashes.pkl"
 INVALIDATIONS_FILE = "hashes.invalid"
 ONE_WEEK = 604800
+AnyChosen = TypeVar("AnyChosen", bound=Chosen)
+# Hash of a suffix directory; one for each fragment index where objects are erasure coded.
+SuffixHash = str | dict[int | None, str] | None
 
 
 def invalidate(suffix_dir: str) -> None:
@@ -84,13 +88,15 @@ def consolidate(partition_dir: str) -> dict[str, Any]:
 
 
 def get_hashes(partition_dir: str, recalculate: list[str] | None = None,
-               do_listdir: bool = False, reclaim_age: float = ONE_WEEK
-               ) -> tuple[int, dict[str, str | None]]:
+               do_listdir: bool = False, reclaim_age: float = ONE_WEEK,
+               hasher: Callable[[str], SuffixHash] | None = None) -> tuple[int, dict[str, Any]]:
     """(suffixes computed, suffix -> hash) of a partition; computes only what changed.
 
+    `hasher` hashes one suffix directory, `hash_suffix` unless given.
     `recalculate` names suffixes to compute in any case; `do_listdir` looks for suffix directories
     nobody told about. Raises OSError when the partition is not there.
     """
+    hasher = hasher or (lambda path: hash_suffix(path, reclaim_age))
     while True:
         hashes = consolidate(partition_dir)
         listed = do_listdir or not hashes["valid"]
@@ -101,7 +107,7 @@ def get_hashes(partition_dir: str, recalculate: list[str] | None = None,
             for name in os.listdir(partition_dir):
                 if is_suffix(name):
                     hashes.setdefault(name, None)
-        hashed, changed = _compute(partition_dir, hashes, reclaim_age)
+        hashed, changed = _compute(partition_dir, hashes, hasher)
         stamp = hashes.get("updated", -1)
         hashes["valid"] = True
         if not hashed and not changed and not listed:
@@ -116,12 +122,13 @@ def get_hashes(partition_dir: str, recalculate: list[str] | None = None,
     return hashed, {key: value for key, value in hashes.items() if is_suffix(key)}
 
 
-def _compute(partition_dir: str, hashes: dict[str, Any], reclaim_age: float) -> tuple[int, bool]:
+def _compute(partition_dir: str, hashes: dict[str, Any],
+             hasher: Callable[[str], SuffixHash]) -> tuple[int, bool]:
     hashed, changed = 0, False
     for suffix in [key for key, value in hashes.items() if value is None and is_suffix(key)]:
         suffix_dir = f"{partition_dir}/{suffix}"
         try:
-            digest = hash_suffix(suffix_dir, reclaim_age)
+            digest = hasher(suffix_dir)
         except (FileNotFoundError, PathNotDir):
             digest = None
         hashed += 1
@@ -133,12 +140,10 @@ def _compute(partition_dir: str, hashes: dict[str, Any], reclaim_age: float) -> 
     return hashed, changed
 
 
-def hash_suffix(suffix_dir: str, reclaim_age: float = ONE_WEEK) -> str | None:
-    """md5 over the names of what counts in a suffix directory; None when nothing is in it.
-
-    Cleans up on the way: files that lost, tombstones older than `reclaim_age`, empty directories.
-    """
-    digest = md5(usedforsecurity=False)
+def objects_of(suffix_dir: str, clean: Callable[[str], tuple[AnyChosen, list[str]]]
+               ) -> Iterator[AnyChosen]:
+    """What counts of each object below a suffix, by hash, after `clean` cleaned up; empty
+    directories go, and with the last of them the suffix. Raises PathNotDir."""
     empty = True
     try:
         names = sorted(os.listdir(suffix_dir))
@@ -148,22 +153,32 @@ def hash_suffix(suffix_dir: str, reclaim_age: float = ONE_WEEK) -> str | None:
         if not is_hash(name):
             continue
         try:
-            chosen, files = clean_up(f"{suffix_dir}/{name}", reclaim_age)
+            chosen, files = clean(f"{suffix_dir}/{name}")
         except NotADirectoryError:
             raise PathNotDir(f"{suffix_dir}/{name}") from None
         if not files:
             rmdir_quietly(f"{suffix_dir}/{name}")
             continue
         empty = False
+        yield chosen
+    if empty:
+        rmdir_quietly(suffix_dir)
+
+
+def hash_suffix(suffix_dir: str, reclaim_age: float = ONE_WEEK) -> str | None:
+    """md5 over the names of what counts in a suffix directory; None when nothing is in it.
+
+    Cleans up on the way: files that lost, tombstones older than `reclaim_age`, empty directories.
+    """
+    digest = None
+    for chosen in objects_of(suffix_dir, lambda path: clean_up(path, reclaim_age)):
+        digest = digest or md5(usedforsecurity=False)
         for info in (chosen.meta, chosen.ts, chosen.data):
             if info is not None:
                 digest.update((info.timestamp.internal + info.ext).encode())
         if chosen.ctype is not None and chosen.ctype.ctype_timestamp is not None:
             digest.update(chosen.ctype.ctype_timestamp.internal.encode() + b"_ctype")
-    if empty:
-        rmdir_quietly(suffix_dir)
-        return None
-    return digest.hexdigest()
+    return None if digest is None else digest.hexdigest()
 
 
 def clean_up(hash_dir: str, reclaim_age: float = ONE_WEEK) -> tuple[Chosen, list[str]]:

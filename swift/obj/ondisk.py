@@ -47,6 +47,7 @@ class FileInfo:
     ext: str
     ctype_timestamp: Timestamp | None = None
     durable: bool = True
+    frag_index: int | None = None
 
 
 def parse_name(name: str) -> FileInfo | None:

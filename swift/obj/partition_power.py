@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 
 from swift.common import durable
 from swift.common.backend_server import Answer
@@ -67,7 +68,7 @@ def link(source: str, target: str) -> bool:
     return True
 
 
-def follow(hash_dir: str, name: str, next_power: int, reclaim_age: float,
+def follow(hash_dir: str, name: str, next_power: int, clean_up: Callable[[str], object],
            logger: logging.Logger) -> None:
     """Do for the object's other place what was just done here: `name` was written.
 
@@ -82,6 +83,6 @@ def follow(hash_dir: str, name: str, next_power: int, reclaim_age: float,
         else:
             link(f"{hash_dir}/{name}", f"{other}/{name}")
             hashes.invalidate(os.path.dirname(other))
-        hashes.clean_up(other, reclaim_age)
+        clean_up(other)
     except OSError as exc:
         logger.error("ERROR linking %s/%s to %s: %s", hash_dir, name, other, exc)

@@ -12,98 +12,59 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import time
-from pickle import UnpicklingError
 from typing import Any
 
-from swift.common import durable, node_client, safe_pickle
-from swift.common.concurrency import GreenPool, Timeout, run_in_thread
-from swift.common.conf import config_float, config_int, config_list, config_true
-from swift.common.daemon import Daemon
-from swift.common.devices import Rsync, is_local, local_addresses, mounted_devices, partitions
+from swift.common.concurrency import Timeout
+from swift.common.conf import config_int, config_true
+from swift.common.devices import Rsync
 from swift.common.exceptions import ConfigError
-from swift.common.ring import Ring
-from swift.common.storage import is_suffix
-from swift.common.storage_policy import StoragePolicy, policies
+from swift.common.storage_policy import StoragePolicy
 from swift.obj import hashes
-from swift.obj.backend import Manager
 from swift.obj.ssync import SsyncError
 from swift.obj.ssync_sender import Sender
+from swift.obj.sweep import Node, PartitionSweep, address
 
 FULL_EVERY = 10               # passes between two full looks at a partition that did not change
-LEFT_OVER_SECONDS = 86400
-Node = dict[str, Any]
 
 
-class ObjectReplicator(Daemon):
+class ObjectReplicator(PartitionSweep):
     """Brings all replicas of every partition of this node into step.
 
-    Options: interval, concurrency, swift_dir, bind_ip, bind_port (replication_port), http_timeout,
-    node_timeout, conn_timeout, handoffs_first, handoff_delete, sync_method (rsync or ssync),
-    rsync_* and those of `Manager`.
+    Options: handoffs_first, handoff_delete, sync_method (rsync or ssync), rsync_* and those of
+    `PartitionSweep`.
     """
 
     section = "object-replicator"
+    verb = "replicating"
+    counted = ("partitions", "unchanged", "suffixes", "rsyncs", "ssyncs", "failures", "removed")
 
     def __init__(self, conf: dict[str, str], logger: logging.Logger | None = None) -> None:
         super().__init__(conf, logger)
-        self.interval = config_float(conf, "interval", config_float(conf, "run_pause", 30))
-        self.manager = Manager(conf, self.logger)
-        self.swift_dir = conf.get("swift_dir", "/etc/swift")
-        self.concurrency = config_int(conf, "concurrency", 1, 1)
-        self.http_timeout = config_float(conf, "http_timeout", 60)
-        self.conn_timeout = config_float(conf, "conn_timeout", 0.5)
         self.handoffs_first = config_true(conf.get("handoffs_first", "false"))
         delete = conf.get("handoff_delete", "auto")
         self.handoff_delete = 0 if delete == "auto" else config_int(conf, "handoff_delete", 0)
-        self.addresses = local_addresses(conf.get("bind_ip", "0.0.0.0"))
-        self.port = config_int(conf, "bind_port", 6200)
         self.rsync = Rsync(conf, "object", 6200, self.logger)
-        self.node_timeout = config_float(conf, "node_timeout", 10)
         self.sync_method = conf.get("sync_method", "rsync")
         if self.sync_method not in ("rsync", "ssync"):
             raise ConfigError(f"sync_method: {self.sync_method!r} is neither rsync nor ssync")
-        self.only_devices = config_list(conf.get("override_devices", ""))
-        self.pass_number = 0
-        self.pass_seconds = 0.0
-        self._rings: dict[int, Ring] = {}
         self._in_step: dict[str, tuple] = {}         # partition directory -> what it looked like
-        self.counts: dict[str, int] = {}
 
-    def ring(self, policy: StoragePolicy) -> Ring:
-        """The ring of a policy."""
-        if policy.index not in self._rings:
-            self._rings[policy.index] = Ring(self.swift_dir, ring_name=policy.ring_name)
-        return self._rings[policy.index]
+    def is_mine(self, policy: StoragePolicy) -> bool:
+        return policy.coding is None
+
+    def ordered(self, jobs: list[tuple]) -> list[tuple]:
+        if self.handoffs_first:
+            jobs.sort(key=lambda job: any(node["id"] == job[0]["id"] for node in job[4]))
+        return jobs
 
     def run_once(self) -> None:
         """Look at every partition of every local device once."""
-        start = time.monotonic()
-        self.counts = dict.fromkeys(
-            ("partitions", "unchanged", "suffixes", "rsyncs", "ssyncs", "failures", "removed"), 0)
-        jobs = []
-        mounted = dict(mounted_devices(self.manager.devices, self.manager.mount_check,
-                                       self.logger))
-        for policy in policies():
-            if policy.policy_type == "replication":
-                jobs += self._jobs(policy, mounted)
-            for path in mounted.values():
-                _remove_left_over(f"{path}/{policy.tmpdir}")
-        random.shuffle(jobs)
-        if self.handoffs_first:
-            jobs.sort(key=lambda job: job[4])
-        pool = GreenPool(self.concurrency)
-        for job in jobs:
-            pool.spawn_n(self._replicate_logged, *job)
-        pool.waitall()
-        self.pass_number += 1
-        self.pass_seconds = time.monotonic() - start
+        counted = self.sweep()
         level = logging.INFO if any(
             self.counts[name] for name in ("rsyncs", "ssyncs", "failures")) else logging.DEBUG
-        self.logger.log(level, "Object replication pass: %s in %.2f s",
-                        ", ".join(f"{count} {name}" for name, count in self.counts.items()),
-                        time.monotonic() - start)
+        self.logger.log(level, "Object replication pass: %s in %.2f s", ", ".join(counted),
+                        self.pass_seconds)
 
     def facts(self) -> dict[str, Any]:
         counts = self.counts
@@ -114,44 +75,15 @@ class ObjectReplicator(Daemon):
             "hashmatch": counts["unchanged"], "remove": counts["removed"],
             "rsync": counts["rsyncs"] + counts["ssyncs"], "suffix_sync": counts["suffixes"]}}
 
-    def _jobs(self, policy: StoragePolicy, mounted: dict[str, str]) -> list[tuple]:
-        """(device path, partition, policy, other primaries, is primary) of each partition."""
-        ring = self.ring(policy)
-        jobs: list[tuple] = []
-        devs = ring.devs                             # looks at the file first
-        if ring.next_part_power:
-            # Replicas are links to the same files until the relinker has cleaned up.
-            self.logger.warning("The partition power of policy %r is being increased: not "
-                                "replicated", policy.name)
-            return jobs
-        for dev in devs:
-            if not dev or not is_local(dev, self.addresses, self.port) or \
-                    dev["device"] not in mounted or \
-                    (self.only_devices and dev["device"] not in self.only_devices):
-                continue
-            path = mounted[dev["device"]]
-            for partition in partitions(path, policy.datadir):
-                if int(partition) >= ring.partition_count:
-                    self.logger.error("ERROR partition %s of %s is not in the ring", partition,
-                                      path)
-                    continue
-                nodes = ring.get_part_nodes(int(partition))
-                others = [node for node in nodes if node["id"] != dev["id"]]
-                jobs.append((path, partition, policy, others, len(others) < len(nodes)))
-        return jobs
-
-    def _replicate_logged(self, path: str, partition: str, policy: StoragePolicy,
-                          nodes: list[Node], primary: bool) -> None:
+    def work(self, device: Node, path: str, partition: str, policy: StoragePolicy,
+             nodes: list[Node]) -> None:
         self.counts["partitions"] += 1
         part_dir = f"{path}/{policy.datadir}/{partition}"
-        try:
-            if primary:
-                self._update(part_dir, partition, policy, nodes)
-            else:
-                self._hand_off(part_dir, partition, policy, nodes)
-        except (OSError, Timeout) as exc:
-            self.counts["failures"] += 1
-            self.logger.error("ERROR replicating %s: %s", part_dir, exc)
+        others = [node for node in nodes if node["id"] != device["id"]]
+        if len(others) < len(nodes):
+            self._update(part_dir, partition, policy, others)
+        else:
+            self._hand_off(part_dir, partition, policy, others)
 
     # -- a partition that belongs here -----------------------------------
 
@@ -177,14 +109,13 @@ class ObjectReplicator(Daemon):
         if known is not None and look is not None and not turn and known == (*look, peers):
             self.counts["unchanged"] += 1
             return
-        _, ours = run_in_thread(hashes.get_hashes, part_dir, None, turn,
-                                self.manager.reclaim_age)
+        ours = self.hashes_here(part_dir, policy, None, turn)
         more = self.ring(policy).get_more_nodes(int(partition))
         fine = True
         attempts = list(nodes)
         while attempts:
             node = attempts.pop(0)
-            answer = self._hashes_of(node, partition, policy)
+            answer = self.hashes_of(node, partition, policy)
             if answer is None:
                 fine = False
                 handoff = next(more, None)       # its disk is out: keep a copy elsewhere meanwhile
@@ -210,41 +141,12 @@ class ObjectReplicator(Daemon):
     def _push_different(self, part_dir: str, partition: str, policy: StoragePolicy, node: Node,
                         different: list[str], theirs: dict[str, Any]) -> dict[str, Any]:
         """Hash again what differs (it may be our hash that is stale), push what still does."""
-        _, ours = run_in_thread(hashes.get_hashes, part_dir, different, False,
-                                self.manager.reclaim_age)
+        ours = self.hashes_here(part_dir, policy, different)
         suffixes = [suffix for suffix in ours if ours[suffix] != theirs.get(suffix, -1)]
         if suffixes and self._push(part_dir, partition, policy, node, suffixes) and \
                 self.sync_method == "rsync":
-            self._hashes_of(node, partition, policy, suffixes)
+            self.hashes_of(node, partition, policy, suffixes)
         return ours
-
-    def _hashes_of(self, node: Node, partition: str, policy: StoragePolicy,
-                   suffixes: list[str] | None = None) -> dict[str, Any] | str | None:
-        """The hashes a peer has; None when its device is out, an error text when it fails."""
-        path = node_client.path_of(node["device"], partition)
-        if suffixes:
-            path += "/" + "-".join(sorted(suffixes))
-        host, port = node.get("replication_ip") or node["ip"], \
-            node.get("replication_port") or node["port"]
-        try:
-            answer = node_client.request(
-                host, port, "REPLICATE", path,
-                {"X-Backend-Storage-Policy-Index": str(policy.index)}, b"",
-                self.conn_timeout, self.http_timeout)
-            if answer.status == 507:
-                self.logger.error("ERROR %s:%s/%s is not mounted", host, port, node["device"])
-                return None
-            if answer.status != 200:
-                raise OSError(f"answered {answer.status}")
-            found = safe_pickle.loads(answer.body)
-            if not isinstance(found, dict):
-                raise UnpicklingError("no dictionary")
-            return {key: value for key, value in found.items()
-                    if isinstance(key, str) and is_suffix(key)}
-        except (OSError, Timeout, UnpicklingError) as exc:
-            self.counts["failures"] += 1
-            self.logger.error("ERROR REPLICATE %s:%s%s: %s", host, port, path, exc)
-            return str(exc) or "timeout"
 
     def _push(self, part_dir: str, partition: str, policy: StoragePolicy, node: Node,
               suffixes: list[str]) -> bool:
@@ -264,7 +166,7 @@ class ObjectReplicator(Daemon):
                 return True
             # Asked for these suffixes a peer makes the directories of an emptied device, which
             # rsync does not.
-            if last or not isinstance(self._hashes_of(node, partition, policy, suffixes), dict):
+            if last or not isinstance(self.hashes_of(node, partition, policy, suffixes), dict):
                 break
         self.counts["failures"] += 1
         return False
@@ -280,8 +182,7 @@ class ObjectReplicator(Daemon):
         except (SsyncError, OSError, Timeout) as exc:
             self.counts["failures"] += 1
             self.logger.error("ERROR SSYNC of %s to %s:%s/%s: %s", part_dir,
-                              node.get("replication_ip") or node["ip"],
-                              node.get("replication_port") or node["port"], node["device"],
+                              *address(node), node["device"],
                               exc or type(exc).__name__)
             return False
 
@@ -290,59 +191,22 @@ class ObjectReplicator(Daemon):
     def _hand_off(self, part_dir: str, partition: str, policy: StoragePolicy,
                   nodes: list[Node]) -> None:
         """Push all of it to its primaries; remove it here when enough of them have it."""
-        _, ours = run_in_thread(hashes.get_hashes, part_dir, None, True,
-                                self.manager.reclaim_age)
+        ours = self.hashes_here(part_dir, policy, listdir=True)
         suffixes = list(ours)
         succeeded = 0
         for node in nodes:
-            theirs = self._hashes_of(node, partition, policy)
+            theirs = self.hashes_of(node, partition, policy)
             if not isinstance(theirs, dict):
                 continue
             missing = [suffix for suffix in suffixes if ours[suffix] != theirs.get(suffix, -1)]
             if missing:
                 if not self._push(part_dir, partition, policy, node, missing):
                     continue
-                theirs = self._hashes_of(node, partition, policy, missing)
+                theirs = self.hashes_of(node, partition, policy, missing)
                 if not isinstance(theirs, dict):
                     continue
             succeeded += 1
         needed = self.handoff_delete or len(nodes)
         if succeeded >= min(needed, len(nodes)):
-            self._remove(part_dir, ours)
+            self.remove(part_dir, ours)
         self._in_step.pop(part_dir, None)
-
-    def _remove(self, part_dir: str, pushed: dict[str, Any]) -> None:
-        """Remove a partition that is safe elsewhere, unless something was written meanwhile."""
-        with durable.lock_path(part_dir):
-            try:
-                if os.stat(f"{part_dir}/{hashes.INVALIDATIONS_FILE}").st_size:
-                    return
-            except FileNotFoundError:
-                pass
-            for suffix in os.listdir(part_dir):
-                if is_suffix(suffix) and suffix not in pushed:
-                    return
-            run_in_thread(_remove_tree, part_dir)
-        self.counts["removed"] += 1
-
-
-def _remove_left_over(directory: str) -> None:
-    """Remove temporary files that whoever made them has been dead for a day to miss."""
-    try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if entry.is_file(follow_symlinks=False) and \
-                        time.time() - entry.stat().st_mtime > LEFT_OVER_SECONDS:
-                    durable.unlink_quietly(entry.path)
-    except FileNotFoundError:
-        pass
-
-
-def _remove_tree(part_dir: str) -> None:
-    """Remove suffix directories, then what is left of the partition."""
-    for base, directories, files in os.walk(part_dir, topdown=False):
-        for name in files:
-            durable.unlink_quietly(f"{base}/{name}")
-        for name in directories:
-            durable.rmdir_quietly(f"{base}/{name}")
-    durable.rmdir_quietly(part_dir)

@@ -9,22 +9,18 @@ from __future__ import annotations
 import logging
 import os
 import time
-from typing import Any
 
-from swift.common import safe_pickle
+from swift.common import ec, safe_pickle
 from swift.common.backend_server import Answer, BackendApp, Request, header_name, text_of, wire
 from swift.common.concurrency import Semaphore
 from swift.common.conditional import (
     Unsatisfiable,
-    etag_list,
     http_date,
     parse_range,
     precondition,
 )
 from swift.common.conf import config_float, config_int, config_list
 from swift.common.exceptions import (
-    ChunkReadError,
-    ChunkReadTimeout,
     DiskFileCollision,
     DiskFileDeleted,
     DiskFileExpired,
@@ -40,19 +36,17 @@ from swift.common.timestamp import Timestamp
 from swift.obj import partition_power, ssync_receiver
 from swift.obj.backend import DiskFile, Manager, Reader
 from swift.obj.container_update import container_update, delete_at_update
+from swift.obj.ec_backend import EcDiskFile, parse_preferences
+from swift.obj.put import Put
 
 DEFAULT_ALLOWED_HEADERS = ("Content-Disposition, Content-Encoding, X-Delete-At, X-Object-Manifest,"
                            " X-Static-Large-Object, Cache-Control, Content-Language, Expires,"
                            " X-Robots-Tag")
 _NEVER_ALLOWED = frozenset(("content-type", "content-length", "etag", "deleted", "x-timestamp",
                             "name"))
-# environ prefixes of metadata that comes with a PUT, and of what a POST replaces
-_PUT_PREFIXES = ("HTTP_X_OBJECT_META_", "HTTP_X_OBJECT_SYSMETA_",
-                 "HTTP_X_OBJECT_TRANSIENT_SYSMETA_")
+# environ prefixes of metadata that a POST replaces
 _POST_PREFIXES = ("HTTP_X_OBJECT_META_", "HTTP_X_OBJECT_TRANSIENT_SYSMETA_")
 _SHOWN_PREFIXES = ("x-object-meta-", "x-object-sysmeta-", "x-object-transient-sysmeta-")
-_OVERRIDES = ("HTTP_X_BACKEND_CONTAINER_UPDATE_OVERRIDE_",
-              "HTTP_X_OBJECT_SYSMETA_CONTAINER_UPDATE_OVERRIDE_")
 Names = tuple[str, str, str]
 
 
@@ -91,12 +85,11 @@ class ObjectApp(BackendApp):
         policy = self.policies.by_index(index)
         if policy is None:
             raise Answer(503, f"No policy with index {index[:20] if index else index}")
-        if policy.policy_type != "replication":
-            raise Answer(501, "Only replicated storage policies are supported")
         return policy
 
-    def _diskfile(self, request: Request, open_expired: bool = False
-                  ) -> tuple[DiskFile, str, Names]:
+    def diskfile_of(self, request: Request, open_expired: bool = False
+                    ) -> tuple[DiskFile, str, Names]:
+        """(object, device, names) of the request's path."""
         device, partition, account, container, obj = request.split(5, 5)
         assert device and partition and account and container and obj
         diskfile = self.manager.diskfile(device, partition, account, container, obj,
@@ -112,7 +105,7 @@ class ObjectApp(BackendApp):
         return f"{max(0, min(at, 9999999999)):010d}"
 
     @staticmethod
-    def _delete_at(request: Request, timestamp: Timestamp) -> int:
+    def delete_at_of(request: Request, timestamp: Timestamp) -> int:
         """X-Delete-At, 0 without; 400 when it is no time or not in the future of the request."""
         value = request.env.get("HTTP_X_DELETE_AT")
         if value is None:
@@ -127,7 +120,7 @@ class ObjectApp(BackendApp):
             raise Answer(400, "X-Delete-At in past")
         return at
 
-    def _metadata_of(self, request: Request, prefixes: tuple[str, ...]) -> dict[str, str]:
+    def metadata_of(self, request: Request, prefixes: tuple[str, ...]) -> dict[str, str]:
         """Headers of a PUT or POST that are kept with the object."""
         env = request.env
         metadata = {}
@@ -144,115 +137,17 @@ class ObjectApp(BackendApp):
 
     def put(self, request: Request) -> Answer:
         """Store a new version."""
-        env = request.env
-        timestamp = request.timestamp()
-        content_type = env.get("CONTENT_TYPE")
-        if not content_type:
-            raise Answer(400, "No content type")
-        delete_at = self._delete_at(request, timestamp)
-        size = self._declared_size(env)
-        diskfile, device, names = self._diskfile(request, open_expired=True)
-        old_delete_at = self._check_newer(diskfile, request, timestamp)
-        env_etag = env.get("HTTP_ETAG", "").strip('" ').lower()
-        try:
-            with diskfile.create(size) as writer:
-                self._receive(env["wsgi.input"], writer, size)
-                length, etag = writer.finish()
-                if env_etag and env_etag != etag:
-                    raise Answer(422, "The body does not match its ETag")
-                metadata = {"X-Timestamp": timestamp.internal,
-                            "Content-Type": text_of(content_type), "ETag": etag,
-                            "Content-Length": str(length)}
-                metadata.update(self._metadata_of(request, _PUT_PREFIXES))
-                writer.put(metadata)
-        except DiskFileMetadataTooLarge:
-            raise self._too_much_metadata() from None
-        except DiskFileNoSpace as exc:
-            self.logger.error("ERROR no space for %s: %s", env["PATH_INFO"], exc)
-            raise InsufficientStorage(device) from exc
-        self._update_expirer(request, delete_at, old_delete_at, device, names, diskfile.policy,
-                             length)
-        container_update(self, request, "PUT", device, names, diskfile.policy,
-                         self._row_of(request, metadata, timestamp))
-        return Answer(201, b"", {"ETag": f'"{etag}"'})
+        return Put(self, request).answer()
 
     @staticmethod
-    def _too_much_metadata() -> Answer:
+    def too_much_metadata() -> Answer:
         """Not a 507: for that a proxy would stop asking this device, which is well."""
         return Answer(400, "Metadata too large: this file system's extended attributes cannot "
                            "hold it (ext4 holds about 4 KB, XFS what Swift allows)")
 
-    def _declared_size(self, env: dict[str, Any]) -> int | None:
-        length = env.get("CONTENT_LENGTH")
-        if length is None:
-            if env.get("HTTP_TRANSFER_ENCODING", "").lower() != "chunked":
-                raise Answer(411, "Missing Content-Length header.")
-            return None
-        size = int(length)
-        if size > self.max_file_size:
-            raise Answer(413, "Your request is too large.")
-        return size
-
-    def _check_newer(self, diskfile: DiskFile, request: Request, timestamp: Timestamp) -> int:
-        """409 unless `timestamp` is newer than what is stored; 412 for If-None-Match of it.
-
-        X-Delete-At of what is stored, 0 without.
-        """
-        none_match = request.env.get("HTTP_IF_NONE_MATCH")
-        try:
-            with diskfile.open():
-                stored = diskfile.data_timestamp
-                metadata = diskfile.metadata
-        except DiskFileDeleted as exc:
-            stored, metadata = Timestamp(exc.timestamp), {}
-        except (DiskFileNotExist, DiskFileQuarantined):
-            return 0
-        except DiskFileCollision:
-            raise Answer(403, "Another object of the same hash is stored") from None
-        if metadata and none_match is not None:
-            wanted = etag_list(none_match)
-            if "*" in wanted or metadata.get("ETag") in wanted:
-                raise Answer(412, "A precondition for this request was not met.",
-                             {"X-Backend-Timestamp": stored.internal})
-        if stored >= timestamp:
-            raise Answer(409, "There was a conflict when trying to complete your request.",
-                         {"X-Backend-Timestamp": stored.internal})
-        return int(metadata.get("X-Delete-At") or 0)
-
-    def _receive(self, body: Any, writer: Any, size: int | None) -> None:
-        """Feed the request's body to the writer."""
-        deadline = time.time() + self.max_upload_time
-        read, chunk_size = body.read1, self.network_chunk_size
-        received = 0
-        try:
-            while chunk := read(chunk_size):
-                received = writer.write(chunk)
-                if time.time() > deadline:
-                    raise Answer(408, "The upload took longer than max_upload_time")
-                if received > self.max_file_size:
-                    raise Answer(413, "Your request is too large.")
-        except ChunkReadTimeout:
-            raise Answer(408, "The body did not come in time",
-                         {"Connection": "close"}) from None
-        except ChunkReadError:
-            raise Answer(499, "The client went away", {"Connection": "close"}) from None
-        if size is not None and received != size:
-            raise Answer(499, "The body is shorter than its Content-Length",
-                         {"Connection": "close"})
-
-    @staticmethod
-    def _row_of(request: Request, metadata: dict[str, str], timestamp: Timestamp
-                ) -> dict[str, str]:
-        """What the container server gets to know of a stored object."""
-        row = {"X-Size": metadata["Content-Length"], "X-Content-Type": metadata["Content-Type"],
-               "X-Timestamp": timestamp.internal, "X-Etag": metadata["ETag"]}
-        for key, value in request.env.items():
-            if key.startswith(_OVERRIDES):
-                row["X-" + header_name(key).rpartition("Override-")[2]] = text_of(value)
-        return row
-
-    def _update_expirer(self, request: Request, new: int, old: int, device: str, names: Names,
-                        policy: StoragePolicy, size: int) -> None:
+    def update_expirer(self, request: Request, new: int, old: int, device: str, names: Names,
+                       policy: StoragePolicy, size: int) -> None:
+        """Have the expirer's queue say `new` instead of `old` (0: nothing)."""
         if new == old:
             return
         if new:
@@ -264,8 +159,10 @@ class ObjectApp(BackendApp):
 
     def get(self, request: Request) -> Answer:
         """The object, or some ranges of it, if its conditions hold."""
-        diskfile, _, _ = self._diskfile(request, request.is_backend_open_expired)
+        diskfile, _, _ = self.diskfile_of(request, request.is_backend_open_expired)
         env = request.env
+        if isinstance(diskfile, EcDiskFile):
+            self._prefer(request, diskfile)
         try:
             diskfile.open()
         except (DiskFileNotExist, DiskFileQuarantined, DiskFileCollision) as exc:
@@ -288,6 +185,15 @@ class ObjectApp(BackendApp):
             raise self._absent(request, exc) from None
         finally:
             diskfile.close()              # unless a reader took the file over
+
+    @staticmethod
+    def _prefer(request: Request, diskfile: EcDiskFile) -> None:
+        """Which fragment the proxy would like, and whether it has to be durable."""
+        try:
+            diskfile.preferences = parse_preferences(
+                request.get("X_BACKEND_FRAGMENT_PREFERENCES"))
+        except ValueError as exc:
+            raise Answer(400, f"Bad X-Backend-Fragment-Preferences: {exc}") from None
 
     @staticmethod
     def _absent(request: Request, exc: Exception) -> Answer:
@@ -320,8 +226,7 @@ class ObjectApp(BackendApp):
             "Last-Modified": http_date(stamp.ceil()),
             "X-Timestamp": stamp.normal,
             "X-Backend-Timestamp": stamp.internal,
-            "X-Backend-Data-Timestamp": diskfile.data_timestamp.internal,
-            "X-Backend-Durable-Timestamp": diskfile.data_timestamp.internal,
+            **diskfile.state_headers(),
         }
         allowed = self.allowed_headers
         for key, value in metadata.items():
@@ -351,14 +256,13 @@ class ObjectApp(BackendApp):
             return Answer(206, diskfile.reader(start, stop), headers)
         return self._multipart(diskfile, ranges, headers)
 
-    @staticmethod
-    def _range_applies(request: Request, diskfile: DiskFile) -> bool:
+    def _range_applies(self, request: Request, diskfile: DiskFile) -> bool:
         """RFC 9110 If-Range: a range of another version than the client has is no use to it."""
         value = request.env.get("HTTP_IF_RANGE")
         if value is None:
             return True
         metadata = diskfile.metadata
-        return value.strip('"') == metadata["ETag"] or \
+        return value.strip('"') in self._etags(request, metadata) or \
             value == http_date(Timestamp(metadata["X-Timestamp"]).ceil())
 
     @staticmethod
@@ -385,8 +289,8 @@ class ObjectApp(BackendApp):
     def post(self, request: Request) -> Answer:
         """Replace the user metadata, and the content type if one is given."""
         timestamp = request.timestamp()
-        delete_at = self._delete_at(request, timestamp)
-        diskfile, device, names = self._diskfile(request, request.is_backend_open_expired)
+        delete_at = self.delete_at_of(request, timestamp)
+        diskfile, device, names = self.diskfile_of(request, request.is_backend_open_expired)
         try:
             with diskfile.open():
                 pass
@@ -397,20 +301,20 @@ class ObjectApp(BackendApp):
             raise Answer(409, "There was a conflict when trying to complete your request.",
                          {"X-Backend-Timestamp": diskfile.timestamp.internal})
         metadata = {"X-Timestamp": timestamp.internal}
-        metadata.update(self._metadata_of(request, _POST_PREFIXES))
+        metadata.update(self.metadata_of(request, _POST_PREFIXES))
         content_type, type_time = self._new_type(request, diskfile, timestamp, metadata)
         try:
             diskfile.write_metadata(metadata)
         except DiskFileMetadataTooLarge:
-            raise self._too_much_metadata() from None
+            raise self.too_much_metadata() from None
         except DiskFileNoSpace as exc:
             raise InsufficientStorage(device) from exc
-        self._update_expirer(request, delete_at, int(old.get("X-Delete-At") or 0), device, names,
+        self.update_expirer(request, delete_at, int(old.get("X-Delete-At") or 0), device, names,
                              diskfile.policy, int(old["Content-Length"]))
-        row = {"X-Size": old["Content-Length"], "X-Content-Type": content_type,
+        row = {"X-Size": old.get(ec.LENGTH, old["Content-Length"]), "X-Content-Type": content_type,
                "X-Timestamp": diskfile.data_timestamp.internal,
                "X-Content-Type-Timestamp": type_time.internal,
-               "X-Meta-Timestamp": timestamp.internal, "X-Etag": old["ETag"]}
+               "X-Meta-Timestamp": timestamp.internal, "X-Etag": old.get(ec.ETAG, old["ETag"])}
         for key, value in old.items():
             _, found, name = key.lower().partition("x-object-sysmeta-container-update-override-")
             if found:
@@ -443,7 +347,7 @@ class ObjectApp(BackendApp):
     def delete(self, request: Request) -> Answer:
         """Put a tombstone in its place."""
         timestamp = request.timestamp()
-        diskfile, device, names = self._diskfile(request, open_expired=True)
+        diskfile, device, names = self.diskfile_of(request, open_expired=True)
         metadata: dict[str, str] = {}
         stored = Timestamp(0)
         expired = False

@@ -3,7 +3,8 @@
 
     SSYNC /sda/12 HTTP/1.1                 one request; both bodies are chunked and flow at once
     > :MISSING_CHECK: START                the sender says what it has ...
-    > <hash> <time of data> [m:<ticks from there to its metadata>,t:<to its content type>]
+    > <hash> <time of data> [m:<ticks from there to its metadata>,t:<to its content type>,
+                             durable:False]                     for a fragment that is not
     > :MISSING_CHECK: END
     < :MISSING_CHECK: START                ... the receiver what of that it lacks (d, m or dm) ...
     < <hash> dm
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
+from swift.common.conf import config_true
 from swift.common.storage import is_hash
 from swift.common.timestamp import Timestamp
 from swift.obj.ondisk import Chosen
@@ -103,6 +105,7 @@ class Version:
     data: Timestamp
     meta: Timestamp
     ctype: Timestamp
+    durable: bool = True
 
 
 def version_of(name_hash: str, chosen: Chosen) -> Version | None:
@@ -115,7 +118,7 @@ def version_of(name_hash: str, chosen: Chosen) -> Version | None:
         return Version(name_hash, data, data, data)
     meta = chosen.meta.timestamp if chosen.meta else data
     ctype = chosen.ctype.ctype_timestamp if chosen.ctype else None
-    return Version(name_hash, data, meta, ctype or data)
+    return Version(name_hash, data, meta, ctype or data, chosen.data.durable)
 
 
 def encode_missing(version: Version) -> bytes:
@@ -125,6 +128,8 @@ def encode_missing(version: Version) -> bytes:
         if moment != version.data:
             offset = f"__{moment.offset:x}" if moment.offset else ""
             more.append(f"{key}:{moment.raw - version.data.raw:x}{offset}")
+    if not version.durable:
+        more.append("durable:False")
     line = f"{version.name_hash} {version.data.internal}"
     return (line + (" " + ",".join(more) if more else "")).encode()
 
@@ -139,6 +144,8 @@ def decode_missing(line: bytes) -> Version:
         version = Version(name_hash, data, data, data)
         for item in ",".join(words[2:]).split(","):
             key, _, value = item.partition(":")
+            if key == "durable":
+                version.durable = config_true(value)
             if key not in ("m", "t"):
                 continue
             delta, _, offset = value.partition("__")

@@ -13,9 +13,11 @@ from urllib.parse import unquote_to_bytes
 
 from swift.common.backend_server import Answer, Request
 from swift.common.concurrency import sleep
+from swift.common.conf import config_true
 from swift.common.exceptions import (
     ChunkReadError,
     ChunkReadTimeout,
+    DiskFileBadFragment,
     DiskFileCollision,
     DiskFileDeleted,
     DiskFileMetadataTooLarge,
@@ -29,7 +31,8 @@ from swift.common.storage import storage_directory
 from swift.common.storage_policy import StoragePolicy
 from swift.common.timestamp import Timestamp
 from swift.obj.backend import DiskFile
-from swift.obj.ondisk import choose
+from swift.obj.ec_backend import EcDiskFile
+from swift.obj.ec_ondisk import ChosenFragment
 from swift.obj.ssync import (
     MAX_HEADERS,
     SsyncError,
@@ -54,7 +57,8 @@ def answer(app: ObjectApp, request: Request, policy: StoragePolicy) -> Answer:
     assert device and partition
     receiver = Receiver(app, request, device, partition, policy)
     # Without `Connection: close`: real Swift's sender would take a new one for what it sends.
-    return Answer(200, iter(receiver), content_type="text/plain")
+    return Answer(200, iter(receiver), {"X-Backend-Accept-No-Commit": "True"},
+                  content_type="text/plain")
 
 
 class Receiver:
@@ -66,8 +70,18 @@ class Receiver:
         self.device, self.partition, self.policy = device, partition, policy
         self.part_dir = f"{app.manager.device_path(device)}/{policy.datadir}/{partition}"
         self.stream = Stream(request.env["wsgi.input"].read1)
+        self.frag_index = self._frag_index_of(request)
         self.peer = request.env.get("REMOTE_ADDR", "-")
         self.successes = self.failures = 0
+
+    def _frag_index_of(self, request: Request) -> int | None:
+        """Which fragment the sender wants to be here."""
+        text = request.env.get("HTTP_X_BACKEND_SSYNC_FRAG_INDEX")
+        if not text or self.policy.coding is None:
+            return None
+        if not (text.isascii() and text.isdigit()) or int(text) >= self.policy.coding.unique:
+            raise Answer(400, "X-Backend-Ssync-Frag-Index is no fragment of this policy")
+        return int(text)
 
     def __iter__(self) -> Iterator[bytes]:
         if not self.app.ssyncs.acquire(blocking=False):
@@ -114,12 +128,44 @@ class Receiver:
 
     def _wanted(self, theirs: Version) -> str:
         suffix_and_hash = storage_directory("", self.partition, theirs.name_hash).split("/", 2)[2]
+        hash_dir = f"{self.part_dir}/{suffix_and_hash}"
+        diskfile = self.manager.diskfile_from_hash_dir(
+            hash_dir, self.part_dir.rsplit("/", 2)[0], self.policy)
+        if isinstance(diskfile, EcDiskFile):
+            return self._wanted_fragment(theirs, diskfile)
         try:
-            chosen = choose(os.listdir(f"{self.part_dir}/{suffix_and_hash}"))
+            chosen = diskfile.choose(os.listdir(hash_dir))
         except (FileNotFoundError, NotADirectoryError):
             return wanted_of(theirs, None, False)
         ours = version_of(theirs.name_hash, chosen)
         return wanted_of(theirs, ours, chosen.data is None)
+
+    def _wanted_fragment(self, theirs: Version, diskfile: EcDiskFile) -> str:
+        """As `_wanted`; a fragment that is here, and durable over there, is made durable."""
+        chosen = self._fragment(diskfile)
+        here = [info.frag_index for info in chosen.fragments.get(theirs.data, ())]
+        index = self.frag_index
+        newer = chosen.durable is None or chosen.durable < theirs.data
+        if newer and index in here and index is not None and theirs.durable:
+            try:
+                diskfile.make_durable(theirs.data, index)
+            except DiskFileNotExist:
+                pass                              # it went this moment: have it sent
+            chosen = self._fragment(diskfile)
+        ours = version_of(theirs.name_hash, chosen)
+        if newer and index in here and not theirs.durable:
+            # Just what they offer; that there is something durable and older does not matter.
+            ours = ours or Version(theirs.name_hash, theirs.data, theirs.meta, theirs.ctype)
+            ours.data = theirs.data
+        return wanted_of(theirs, ours, chosen.data is None and chosen.ts is not None)
+
+    def _fragment(self, diskfile: EcDiskFile) -> ChosenFragment:
+        """What is here of the fragment that should be."""
+        diskfile.frag_index = self.frag_index
+        try:
+            return diskfile.choose(os.listdir(diskfile.datadir))
+        except (FileNotFoundError, NotADirectoryError):
+            return ChosenFragment()
 
     # -- updates ---------------------------------------------------------
 
@@ -154,7 +200,7 @@ class Receiver:
                 fine = self._delete(diskfile, timestamp)
         except DiskFileNoSpace as exc:
             raise SsyncError(507, f"no space: {exc}") from exc
-        except (DiskFileMetadataTooLarge, DiskFileCollision) as exc:
+        except (DiskFileMetadataTooLarge, DiskFileCollision, DiskFileBadFragment) as exc:
             self._log(exc)
             fine = False
         self.successes += fine
@@ -172,8 +218,10 @@ class Receiver:
         headers.pop("Name", None)
         return headers
 
-    def _stored(self, diskfile: DiskFile) -> Timestamp:
-        """The time of the data or tombstone that is here."""
+    def _stored(self, diskfile: DiskFile, index: int | None = None) -> Timestamp:
+        """The time of the data - of fragment `index`, if given - or tombstone that is here."""
+        if isinstance(diskfile, EcDiskFile):
+            diskfile.frag_index = index
         try:
             with diskfile.open():
                 return diskfile.data_timestamp
@@ -187,7 +235,9 @@ class Receiver:
         if not length.isdigit() or int(length) > self.app.max_file_size:
             raise SsyncError(400, "PUT: Content-Length is missing, no number or too large")
         body = self.stream.body(int(length))
-        if "Content-Type" not in headers or self._stored(diskfile) >= timestamp:
+        durable = not config_true(headers.pop("X-Backend-No-Commit", ""))
+        if "Content-Type" not in headers or \
+                self._stored(diskfile, self.frag_index) >= timestamp:
             for _ in body:
                 pass
             return "Content-Type" in headers      # what is here is as new: all is well
@@ -202,6 +252,8 @@ class Receiver:
             headers.pop("Etag", None)
             writer.put({**headers, "X-Timestamp": timestamp.internal, "ETag": etag,
                         "Content-Length": str(size)})
+        if durable and isinstance(diskfile, EcDiskFile) and diskfile.frag_index is not None:
+            diskfile.make_durable(timestamp, diskfile.frag_index)
         return True
 
     def _post(self, diskfile: DiskFile, headers: Headers, timestamp: Timestamp) -> bool:

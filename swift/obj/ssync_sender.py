@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ from swift.common.exceptions import (
     DiskFileBadMetadata,
     DiskFileDeleted,
     DiskFileNotExist,
+    DiskFileNotRebuilt,
     DiskFileQuarantined,
 )
 from swift.common.http_client import Pool
@@ -34,7 +36,8 @@ from swift.obj.ssync import (
 BATCH = 65536                 # bytes of lines that go out together
 
 
-def versions_in(part_dir: str, suffixes: list[str]) -> list[tuple[Version, str]]:
+def versions_in(part_dir: str, suffixes: list[str], choose: Callable[[list[str]], Chosen]
+                ) -> list[tuple[Version, str]]:
     """(version, directory) of every object below some suffixes. Blocks."""
     found = []
     for suffix in suffixes:
@@ -66,21 +69,47 @@ class Sender:
         self.node_timeout = node_timeout
         self.pool: Any = Pool(conn_timeout)
         self.conn: Any = None
+        self.offered: dict[str, Version] = {}
+
+    # -- what other policies do their own way -----------------------------
+
+    def choose(self, names: list[str], _policy: StoragePolicy) -> Chosen:
+        """Which of an object's files are offered."""
+        return choose(names)
+
+    def request_lines(self) -> str:
+        """More header lines of the request."""
+        return ""
+
+    def heed(self, reply: Any) -> None:
+        """Look at the head of the peer's answer."""
+
+    def diskfile(self, hash_dir: str, device_path: str, policy: StoragePolicy) -> DiskFile:
+        """What to open of an object that the peer wants."""
+        return self.manager.diskfile_from_hash_dir(hash_dir, device_path, policy)
+
+    def body_of(self, diskfile: DiskFile) -> tuple[dict[str, str], int, Iterable[bytes]]:
+        """(metadata, size, pieces) of the data to send."""
+        return read_metadata(diskfile.fd), diskfile.content_length, diskfile.reader()
+
+    # -- the exchange ------------------------------------------------------
 
     def sync(self, node: dict[str, Any], part_dir: str, policy: StoragePolicy,
              suffixes: list[str]) -> int:
-        """Bring `node` to have what is in these suffixes here."""
-        offers = run_in_thread(versions_in, part_dir, suffixes)
+        """Bring `node` to have what is in these suffixes here; `offered` is then what it has."""
         device_path, _, partition = part_dir.rsplit("/", 2)
         host = node.get("replication_ip") or node["ip"]
         port = node.get("replication_port") or node["port"]
         self.conn = self.pool.connect((host, port), fresh=True)
         try:
             stream = self._begin(node, host, port, partition, policy)
+            offers = run_in_thread(versions_in, part_dir, suffixes,
+                                   lambda names: self.choose(names, policy))
             wanted = self._missing_check(stream, [version for version, _ in offers])
             directories = {version.name_hash: hash_dir for version, hash_dir in offers}
             sent = self._updates(stream, wanted, directories, device_path, policy)
             self.conn.send(b"0\r\n\r\n", self.node_timeout)
+            self.offered = {version.name_hash: version for version, _ in offers}
             return sent
         finally:
             self.conn.close()
@@ -90,11 +119,12 @@ class Sender:
         self.conn.send(
             f"SSYNC {node_client.path_of(node['device'], partition)} HTTP/1.1\r\n"
             f"Host: {host}:{port}\r\nUser-Agent: object-replicator {os.getpid()}\r\n"
-            f"X-Backend-Storage-Policy-Index: {policy.index}\r\n"
+            f"X-Backend-Storage-Policy-Index: {policy.index}\r\n{self.request_lines()}"
             "Transfer-Encoding: chunked\r\n\r\n".encode(), self.node_timeout)
         reply = self.conn.read_head(self.node_timeout)
         if reply.status != 200:
             raise SsyncError(reply.status, f"SSYNC was answered {reply.status}")
+        self.heed(reply)
         return Stream(lambda most: reply.read(most, self.node_timeout))
 
     def _chunk(self, data: bytes) -> None:
@@ -130,7 +160,7 @@ class Sender:
             hash_dir = directories.get(name_hash)
             if hash_dir is None:
                 raise SsyncError(400, f"the peer wants {name_hash}, which was not offered")
-            diskfile = self.manager.diskfile_from_hash_dir(hash_dir, device_path, policy)
+            diskfile = self.diskfile(hash_dir, device_path, policy)
             sent += self._send(diskfile, parts)
         self._chunk(b":UPDATES: END\r\n")
         stream.expect(b":UPDATES: START")
@@ -150,6 +180,9 @@ class Sender:
             return self._send_tombstone(diskfile, Timestamp(exc.timestamp))
         except (DiskFileNotExist, DiskFileQuarantined):
             return 0
+        except DiskFileNotRebuilt as exc:
+            self.logger.error("ERROR %s", exc)
+            return 0
         return 1
 
     def _head(self, method: str, name: str, headers: dict[str, str]) -> bytes:
@@ -162,11 +195,9 @@ class Sender:
         return head
 
     def _send_data(self, diskfile: DiskFile) -> None:
-        headers = read_metadata(diskfile.fd)
-        headers["Content-Length"] = str(diskfile.content_length)
-        left = diskfile.content_length
-        head = self._head("PUT", diskfile.name or "", headers)
-        for chunk in diskfile.reader():
+        headers, left, body = self.body_of(diskfile)
+        head = self._head("PUT", diskfile.name or "", {**headers, "Content-Length": str(left)})
+        for chunk in body:
             left -= len(chunk)
             self._chunk(head + chunk)
             head = b""
@@ -175,7 +206,7 @@ class Sender:
             raise SsyncError(500, f"{diskfile.data_file} is shorter than it was")
 
     def _send_metadata(self, diskfile: DiskFile) -> None:
-        chosen: Chosen = choose(os.listdir(diskfile.datadir))
+        chosen = diskfile.choose(os.listdir(diskfile.datadir))
         if chosen.meta is None:
             return                                # a newer PUT came in between
         headers = read_metadata(f"{diskfile.datadir}/{chosen.meta.name}")

@@ -183,12 +183,13 @@ def decided(statuses, count):
     return any(sum(s // 100 == hundred for s in statuses) >= quorum for hundred in (2, 3, 4))
 
 
-def choose(answers, count, overrides=None):
+def choose(answers, count, overrides=None, quorum=None):
     """The answer that stands for all, or None when no class of answers has a quorum.
 
-    ``overrides`` maps a status to the one it counts as, when there is no quorum without.
+    The quorum is a majority of ``count`` unless given. ``overrides`` maps a status to the one it
+    counts as, when there is no quorum without.
     """
-    quorum = quorum_size(count)
+    quorum = quorum or quorum_size(count)
     mappings: list[dict] = [{}] if overrides is None else [{}, overrides]
     for mapping in mappings:
         for hundred in (1, 2, 3, 4):

@@ -23,6 +23,12 @@ from swift.proxy.backend import (
 )
 
 INLINE = 65536          # bodies up to here are read whole first
+LAST_CHUNK = b'0\r\n\r\n'
+
+
+def chunk(data):
+    """A piece of a body in chunked coding."""
+    return b'%x\r\n%b\r\n' % (len(data), data)
 
 
 def small_put(controller, ring, part, nodes, lines, own, body):
@@ -65,12 +71,36 @@ class Upload:
         self.path = backend_path(controller.account, controller.container, controller.obj)
         self.nodes = self.app.node_iter(ring, part, nodes)
         self.count, self.part, self.own = len(nodes), part, own
+        self.quorum = quorum_size(self.count)
         self.first, self.source, self.length = first, source, length
-        framing = 'Transfer-Encoding: chunked' if length is None else f'Content-Length: {length}'
-        self.lines = f'{lines}{framing}\r\nExpect: 100-continue\r\n'
+        self.lines = f'{lines}{self.framing()}Expect: 100-continue\r\n'
         self.answers = []
         self.what = 'PUT ' + self.path
 
+    # -- what other kinds of upload do their own way --------------------------
+    def framing(self):
+        """Header lines that say where the body ends."""
+        if self.length is None:
+            return 'Transfer-Encoding: chunked\r\n'
+        return f'Content-Length: {self.length}\r\n'
+
+    def accepts(self, reply):
+        """Whether a node that says 100 understands what is going to be sent."""
+        return True
+
+    def begin(self, replicas):
+        """Before the first byte."""
+
+    def pass_on(self, data, replicas):
+        """Queue some bytes of the body."""
+        self.queue_all(data if self.length is not None else chunk(data), replicas)
+
+    def finish(self, replicas):
+        """After the last byte."""
+        if self.length is None:
+            self.queue_all(LAST_CHUNK, replicas)
+
+    # -- the way of a body ----------------------------------------------------
     def run(self):
         """The Answers of all replicas. Raises Abort when too few nodes take part."""
         pool = GreenPool(self.count)
@@ -84,7 +114,9 @@ class Upload:
             self._check_quorum(replicas)
             for replica in replicas:
                 spawn(self._send, replica)
+            self.begin(replicas)
             self._feed(replicas)
+            self._end_queues(replicas)
             self._collect(replicas)
         except BaseException:      # a timeout or the thread's end, too, must not leave them open
             for replica in replicas:
@@ -109,7 +141,9 @@ class Upload:
                 reply = conn.read_head(app.node_timeout)
                 if reply.status == 100:
                     conn.method = b'PUT'
-                    return Replica(node, conn, app.put_queue_depth)
+                    if self.accepts(reply):
+                        return Replica(node, conn, app.put_queue_depth)
+                    raise ConnectionError('it does not understand the form of the body')
                 if not app.server_error(node, 'Object', reply, self.what):
                     self.answers.append(Answer(
                         reply.status, reply, reply.read_all(app.node_timeout, MAX_BODY), node))
@@ -128,14 +162,14 @@ class Upload:
 
     def _check_quorum(self, replicas):
         live = sum(not r.failed for r in replicas)
-        if live >= quorum_size(self.count):
+        if live >= self.quorum:
             return
         refused = [a for a in self.answers if a.status < 500]
         if len(refused) >= quorum_size(self.count):
             best = refused[0]
             raise Abort(answer(best.status))
         self.app.logger.error('Object PUT %s: %s of %s replicas take part, %s are needed',
-                              self.path, live, self.count, quorum_size(self.count))
+                              self.path, live, self.count, self.quorum)
         raise Abort(answer(503))
 
     def _feed(self, replicas):
@@ -150,10 +184,7 @@ class Upload:
                 total += len(data)
                 if total > most:
                     raise Abort(answer(413, 'Your request is too large.'))
-                piece = data if self.length is not None else b'%x\r\n%b\r\n' % (len(data), data)
-                for replica in replicas:
-                    if not replica.failed:
-                        self._put(replica, piece)
+                self.pass_on(data, replicas)
                 self._check_quorum(replicas)
                 if total == self.length:
                     break
@@ -167,13 +198,15 @@ class Upload:
                 break
         if self.length is not None and total < self.length:
             raise ChunkReadError('the body is shorter than its Content-Length')
+        self.finish(replicas)
+
+    def queue_all(self, piece, replicas):
+        """Queue a piece for every replica."""
         for replica in replicas:
             if not replica.failed:
-                if self.length is None:
-                    self._put(replica, b'0\r\n\r\n')
-                self._put(replica, b'')
+                self.put(replica, piece)
 
-    def _put(self, replica, piece):
+    def put(self, replica, piece):
         """Queue a piece; a node that takes nothing for the node timeout is given up."""
         if replica.queue.full():
             try:
@@ -205,10 +238,10 @@ class Upload:
         finally:
             replica.done.send(None)
 
-    def _collect(self, replicas):
-        """Wait for the queues to empty, then for the answers."""
+    def _end_queues(self, replicas):
+        """Let the senders end, and wait for them."""
         app = self.app
-        live = []
+        self.queue_all(b'', replicas)
         for replica in replicas:
             if not replica.failed:
                 try:
@@ -216,9 +249,33 @@ class Upload:
                         replica.done.wait()
                 except Timeout as e:
                     self._give_up(replica, e)
-            if not replica.failed:
-                live.append(replica)
         self._check_quorum(replicas)
+
+    def _collect(self, replicas):
+        """Wait for the answers; after a quorum not for long."""
+        left = self.await_replies([r for r in replicas if not r.failed], self._take_answer,
+                                  self._is_stored)
+        for replica in left:
+            replica.conn.close()
+
+    def _is_stored(self):
+        return sum(a.status // 100 == 2 for a in self.answers) >= self.quorum
+
+    def _take_answer(self, replica, reply, left):
+        if reply.status == 100:
+            return False
+        body = reply.read_all(left, MAX_BODY)
+        if not self.app.server_error(replica.node, 'Object', reply, self.what):
+            self.answers.append(Answer(reply.status, reply, body, replica.node))
+        return True
+
+    def await_replies(self, live, take, enough):
+        """Give the replies of replicas to `take(replica, reply, seconds left)` as they come.
+
+        That says whether it was the one waited for. Replicas that said nothing once `enough()`
+        are returned; those that fail are given up.
+        """
+        app = self.app
         deadline = time.monotonic() + app.node_timeout
         while live:
             again = []
@@ -228,24 +285,16 @@ class Upload:
                     if left <= 0:
                         raise expired(ResponseTimeout, app.node_timeout)
                     reply = replica.conn.read_head(min(app.post_quorum_timeout or 0.001, left))
-                    if reply.status == 100:
+                    if not take(replica, reply, max(left, 0.1)):
                         again.append(replica)
-                        continue
-                    body = reply.read_all(max(left, 0.1), MAX_BODY)
                 except ResponseTimeout as e:
                     if left > 0:
                         again.append(replica)
                     else:
                         self._give_up(replica, e)
-                    continue
                 except FAILURES as e:
                     self._give_up(replica, e)
-                    continue
-                if not app.server_error(replica.node, 'Object', reply, self.what):
-                    self.answers.append(Answer(reply.status, reply, body, replica.node))
             live = again
-            if live and sum(a.status // 100 == 2 for a in self.answers) \
-                    >= quorum_size(self.count):
-                for replica in live:
-                    replica.conn.close()
-                break
+            if live and enough():
+                return live
+        return []

@@ -66,6 +66,9 @@ class Application:
         self.info = self._describe(conf)
         for ring in (self.account_ring, self.container_ring):
             self.request_node_count(ring)
+        for policy in self.policies:
+            if policy.coding is not None:
+                self.object_ring(policy.index)       # one that does not fit is found at once
 
     def _timeouts(self, conf):
         self.node_timeout = config_float(conf, 'node_timeout', 10)
@@ -124,11 +127,15 @@ class Application:
             policy = self.policies.by_index(index)
             if policy is None:
                 raise Abort(answer(503, f'storage policy {index} is not known here'))
-            if policy.policy_type != 'replication':
-                raise Abort(answer(501, f'storage policy {policy.name} is of a type that is not '
-                                   'supported'))
-            ring = self._object_rings[index] = Ring(self.swift_dir, ring_name=policy.ring_name)
+            ring = Ring(self.swift_dir, ring_name=policy.ring_name)
+            policy.check_ring(ring.replica_count)
+            self._object_rings[index] = ring
         return ring
+
+    def coding(self, index):
+        """How objects of a policy are erasure coded, None when they are replicated."""
+        policy = self.policies.by_index(index)
+        return policy.coding if policy is not None else None
 
     def request_node_count(self, ring):
         """How many nodes are asked at most for one request."""

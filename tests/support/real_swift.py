@@ -16,11 +16,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from stacklib import packages
-from swift_cluster import TYPES, SwiftCluster, _die_with_parent, free_ports
+from swift_cluster import START_TIMEOUT, TYPES, SwiftCluster, _die_with_parent, free_ports
 
 SWIFT = "swift==2.38.3"
 VENV = Path(tempfile.gettempdir()) / "snakestack-test-cache" / SWIFT.replace("==", "-")
@@ -90,7 +91,7 @@ class MixedCluster(SwiftCluster):
                 f"{self.root}/none", str(self.log_address)).replace("workers = 1", "workers = 0")
             if path.name == "proxy-server.conf":
                 for name in ("proxy-logging", "listing-formats", "container-quotas",
-                             "account-quotas", "catch-errors"):
+                             "account-quotas", "catch-errors", "etag-quoter"):
                     text = text.replace(f"egg:swift#{name}", "egg:swift#" + name.replace("-", "_"))
                 text = text.replace("use = egg:swift#cache\n", "use = egg:swift#memcache\n"
                                     f"memcache_servers = {memcached}\n")
@@ -126,13 +127,34 @@ class MixedCluster(SwiftCluster):
 
     def __enter__(self):
         real_python()
-        made = super().__enter__()
-        for command in (["rsync", "--daemon", "--no-detach", f"--config={self.etc}/rsyncd.conf"],
-                        ["memcached", "-u", "root", "-l", "127.0.0.1", "-p",
-                         str(self.memcached_port), "-U", "0", "-m", "16"]):
-            self.extra.append(subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent))
-        return made
+        self.configure()
+        try:
+            for command in (
+                    ["rsync", "--daemon", "--no-detach", f"--config={self.etc}/rsyncd.conf"],
+                    ["memcached", "-u", "root", "-l", "127.0.0.1", "-p",
+                     str(self.memcached_port), "-U", "0", "-m", "16"]):
+                self.extra.append(subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent))
+            self._wait_for_memcached()          # a proxy that finds none remembers that
+            for kind, n in self.all():
+                self.start(kind, n, wait=False)
+            for kind, n in self.all():
+                self.wait(kind, n)
+        except BaseException:      # a test run that is interrupted leaves no servers
+            self.stop()
+            raise
+        return self
+
+    def _wait_for_memcached(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.memcached_port), 1).close()
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def stop(self) -> None:
         super().stop()

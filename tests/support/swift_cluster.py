@@ -57,13 +57,15 @@ class SwiftCluster:
     """Configuration, rings and processes below one directory."""
 
     def __init__(self, root, nodes=4, proxy_options='', proxy_port=None, policies=1,
-                 storage_options='', python=sys.executable, part_power=4, s3_options=''):
+                 storage_options='', python=sys.executable, part_power=4, s3_options='',
+                 coded=None, segment_size=1 << 20):
         self.root = Path(root)
         self.nodes = nodes
         self.python = python
         self.proxy_options, self.storage_options = proxy_options, storage_options
         self.s3_options = s3_options
         self.policies, self.part_power = policies, part_power
+        self.coded, self.segment_size = coded or {}, segment_size  # index -> (data, parity)
         ports = free_ports(nodes * 3 + 1)
         self.proxy_port = proxy_port or ports.pop()
         self.ports = {(t, n): ports[n * 3 + i] for n in range(nodes)
@@ -77,7 +79,7 @@ class SwiftCluster:
         self.etc.mkdir(parents=True, exist_ok=True)
         policies = ''.join(
             f'[storage-policy:{i}]\nname = policy{i}\n' + ('default = yes\n' if i == 0 else '')
-            for i in range(self.policies))
+            + self._coding(i) for i in range(self.policies))
         (self.etc / 'swift.conf').write_text(
             '[swift-hash]\nswift_hash_path_prefix = changeme\nswift_hash_path_suffix = tests\n'
             + policies)
@@ -106,6 +108,14 @@ class SwiftCluster:
                 f'[app:{kind}-server]\nuse = egg:swift#{kind}\n{self.storage_options}\n')
         self.make_rings()
 
+    def _coding(self, index):
+        if index not in self.coded:
+            return ''
+        data, parity = self.coded[index]
+        return ('policy_type = erasure_coding\nec_type = liberasurecode_rs_vand\n'
+                f'ec_num_data_fragments = {data}\nec_num_parity_fragments = {parity}\n'
+                f'ec_object_segment_size = {self.segment_size}\n')
+
     def make_rings(self):
         """One ring for each kind, and one more for each further policy."""
         from swift.common.ring import RingBuilder
@@ -113,7 +123,10 @@ class SwiftCluster:
         names = [(t, t) for t in TYPES] + [
             ('object', f'object-{i}') for i in range(1, self.policies)]
         for kind, name in names:
-            builder = RingBuilder(self.part_power, min(3, self.nodes), 0)
+            index = int(name.partition('-')[2] or '0')
+            replicas = sum(self.coded[index]) if kind == 'object' and index in self.coded \
+                else min(3, self.nodes)
+            builder = RingBuilder(self.part_power, replicas, 0)
             for n in range(self.nodes):
                 builder.add_dev(dict(region=1, zone=n + 1, ip='127.0.0.1',
                                      port=self.ports[kind, n], device=f'd{n}', weight=1))

@@ -149,7 +149,7 @@ def product_venv(test: bool = False, libvirt: bool = True, db: str = "") -> Path
     :param db: with the driver of the database server of this URL
     """
     extras = [name for name, wanted in (
-        ("libvirt", libvirt), ("mysql", test or db.startswith("mysql")),
+        ("erasure-coding", True), ("libvirt", libvirt), ("mysql", test or db.startswith("mysql")),
         ("postgresql", test or db.startswith("postgresql")), ("test", test)) if wanted]
     have = PRODUCT_VENV / ".snakestack-extras"
     if have.exists():  # never take away what an earlier command put in

@@ -2,15 +2,20 @@
 """Objects: reading, writing, deleting, changing metadata."""
 
 import mimetypes
+import random
 import time
 from urllib.parse import quote
 
+from swift.common import ec
 from swift.common.exceptions import ChunkReadError
 from swift.common.request import Abort, Response, answer, http_date
 from swift.common.reserved import is_reserved
 from swift.common.storage import hash_path
 from swift.proxy.backend import backend_path, choose, header_name, respond
 from swift.proxy.controllers.base import Controller, spread
+from swift.proxy.ec_get import EcGetter
+from swift.proxy.ec_put import EcUpload
+from swift.proxy.footers import CALLBACK, MimeUpload, footers_of
 from swift.proxy.get import Getter
 from swift.proxy.put import INLINE, Upload, small_put
 from swift.proxy.shards import SHARDED, updating_shard
@@ -73,11 +78,15 @@ class ObjectController(Controller):
                 lines += f'{header_name(key)}: {value}\r\n'
         if app.allow_open_expired and env.get('HTTP_X_OPEN_EXPIRED', '').lower() in TRUE:
             lines += 'X-Backend-Open-Expired: true\r\n'
-        newest = env.get('HTTP_X_NEWEST')
-        response = Getter(
-            app, req.method, 'Object', app.node_iter(ring, part, nodes, shuffle=True), len(nodes),
-            part, backend_path(self.account, self.container, self.obj), lines,
-            newest=newest is not None and newest.lower() in TRUE, resume=True).response()
+        newest = env.get('HTTP_X_NEWEST', '').lower() in TRUE
+        coding = app.coding(index)
+        if coding is not None:
+            response = self._read_coded(coding, ring, part, nodes, lines, newest)
+        else:
+            response = Getter(
+                app, req.method, 'Object', app.node_iter(ring, part, nodes, shuffle=True),
+                len(nodes), part, backend_path(self.account, self.container, self.obj), lines,
+                newest=newest, resume=True).response()
         if response.status in (200, 206, 304, 412, 416):
             response.headers.append(('Accept-Ranges', 'bytes'))
         if 'HTTP_ORIGIN' in env:
@@ -85,6 +94,26 @@ class ObjectController(Controller):
         return response
 
     HEAD = GET
+
+    def _read_coded(self, coding, ring, part, nodes, lines, newest):
+        """The response of an erasure coded object."""
+        kept = [line for line in lines.split('\r\n') if line and not line.lower().startswith(
+            ('range:', 'x-backend-etag-is-at:'))]
+        known = self.req.environ.get('HTTP_X_BACKEND_ETAG_IS_AT')
+        kept.append(f'X-Backend-Etag-Is-At: {known},{ec.ETAG}' if known
+                    else f'X-Backend-Etag-Is-At: {ec.ETAG}')
+        spec = self.req.environ.get('HTTP_RANGE')
+
+        def in_order():
+            """Those first whose fragments are the data itself."""
+            mixed = random.sample(nodes, len(nodes))
+            mixed.sort(key=lambda node: coding.index_of(node['index']) >= coding.data)
+            return self.app.node_iter(ring, part, mixed)
+
+        return EcGetter(self.app, coding, self.req.method, in_order, part,
+                        backend_path(self.account, self.container, self.obj),
+                        ''.join(line + '\r\n' for line in kept),
+                        spec and ''.join(spec.split()).lower(), newest).response()
 
     # -- writing -------------------------------------------------------------
     def _write_target(self):
@@ -189,19 +218,27 @@ class ObjectController(Controller):
         content_type = self._content_type()
         timestamp = app.new_timestamp(req)
         index, ring, part, nodes = self._place(info)
+        coding = app.coding(index)
+        body, source = self._first_bytes(length)
+        if source is None and coding is None and CALLBACK in env:
+            for name, value in footers_of(env).items():
+                req.set(name, value)
         lines, own = self._headers(info, index, timestamp, nodes)
         lines += f'Content-Type: {content_type}\r\n'
-        if env.get('HTTP_ETAG'):
+        if env.get('HTTP_ETAG') and coding is None:
             lines += f"ETag: {env['HTTP_ETAG'].strip(chr(34))}\r\n"
         if env.get('HTTP_IF_NONE_MATCH'):
             lines += 'If-None-Match: *\r\n'
-        body, source = self._first_bytes(length)
+        target = self, ring, part, nodes, lines, own, body
+        if coding is not None:
+            if source is None:
+                source, length = env['wsgi.input'], len(body)
+            upload = EcUpload(coding, *target, source, length)
+            return self._stored(upload.run(), len(nodes), timestamp, upload)
         if source is None:
-            answers = small_put(self, ring, part, nodes, lines, own, body)
-        else:
-            upload = Upload(self, ring, part, nodes, lines, own, body, source, length)
-            answers = upload.run()
-        return self._stored(answers, len(nodes), timestamp)
+            return self._stored(small_put(*target), len(nodes), timestamp)
+        kind = MimeUpload if CALLBACK in env else Upload
+        return self._stored(kind(*target, source, length).run(), len(nodes), timestamp)
 
     def _if_none_match(self):
         value = self.req.environ.get('HTTP_IF_NONE_MATCH')
@@ -251,14 +288,15 @@ class ObjectController(Controller):
         except OSError as e:
             raise ChunkReadError(str(e)) from e
 
-    def _stored(self, answers, count, timestamp):
-        """The client's response to a PUT."""
+    def _stored(self, answers, count, timestamp, coded=None):
+        """The client's response to a PUT; ``coded`` is the EcUpload, if it was one."""
         statuses = [a.status for a in answers]
         if self.req.environ.get('HTTP_IF_NONE_MATCH') and 412 in statuses:
             return answer(412)
-        best = choose(answers, count)
+        best = choose(answers, count, quorum=coded.quorum if coded is not None else None)
         if best is not None and best.status // 100 == 2:
-            etags = {a.etag for a in answers if a.status // 100 == 2 and a.etag}
+            etags = {a.etag for a in answers if a.status // 100 == 2 and a.etag} \
+                if coded is None else {coded.etag}
             if len(etags) > 1:
                 self.app.logger.error('Object servers returned %s mismatched etags', len(etags))
                 return answer(500)

@@ -11,8 +11,10 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope='session')
 def cluster(tmp_path_factory):
-    """Proxy and four storage nodes, three replicas. Tests that kill servers start them again."""
-    with SwiftCluster(tmp_path_factory.mktemp('swift'), policies=2) as made:
+    """Proxy and four storage nodes; three replicas, and a policy that codes 2+1. Tests that kill
+    servers start them again."""
+    with SwiftCluster(tmp_path_factory.mktemp('swift'), policies=3, coded={2: (2, 1)},
+                      segment_size=65536) as made:
         yield made
 
 

@@ -93,7 +93,7 @@ def test_s2_an_evil_replication_answer_is_an_error(conf, tmp_path, monkeypatch):
     replicator = ObjectReplicator(conf)
     replicator.counts = {"failures": 0}
     node = {"device": "sda", "ip": "127.0.0.1", "port": 1}
-    answer = replicator._hashes_of(node, "1", storage_policy.policies().default)
+    answer = replicator.hashes_of(node, "1", storage_policy.policies().default)
     assert isinstance(answer, str) and not canary.exists()
 
 

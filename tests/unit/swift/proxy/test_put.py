@@ -66,7 +66,7 @@ def test_a_node_that_fails_is_counted_once_and_blocks_nobody(upload):
     replica, thread = started(upload, FakeConn(fail_after=1))
     with Timeout(1):
         for _ in range(5):
-            upload._put(replica, b'x')
+            upload.put(replica, b'x')
             sleep(0)
             if replica.failed:
                 break

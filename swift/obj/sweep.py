@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Going over all partitions of this node's devices, and asking peers for what they have of them.
+
+The frame of daemons that keep object partitions in step: the replicator and the reconstructor.
+"""
+from __future__ import annotations
+
+import logging
+import os
+import random
+import time
+from collections.abc import Iterator
+from pickle import UnpicklingError
+from typing import Any
+
+from swift.common import durable, node_client, safe_pickle
+from swift.common.concurrency import GreenPool, Timeout, run_in_thread
+from swift.common.conf import config_float, config_int, config_list
+from swift.common.daemon import Daemon
+from swift.common.devices import is_local, local_addresses, mounted_devices, partitions
+from swift.common.ring import Ring
+from swift.common.storage import is_suffix
+from swift.common.storage_policy import StoragePolicy, policies
+from swift.obj import hashes
+from swift.obj.backend import Manager
+
+LEFT_OVER_SECONDS = 86400
+Node = dict[str, Any]
+
+
+class PartitionSweep(Daemon):
+    """Works on every partition of every local device, some at the same time.
+
+    Options: interval, concurrency, swift_dir, bind_ip, bind_port (replication_port), http_timeout,
+    node_timeout, conn_timeout, override_devices and those of `Manager`. Subclasses say which
+    policies are theirs and what is to be done with a partition.
+    """
+
+    verb = ""                     # for log lines: what failed
+    counted: tuple[str, ...] = ()
+
+    def __init__(self, conf: dict[str, str], logger: logging.Logger | None = None) -> None:
+        super().__init__(conf, logger)
+        self.interval = config_float(conf, "interval", config_float(conf, "run_pause", 30))
+        self.manager = Manager(conf, self.logger)
+        self.swift_dir = conf.get("swift_dir", "/etc/swift")
+        self.concurrency = config_int(conf, "concurrency", 1, 1)
+        self.http_timeout = config_float(conf, "http_timeout", 60)
+        self.conn_timeout = config_float(conf, "conn_timeout", 0.5)
+        self.node_timeout = config_float(conf, "node_timeout", 10)
+        self.addresses = local_addresses(conf.get("bind_ip", "0.0.0.0"))
+        self.port = config_int(conf, "bind_port", 6200)
+        self.only_devices = config_list(conf.get("override_devices", ""))
+        self.pass_number = 0
+        self.pass_seconds = 0.0
+        self._rings: dict[int, Ring] = {}
+        self.counts: dict[str, int] = {}
+
+    def is_mine(self, policy: StoragePolicy) -> bool:
+        """Whether partitions of a policy are this daemon's."""
+        raise NotImplementedError
+
+    def work(self, device: Node, path: str, partition: str, policy: StoragePolicy,
+             nodes: list[Node]) -> None:
+        """Bring one partition of the device at `path` in step; `nodes` are its primaries."""
+        raise NotImplementedError
+
+    def ordered(self, jobs: list[tuple]) -> list[tuple]:
+        """The jobs - arguments of `work` - of a pass, in the order to do them."""
+        return jobs
+
+    def ring(self, policy: StoragePolicy) -> Ring:
+        """The ring of a policy."""
+        if policy.index not in self._rings:
+            ring = Ring(self.swift_dir, ring_name=policy.ring_name)
+            policy.check_ring(ring.replica_count)
+            self._rings[policy.index] = ring
+        return self._rings[policy.index]
+
+    def sweep(self) -> list[str]:
+        """One pass; what was counted, as text."""
+        start = time.monotonic()
+        self.counts = dict.fromkeys(self.counted, 0)
+        jobs: list[tuple] = []
+        mounted = dict(mounted_devices(self.manager.devices, self.manager.mount_check,
+                                       self.logger))
+        for policy in policies():
+            if self.is_mine(policy):
+                jobs += self._jobs(policy, mounted)
+            for path in mounted.values():
+                _remove_left_over(f"{path}/{policy.tmpdir}")
+        random.shuffle(jobs)
+        pool = GreenPool(self.concurrency)
+        for job in self.ordered(jobs):
+            pool.spawn_n(self._work_logged, *job)
+        pool.waitall()
+        self.pass_number += 1
+        self.pass_seconds = time.monotonic() - start
+        return [f"{count} {name}" for name, count in self.counts.items()]
+
+    def _jobs(self, policy: StoragePolicy, mounted: dict[str, str]) -> Iterator[tuple]:
+        ring = self.ring(policy)
+        devs = ring.devs                             # looks at the file first
+        if ring.next_part_power:
+            # Replicas are links to the same files until the relinker has cleaned up.
+            self.logger.warning("The partition power of policy %r is being increased: no %s",
+                                policy.name, self.verb)
+            return
+        for dev in devs:
+            if not dev or not is_local(dev, self.addresses, self.port) or \
+                    dev["device"] not in mounted or \
+                    (self.only_devices and dev["device"] not in self.only_devices):
+                continue
+            path = mounted[dev["device"]]
+            for partition in partitions(path, policy.datadir):
+                if int(partition) >= ring.partition_count:
+                    self.logger.error("ERROR partition %s of %s is not in the ring", partition,
+                                      path)
+                    continue
+                yield dev, path, partition, policy, ring.get_part_nodes(int(partition))
+
+    def _work_logged(self, device: Node, path: str, partition: str, policy: StoragePolicy,
+                     nodes: list[Node]) -> None:
+        try:
+            self.work(device, path, partition, policy, nodes)
+        except (OSError, Timeout) as exc:
+            self.counts["failures"] += 1
+            self.logger.error("ERROR %s %s/%s/%s: %s", self.verb, path, policy.datadir, partition,
+                              exc)
+
+    # -- hashes ----------------------------------------------------------
+
+    def hashes_here(self, part_dir: str, policy: StoragePolicy,
+                    recalculate: list[str] | None = None, listdir: bool = False
+                    ) -> dict[str, Any]:
+        """suffix -> hash of a partition of ours."""
+        return run_in_thread(
+            hashes.get_hashes, part_dir, recalculate, listdir, self.manager.reclaim_age,
+            self.manager.diskfile_class(policy).hasher(self.manager, policy))[1]
+
+    def hashes_of(self, node: Node, partition: str, policy: StoragePolicy,
+                  suffixes: list[str] | None = None) -> dict[str, Any] | str | None:
+        """The hashes a peer has; None when its device is out, an error text when it fails."""
+        path = node_client.path_of(node["device"], partition)
+        if suffixes:
+            path += "/" + "-".join(sorted(suffixes))
+        host, port = address(node)
+        try:
+            answer = node_client.request(
+                host, port, "REPLICATE", path,
+                {"X-Backend-Storage-Policy-Index": str(policy.index)}, b"",
+                self.conn_timeout, self.http_timeout)
+            if answer.status == 507:
+                self.logger.error("ERROR %s:%s/%s is not mounted", host, port, node["device"])
+                return None
+            if answer.status != 200:
+                raise OSError(f"answered {answer.status}")
+            found = safe_pickle.loads(answer.body)
+            if not isinstance(found, dict):
+                raise UnpicklingError("no dictionary")
+            return {key: value for key, value in found.items()
+                    if isinstance(key, str) and is_suffix(key)}
+        except (OSError, Timeout, UnpicklingError) as exc:
+            self.counts["failures"] += 1
+            self.logger.error("ERROR REPLICATE %s:%s%s: %s", host, port, path, exc)
+            return str(exc) or "timeout"
+
+    def remove(self, part_dir: str, pushed: dict[str, Any]) -> None:
+        """Remove a partition that is safe elsewhere, unless something was written meanwhile."""
+        with durable.lock_path(part_dir):
+            try:
+                if os.stat(f"{part_dir}/{hashes.INVALIDATIONS_FILE}").st_size:
+                    return
+            except FileNotFoundError:
+                pass
+            for suffix in os.listdir(part_dir):
+                if is_suffix(suffix) and suffix not in pushed:
+                    return
+            run_in_thread(_remove_tree, part_dir)
+        self.counts["removed"] += 1
+
+
+def address(node: Node) -> tuple[str, int]:
+    """Where a peer takes replication."""
+    return node.get("replication_ip") or node["ip"], node.get("replication_port") or node["port"]
+
+
+def _remove_left_over(directory: str) -> None:
+    """Remove temporary files that whoever made them has been dead for a day to miss."""
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False) and \
+                        time.time() - entry.stat().st_mtime > LEFT_OVER_SECONDS:
+                    durable.unlink_quietly(entry.path)
+    except FileNotFoundError:
+        pass
+
+
+def _remove_tree(part_dir: str) -> None:
+    """Remove suffix directories, then what is left of the partition."""
+    for base, directories, files in os.walk(part_dir, topdown=False):
+        for name in files:
+            durable.unlink_quietly(f"{base}/{name}")
+        for name in directories:
+            durable.rmdir_quietly(f"{base}/{name}")
+    durable.rmdir_quietly(part_dir)

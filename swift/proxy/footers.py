@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Metadata that is known only when the last byte of a body is.
+
+A filter leaves a function in the environ; it is called with a dictionary once the body was read,
+and puts header names and values into it (or raises Abort). They go to the object servers with the
+headers of a small body, which was read whole before, or after a long one, in a second MIME document
+(see swift.obj.mime).
+"""
+
+import hashlib
+import json
+import secrets
+
+from swift.common.conf import config_true
+from swift.proxy.put import LAST_CHUNK, Upload, chunk
+
+CALLBACK = 'swift.callback.update_footers'
+
+
+def footers_of(environ):
+    """What the filters have to say, now that the body was read."""
+    footers: dict[str, str] = {}
+    callback = environ.get(CALLBACK)
+    if callback is not None:
+        callback(footers)
+    return {name.title(): value for name, value in footers.items() if value is not None}
+
+
+class MimeUpload(Upload):
+    """An upload whose body is followed by footers."""
+
+    two_phases = False
+
+    def __init__(self, *args):
+        self.boundary = secrets.token_hex(32).encode()
+        super().__init__(*args)
+
+    def stored_length(self):
+        """Bytes of the object as a node stores it; None when not known."""
+        return self.length
+
+    def framing(self):
+        length = self.stored_length()
+        known = '' if length is None else f'X-Backend-Obj-Content-Length: {length}\r\n'
+        phases = 'X-Backend-Obj-Multiphase-Commit: yes\r\n' if self.two_phases else ''
+        return (f'Transfer-Encoding: chunked\r\n{known}{phases}'
+                'X-Backend-Obj-Metadata-Footer: yes\r\n'
+                f'X-Backend-Obj-Multipart-Mime-Boundary: {self.boundary.decode()}\r\n')
+
+    def accepts(self, reply):
+        headers = reply.headers
+        return config_true(headers.get('x-obj-metadata-footer', '')) and (
+            not self.two_phases or config_true(headers.get('x-obj-multiphase-commit', '')))
+
+    def begin(self, replicas):
+        self.queue_all(chunk(b'--%b\r\nX-Document: object body\r\n\r\n' % self.boundary), replicas)
+
+    def pass_on(self, data, replicas):
+        self.queue_all(chunk(data), replicas)
+
+    def finish(self, replicas):
+        footers = footers_of(self.controller.req.environ)
+        self.queue_all(self.tail(footers), replicas)
+
+    def tail(self, footers):
+        """What comes after the object's bytes."""
+        body = json.dumps(footers).encode()
+        digest = hashlib.md5(body, usedforsecurity=False).hexdigest().encode()
+        end = b'' if self.two_phases else b'--'
+        return chunk(b'\r\n--%b\r\nX-Document: object metadata\r\nContent-MD5: %b\r\n\r\n%b\r\n'
+                     b'--%b%b\r\n' % (self.boundary, digest, body, self.boundary, end)) + LAST_CHUNK
