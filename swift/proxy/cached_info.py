@@ -10,6 +10,7 @@ import random
 
 from swift.common.request import ALLOW_RESERVED, Request, http_date, split_path
 from swift.common.timestamp import Timestamp
+from swift.proxy.footers import CALLBACK
 
 CORS = 'x-container-meta-access-control-'
 
@@ -211,17 +212,19 @@ def _through(env, app, account, container):
 
 
 def subrequest(env, app, method, path, headers=None, query='', authorized=True, body=None,
-               reserved=False):
+               reserved=False, footers=None):
     """Ask ``app`` on behalf of a filter; ``(status, headers, body pieces)``.
 
     ``path`` is real text. With ``authorized`` no authorization takes place; ``reserved`` lets it
-    hold reserved names.
+    hold reserved names. ``footers`` is called once the body was read (see swift.proxy.footers).
     """
     new = {k: v for k, v in env.items()
            if not k.startswith('HTTP_') or k in ('HTTP_HOST', 'HTTP_USER_AGENT', 'HTTP_REFERER')}
     for key in ('CONTENT_LENGTH', 'CONTENT_TYPE', 'swift.split_path', 'headers_raw',
-                'swift.links'):
+                'swift.links', CALLBACK):
         new.pop(key, None)
+    if footers is not None:
+        new[CALLBACK] = footers
     wire = path.encode('utf-8', 'surrogateescape')
     from urllib.parse import quote
     new.update(REQUEST_METHOD=method, PATH_INFO=wire.decode('latin-1'), RAW_PATH_INFO=quote(wire),

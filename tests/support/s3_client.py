@@ -24,11 +24,17 @@ def boto(url, access_key, secret, region=REGION, **s3):
                if "signature_version" in s3 else {})))
 
 
-def signed(method, url, access_key, secret, headers=None, body=b"", how="v4", expires=900):
-    """``(path with query, headers)`` of a request, signed in one of SIGNERS' ways."""
+def signed(method, url, access_key, secret, headers=None, body=b"", how="v4", expires=900,
+           trailer=False):
+    """``(path with query, headers)`` of a request, signed in one of SIGNERS' ways.
+
+    With ``trailer`` the body is not covered: it comes in chunks, its checksum in a trailer.
+    """
     # a presigned URL does not cover the body
     request = AWSRequest(method=method, url=url, headers=dict(headers or {}),
                          data=b"" if how.endswith("query") else body)
+    if trailer:
+        request.context["checksum"] = {"request_algorithm": {"in": "trailer"}}
     credentials = Credentials(access_key, secret)
     if how.startswith("v4"):
         more = {"expires": expires} if how == "v4-query" else {}
@@ -53,9 +59,9 @@ class Raw:
         self.url, self.access_key, self.secret = url, access_key, secret
         self.host = urlsplit(url).netloc
 
-    def sign(self, method, path, headers=None, body=b"", how="v4", expires=900):
+    def sign(self, method, path, headers=None, body=b"", how="v4", expires=900, trailer=False):
         return signed(method, self.url + quote(path, safe="/?=&%~-._"), self.access_key,
-                      self.secret, headers, body, how, expires)
+                      self.secret, headers, body, how, expires, trailer)
 
     def __call__(self, method, path, headers=None, body=b"", how="v4", also=None):
         """``also`` are headers that are sent, but not signed."""

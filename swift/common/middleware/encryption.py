@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Encryption at rest: bodies, ETags and user metadata of objects, as OpenStack Swift stores them.
 
-To stand right after `keymaster`, below everything that looks into objects. An object's ETag is
-known only when its last byte is, and the storage servers want it first: a body that is longer than
-``spool_memory`` waits on the proxy's disk, encrypted.
+To stand right after `keymaster`, below everything that looks into objects. What is known only when
+the last byte is - ETags, and the object's in the listing - goes to the storage servers as footers
+(see swift.proxy.footers).
 """
 
 import hashlib
 import os
-import tempfile
+from typing import Any
 
-from swift.common.concurrency import run_in_thread
-from swift.common.conf import config_int, config_true
+from swift.common.conf import config_true
 from swift.common.constraints import Constraints
 from swift.common.log import get_logger
 from swift.common.middleware.crypto import (
@@ -25,11 +24,9 @@ from swift.common.middleware.crypto import (
     etag_mac,
 )
 from swift.common.middleware.decryption import Decryption
-from swift.common.middleware.versions_common import denied
-from swift.common.request import PathError, Request, answer, split_path
-from swift.proxy.cached_info import get_container_info
+from swift.common.request import Abort, PathError, Request, answer, split_path
+from swift.proxy.footers import CALLBACK
 
-CHUNK = 65536
 EMPTY = 'd41d8cd98f00b204e9800998ecf8427e'
 BODY, ETAG = 'X-Object-Sysmeta-Crypto-Body-Meta', 'X-Object-Sysmeta-Crypto-Etag'
 MAC, OVERRIDE = ETAG + '-Mac', 'X-Object-Sysmeta-Container-Update-Override-Etag'
@@ -37,28 +34,13 @@ META, USER = 'X-Object-Transient-Sysmeta-Crypto-Meta', 'HTTP_X_OBJECT_META_'
 CONDITIONS = ('HTTP_IF_MATCH', 'HTTP_IF_NONE_MATCH')
 
 
-class Spooled:
-    """A file as wsgi.input."""
-
-    def __init__(self, source):
-        self.source = source
-
-    def read(self, size=-1):
-        """``size`` bytes, or all."""
-        return self.source.read(size)
-
-    read1 = read
-
-
 class Encryption(Decryption):
-    """Filter; options disable_encryption, spool_dir, spool_memory."""
+    """Filter; option disable_encryption."""
 
     def __init__(self, app, conf):
         self.app = app
         self.logger = get_logger(conf, conf.get('log_name', 'encryption'))
         self.disabled = config_true(conf.get('disable_encryption', 'false'))
-        self.spool_dir = conf.get('spool_dir') or None
-        self.spool_memory = config_int(conf, 'spool_memory', 1 << 20)
         self.constraints = Constraints.load()
 
     def __call__(self, env, start_response):
@@ -130,78 +112,97 @@ class Encryption(Decryption):
     def _put(self, env, start_response):
         # The environ given is the server's: it looks into it when all is over.
         env = dict(env)
-        info = get_container_info(env, self.app)
-        req = Request(env)
-        length, most = req.content_length, self.constraints.max_file_size
-        if info['status'] // 100 != 2 or length is None and not req.chunked or \
-                length is not None and length > most:
-            return self.app(env, start_response)         # which says what is wrong
-        refused = denied(env, info['write_acl']) or self.constraints.check_metadata(req, 'object')
+        refused = self.constraints.check_metadata(Request(env), 'object')
         if refused is not None:
             return refused(env, start_response)
         keys = env['swift.crypto_keys']
         key_id = keys.key_id(self._place(env))
         key = keys.object_key(key_id)
-        with tempfile.SpooledTemporaryFile(self.spool_memory, dir=self.spool_dir) as spool:
-            stored = self._spool(env, spool, key, key_id)
-            if stored is None:
-                return answer(413)(env, start_response)
-            size, etag, sent, meta = stored
-            given = env.pop('HTTP_ETAG', '').strip('"').lower()
-            if given and given != etag:
-                return answer(422)(env, start_response)
-            self._encrypt_metadata(env, key, key_id)
-            self._describe(env, size, etag, sent, meta, key, key_id)
-            env.pop('HTTP_TRANSFER_ENCODING', None)
-            env.update({'CONTENT_LENGTH': str(size), 'wsgi.input': Spooled(spool)})
+        self._encrypt_metadata(env, key, key_id)
+        body = env['wsgi.input'] = Encrypted(env['wsgi.input'], key, key_id)
+        given = env.pop('HTTP_ETAG', '').strip('"').lower()
+        override = Request(env).get(OVERRIDE)
+        inner = env.get(CALLBACK)
 
-            def start(status, headers, exc_info=None):
-                return start_response(status, [
-                    (n, etag) if n.lower() == 'etag' else (n, v) for n, v in headers])
+        def footers_of_body(footers):
+            if inner is not None:
+                inner(footers)
+            self._describe(footers, body, keys, footers.get('Etag') or given,
+                           footers.get(OVERRIDE, override))
 
-            return list(self.app(env, start))
+        env[CALLBACK] = footers_of_body
 
-    def _spool(self, env, spool, key, key_id):
-        """``(size, ETag, ETag of what is stored, description)``; None for a body too long."""
-        wrap_iv, body_key, iv = os.urandom(BLOCK), os.urandom(KEY), os.urandom(BLOCK)
-        encrypt = ctr(body_key, iv)
-        plain, cipher = (hashlib.md5(usedforsecurity=False) for _ in range(2))
-        size, read = 0, env['wsgi.input'].read
-        left = int(env['CONTENT_LENGTH']) if env.get('CONTENT_LENGTH') else None
-        while left is None or left > 0:
-            data = read(CHUNK if left is None else min(CHUNK, left))
-            if not data:
-                break
-            size += len(data)
-            if size > self.constraints.max_file_size:
-                return None
-            left = None if left is None else left - len(data)
-            plain.update(data)
-            data = encrypt(data)
-            cipher.update(data)
-            if size > self.spool_memory:
-                run_in_thread(spool.write, data)             # a disk may be slow
-            else:
-                spool.write(data)
-        spool.seek(0)
-        meta = {'cipher': CIPHER, 'iv': iv, 'key_id': key_id, 'body_key': {
-            'key': ctr(key, wrap_iv)(body_key), 'iv': wrap_iv}}
-        return size, plain.hexdigest(), cipher.hexdigest(), meta
+        def start(status, headers, exc_info=None):
+            etag = body.etag
+            return start_response(status, [
+                (n, etag) if etag is not None and n.lower() == 'etag' and
+                v.strip('"') == body.stored_etag else (n, v) for n, v in headers])
+
+        return self.app(env, start)
 
     @staticmethod
-    def _describe(env, size, etag, sent, meta, key, key_id):
-        """Headers that let the object be decrypted. An empty body is stored as it is."""
-        req = Request(env)
-        override = req.get(OVERRIDE)
-        if size:
-            req.set('Etag', sent)
-            req.set(BODY, dump_meta(meta))
-            req.set(ETAG, encrypt_text(etag, key))
-            req.set(MAC, etag_mac(key, etag))
+    def _describe(footers, body, keys, given, override):
+        """What lets the object be decrypted. An empty body is stored as it is."""
+        etag = body.etag
+        if etag is not None:
+            if given and given != etag:
+                raise Abort(answer(422))
+            footers['Etag'] = body.stored_etag
+            footers[BODY] = dump_meta(body.meta)
+            footers[ETAG] = encrypt_text(etag, body.key)
+            footers[MAC] = etag_mac(body.key, etag)
             override = override or etag
+        elif given:
+            footers['Etag'] = given
         if override and override != EMPTY:
-            container_key = env['swift.crypto_keys'].container_key(key_id)
-            req.set(OVERRIDE, encrypt_text(override, container_key, key_id))
+            container_key = keys.container_key(body.key_id)
+            footers[OVERRIDE] = encrypt_text(override, container_key, body.key_id)
+
+
+class Encrypted:
+    """A request's body, enciphered as it is read.
+
+    `etag` is that of what was read so far, `stored_etag` that of what was given out, None while
+    that is nothing; `meta` describes how it was done.
+    """
+
+    def __init__(self, source, key, key_id):
+        self.source, self.key, self.key_id = source, key, key_id
+        self.meta: dict = {}
+        self._cipher: Any = None
+        self._plain, self._stored = (hashlib.md5(usedforsecurity=False) for _ in range(2))
+
+    @property
+    def etag(self):
+        return self._plain.hexdigest() if self._cipher is not None else None
+
+    @property
+    def stored_etag(self):
+        return self._stored.hexdigest() if self._cipher is not None else None
+
+    def _start(self):
+        wrap_iv, body_key, iv = os.urandom(BLOCK), os.urandom(KEY), os.urandom(BLOCK)
+        self._cipher = ctr(body_key, iv)
+        self.meta = {'cipher': CIPHER, 'iv': iv, 'key_id': self.key_id, 'body_key': {
+            'key': ctr(self.key, wrap_iv)(body_key), 'iv': wrap_iv}}
+
+    def _pass(self, data):
+        if not data:
+            return data
+        if self._cipher is None:
+            self._start()
+        self._plain.update(data)
+        data = self._cipher(data)
+        self._stored.update(data)
+        return data
+
+    def read(self, size=-1):
+        """``size`` bytes, or all."""
+        return self._pass(self.source.read(size))
+
+    def read1(self, size=65536):
+        """Some bytes, at most ``size``."""
+        return self._pass(getattr(self.source, 'read1', self.source.read)(size))
 
 
 def filter_factory(global_conf, **local_conf):

@@ -101,7 +101,8 @@ def store_body(call, container, obj, headers):
         headers['Transfer-Encoding'] = 'chunked'
     else:
         headers['Content-Length'] = str(body.length)
-    answer = call.store.ask('PUT', container, obj, headers, body=body)
+    answer = call.store.ask('PUT', container, obj, headers, body=body,
+                            footers=_trailing_checksum(body))
     said = answer.body()
     if body.error is not None:
         raise body.error
@@ -112,6 +113,17 @@ def store_body(call, container, obj, headers):
     if answer.status == 202:
         raise S3Error('OperationAborted')         # somebody else's write is newer
     return answer, body
+
+
+def _trailing_checksum(body):
+    """What puts the checksum of a body's trailer with the object; None when there is none."""
+    if body.checksum is None or body.checksum.value is not None:
+        return None
+
+    def keep(footers):
+        footers[checksums.SYSMETA] = body.checksum.stored()
+
+    return keep
 
 
 # -- copying -------------------------------------------------------------------

@@ -61,7 +61,7 @@ class Store:
         return path
 
     def ask(self, method, container=None, obj=None, headers=None, query='', body=None,
-            trusted=None):
+            trusted=None, footers=None):
         """The Answer to one request."""
         trusted = self.trusted if trusted is None else trusted
         env = self.env
@@ -71,7 +71,8 @@ class Store:
         if trusted:
             env = {**env, 'swift_owner': True}
         return Answer(*subrequest(env, self.app, method, self.path(container, obj), headers,
-                                  query=query, authorized=trusted, body=body))
+                                  query=query, authorized=trusted, body=body,
+                                  footers=footers))
 
     def done(self, method, container=None, obj=None, headers=None, query='', body=None,
              trusted=None):

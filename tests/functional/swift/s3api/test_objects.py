@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Buckets and objects by boto3, as it is."""
+import base64
 import datetime
 import hashlib
 import json
+import os
+import zlib
 
 import pytest
 import requests
@@ -104,6 +107,21 @@ def test_checksums_are_kept_and_told(s3, bucket, algorithm, size):
     s3.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": "k"})
     assert s3.head_object(Bucket=bucket, Key="copy", ChecksumMode="ENABLED")[
         "Checksum" + algorithm] == value
+
+
+def test_a_checksum_in_the_trailer_is_kept(s3, raw, bucket):
+    body = os.urandom(200_000)
+    value = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+    path, headers = raw.sign("PUT", f"/{bucket}/k", {
+        "x-amz-decoded-content-length": str(len(body)), "x-amz-trailer": "x-amz-checksum-crc32"},
+        trailer=True)
+    assert headers["X-Amz-Content-SHA256"] == "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+    for total, status in (("AAAAAA==", 400), (value, 200)):
+        coded = b"%x\r\n%b\r\n0\r\nx-amz-checksum-crc32:%b\r\n\r\n" % (
+            len(body), body, total.encode())
+        assert raw.send("PUT", path, headers, coded)[0] == status
+    head = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+    assert (head["ChecksumCRC32"], head["ChecksumType"]) == (value, "FULL_OBJECT")
 
 
 def test_boto3_before_its_checksums(cluster, bucket):

@@ -12,8 +12,9 @@ from wsgi_call import call, environ
 
 from swift.common.exceptions import ConfigError
 from swift.common.middleware import crypto, encryption, keymaster
-from swift.common.request import Request, Response
+from swift.common.request import Abort, Request, Response
 from swift.proxy.cached_info import account_entry, cache_key, container_entry
+from swift.proxy.footers import footers_of
 
 SECRET = base64.b64encode(b'k' * 32).decode()
 BODY = bytes(range(256)) * 40
@@ -51,7 +52,13 @@ class Store:
     def __call__(self, env, start):
         req = Request(env)
         if req.method == 'PUT':
-            self.body = env['wsgi.input'].read(int(env['CONTENT_LENGTH']))
+            body = env['wsgi.input'].read(int(env['CONTENT_LENGTH']))
+            try:
+                for name, value in footers_of(env).items():
+                    req.set(name, value)
+            except Abort as e:
+                return e.response(env, start)
+            self.body = body
             self.headers = {n: v for n, v in req.header_items()
                             if n.startswith(('X-Object-', 'Content-Type'))}
             etag = hashlib.md5(self.body).hexdigest()
@@ -84,7 +91,7 @@ class Store:
 
 def pipeline(store, **options):
     options = options or {'encryption_root_secret': SECRET}
-    app = keymaster.Keymaster(encryption.Encryption(store, {'spool_memory': '1000'}), options)
+    app = keymaster.Keymaster(encryption.Encryption(store, {}), options)
 
     def send(method, path='/v1/a/c/o', headers=None, body=b''):
         infos = {cache_key('a', 'c'): container_entry(200, {}), cache_key('a'): account_entry(
