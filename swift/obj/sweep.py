@@ -103,8 +103,8 @@ class PartitionSweep(Daemon):
         devs = ring.devs                             # looks at the file first
         if ring.next_part_power:
             # Replicas are links to the same files until the relinker has cleaned up.
-            self.logger.warning("The partition power of policy %r is being increased: no %s",
-                                policy.name, self.verb)
+            self.logger.warning("The partition power of policy %r is being increased: not "
+                                "replicated", policy.name)
             return
         for dev in devs:
             if not dev or not is_local(dev, self.addresses, self.port) or \
