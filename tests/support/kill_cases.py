@@ -39,6 +39,7 @@ def warm_up(cloud):
 def trace_of(cloud, name):
     """Do an operation once, undisturbed; return the steps it takes."""
     operation, one = OPERATIONS[name], subject()
+    cloud.wait_up()
     operation.prepare(cloud, one)
     cloud.wait_quiet()
 
@@ -113,7 +114,7 @@ def play(clouds, cases, say):
         if wrong:
             failures[str(case)] = wrong
             clouds.spoilt(str(case))
-        say(f"case {number} of {len(cases)}, {case}: {wrong or 'settled'}, "
+        say(f"case {number} of {len(cases)}, {case}: {f'FAILED: {wrong}' if wrong else 'settled'}, "
             f"{time.monotonic() - started:.1f} s")
     return failures
 

@@ -20,12 +20,13 @@ from nova.db import (
     migrations,
     networks,
     ports,
+    services,
     session,
     volume_attachments,
     volume_snapshots,
     volumes,
 )
-from nova.db.models import FixedIp, Instance, InstanceAction, InstanceActionEvent
+from nova.db.models import FixedIp, Instance, InstanceAction, InstanceActionEvent, utcnow
 from nova.virt.fake import FakeDriver
 from nova.volume import audit as volume_audit
 from nova.volume.file import FileDriver
@@ -36,6 +37,7 @@ DAEMONS = (("network", "net"), ("scheduler", "net"), ("compute", "c1"), ("comput
 DEATH_TIMEOUT = 30.0
 QUIET = 0.3             # seconds without a step: nobody is doing anything
 QUIET_LIMIT = 10.0
+UP_TIMEOUT = 60.0       # seconds until a daemon that was started hears its own ping
 FAST = """
 message_patience = 2
 reconcile_interval = 3
@@ -58,7 +60,8 @@ volumes = 1000
 snapshots = 1000
 """
 # What daemons write all the time, whatever is asked of them.
-NOISE = ("services.", "compute_nodes.", "networks.expire_leases", "networks.take")
+NOISE = ("services.", "compute_nodes.", "volume_hosts.report", "networks.expire_leases",
+         "networks.take")
 
 
 class KillCloud(Cloud):
@@ -67,7 +70,7 @@ class KillCloud(Cloud):
     def __init__(self, directory, free_port, *, daemons=DAEMONS, quota=LAX,
                  memory_mb=(131072, 65536), **options):
         options["extra"] = options.get("extra", "") + FAST + quota
-        self.daemons, self.memory_mb = daemons, memory_mb
+        self.daemons, self.memory_mb, self.started = daemons, memory_mb, {}
         super().__init__(directory, free_port, **options)
         self.faults = self.directory / "faults"
         self.faults.mkdir()
@@ -111,6 +114,22 @@ class KillCloud(Cloud):
         if session._database is not None:
             db.engine().dispose()
             session._database = None
+
+    def start(self, what, host="host1", name=None, **other):
+        self.started[what, host] = utcnow()
+        return super().start(what, host, name, **other)
+
+    def wait_up(self):
+        """Wait until every daemon is at work that was started, and not only on its way there.
+
+        What one does when it starts is not to be taken for a step of what is done next.
+        """
+        def up():
+            seen = {(row.topic, row.host): row.last_seen_up for row in services.get_all()}
+            return all(seen.get(one) and seen[one] > since
+                       for one, since in self.started.items() if one[0] != "api")
+        assert self.wait_until(up, UP_TIMEOUT), (self.started, services.get_all())
+        self.wait_port()
 
     def driver(self, host):
         """Return the hypervisor of a host, as its worker sees it."""
