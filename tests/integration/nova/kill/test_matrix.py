@@ -20,7 +20,7 @@ from kill_cases import cases_of, play, trace_of, warm_up
 from kill_operations import OPERATIONS, uncovered
 
 SAMPLED = ("create", "delete-led", "stop", "associate", "attach")
-SAMPLE = 12
+SAMPLE = 10
 SEED = 20101021
 
 
