@@ -2,8 +2,8 @@
 """One host with all of nova behind the EC2 API: memory broker, fake hypervisor, real workers."""
 
 import dataclasses
+import functools
 import hashlib
-from types import SimpleNamespace
 
 import pytest
 from compute_api import StubImages
@@ -51,6 +51,25 @@ class BootableImages(StubImages):
         yield BYTES
 
 
+class Doors:
+    """The application, and clients of it that are made when they are first asked for."""
+
+    def __init__(self, app):
+        self.app = app
+
+    @functools.cached_property
+    def alpha(self):
+        return watch(client(self.app, "alice:alpha"))
+
+    @functools.cached_property
+    def beta(self):
+        return watch(client(self.app, "bob:beta"))
+
+    @functools.cached_property
+    def reader(self):
+        return watch(client(self.app, "admin:admin"))
+
+
 @pytest.fixture
 def cloud(nova_db, tmp_path):
     """One host with all of nova on it; clients of two projects."""
@@ -82,7 +101,6 @@ def cloud(nova_db, tmp_path):
     app = RequestLog(make_app(API(images=images, network=NETWORK_API(rpc),
                                   volumes=VOLUME_API(rpc, images)), Believer(),
                               strict=True), service="ec2")
-    yield SimpleNamespace(app=app, **{name: watch(client(app, access)) for name, access in (
-        ("alpha", "alice:alpha"), ("beta", "bob:beta"), ("reader", "admin:admin"))})
+    yield Doors(app)
     for worker in reversed(workers):
         worker.stop(5)
