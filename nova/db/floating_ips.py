@@ -81,15 +81,15 @@ def get(floating_id: str, project_id: str | None = None) -> FloatingIp:
 
 
 def allocate(network_id: str, project_id: str, address: str | None = None,
-             description: str = "",
-             guard: Callable[[Session], None] | None = None) -> FloatingIp:
+             description: str = "", guard: Callable[[Session], None] | None = None,
+             tags: dict[str, str] | None = None) -> FloatingIp:
     """Give a project a free address of a pool, or just the one asked for.
 
     ``NoMoreAddresses``, or InUse naming the address.
     """
     # The moment is also the mark by which it is known again: to the microsecond, in one project.
     return _allocate(network_id, address, guard, {
-        "project_id": project_id, "description": description, "port_id": None,
+        "project_id": project_id, "description": description, "port_id": None, "tags": tags,
         "allocated_at": utcnow()})
 
 
@@ -130,7 +130,7 @@ def release(floating_id: str, project_id: str) -> FloatingIp:
         this = update(FloatingIp).where(FloatingIp.id == floating_id,
                                         FloatingIp.project_id == project_id)
         if not db.affected(session, this.values(project_id=None, port_id=None, allocated_at=None,
-                                                description="")):
+                                                description="", tags=None)):
             raise exception.FloatingIpNotFound(floating_id=floating_id)
         return _moved(session, floating_id)
 

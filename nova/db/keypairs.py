@@ -13,20 +13,22 @@ from nova.exception import AlreadyExists, BadRequest, KeyPairNotFound
 
 
 def create(user_id: str, name: str, fingerprint: str, public_key: str, key_type: str = "ssh",
-           guard: Callable[[Session], None] | None = None) -> KeyPair:
+           guard: Callable[[Session], None] | None = None,
+           tags: dict[str, str] | None = None) -> KeyPair:
     """Add a key; AlreadyExists when the user has one of that name.
 
     ``guard`` runs in the same transaction first; what it raises undoes it.
     """
     try:
-        return _create(user_id, name, fingerprint, public_key, key_type, guard)
+        return _create(user_id, name, fingerprint, public_key, key_type, guard, tags)
     except IntegrityError:
         raise AlreadyExists(f"Key pair '{name}' already exists.") from None
 
 
 @retry
 def _create(user_id: str, name: str, fingerprint: str, public_key: str, key_type: str,
-            guard: Callable[[Session], None] | None) -> KeyPair:
+            guard: Callable[[Session], None] | None,
+            tags: dict[str, str] | None) -> KeyPair:
     with writer() as session:
         if again() and (made := session.scalars(select(KeyPair).where(
                 KeyPair.user_id == user_id, KeyPair.name == name,
@@ -35,7 +37,7 @@ def _create(user_id: str, name: str, fingerprint: str, public_key: str, key_type
         if guard is not None:
             guard(session)
         key = KeyPair(user_id=user_id, name=name, fingerprint=fingerprint, public_key=public_key,
-                      type=key_type)
+                      type=key_type, tags=tags)
         session.add(key)
         session.flush()
         return key

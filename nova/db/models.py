@@ -265,6 +265,7 @@ class KeyPair(Timestamps, Base):
     type: Mapped[str] = mapped_column(String(16), default="ssh")
     fingerprint: Mapped[str] = mapped_column(String(255))
     public_key: Mapped[str] = mapped_column(Text)
+    tags: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class Quota(Timestamps, Base):
@@ -375,6 +376,7 @@ class FloatingIp(Timestamps, Base):
     host: Mapped[str | None] = mapped_column(String(255))
     description: Mapped[str] = mapped_column(String(255), default="")
     allocated_at: Mapped[datetime.datetime | None] = mapped_column(Moment)
+    tags: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class SecurityGroup(Timestamps, Base):
@@ -389,6 +391,7 @@ class SecurityGroup(Timestamps, Base):
     description: Mapped[str] = mapped_column(String(255), default="")
     # Not NULL for the one group named "default": two first requests cannot make two of them.
     default_of: Mapped[str | None] = mapped_column(String(255), unique=True)
+    tags: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class SecurityGroupRule(Timestamps, Base):

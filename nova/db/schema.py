@@ -5,7 +5,7 @@ from sqlalchemy import exc, text
 
 from nova.db.session import engine, is_disconnect, retry
 
-HEAD = "0008"
+HEAD = "0009"
 """The newest revision in ``nova/db/migrations/versions``."""
 
 

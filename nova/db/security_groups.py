@@ -92,11 +92,13 @@ def _insert(view: GroupView, guard: Callable[[Session], None] | None = None) -> 
 
 
 def create(project_id: str, name: str, description: str = "",
-           guard: Callable[[Session], None] | None = None) -> GroupView:
+           guard: Callable[[Session], None] | None = None,
+           tags: dict[str, str] | None = None) -> GroupView:
     """Make a group that lets everything out and nothing in; AlreadyExists for ``default``."""
     if name.lower() == DEFAULT:
         raise exception.AlreadyExists(kind="Security group", name=name)
-    group = SecurityGroup(id=new_id(), project_id=project_id, name=name, description=description)
+    group = SecurityGroup(id=new_id(), project_id=project_id, name=name, description=description,
+                          tags=tags)
     view = GroupView(group, tuple(
         SecurityGroupRule(id=new_id(), group_id=group.id, project_id=project_id,
                           direction="egress", ethertype=ethertype, description="")

@@ -8,6 +8,7 @@ from nova.api.ec2 import listing
 from nova.api.ec2.actions import Call, action
 from nova.api.ec2.errors import Ec2Error, invalid
 from nova.api.ec2.instances import one_of
+from nova.api.ec2.tagging import tags_for
 from nova.db import ec2_ids, floating_ips, networks, ports
 from nova.db.models import FloatingIp
 
@@ -31,14 +32,16 @@ def _one(call: Call, kind: str = "eipalloc", parameter: str = "AllocationId") ->
         raise listing.not_found(kind, [ec2_id]) from None
 
 
-@action("AllocateAddress", policy="network:floatingips:create", takes=("Domain",))
+@action("AllocateAddress", policy="network:floatingips:create",
+        takes=("Domain", "TagSpecifications"))
 def allocate_address(call: Call) -> dict[str, Any]:
     if call.params.get("Domain", "vpc") not in ("vpc", "standard"):
         raise invalid("Domain", call.params["Domain"])
+    tags = tags_for(call.params, "elastic-ip")
     for pool in networks.find(call.project_id, external=True):
         try:
             row = floating_ips.allocate(pool.id, call.project_id, guard=quota.guard(
-                call.project_id, {"floating_ips": 1}))
+                call.project_id, {"floating_ips": 1}), tags=tags)
         except exception.NoMoreAddresses:
             continue
         return {"PublicIp": row.address, "AllocationId": ec2_ids.id_of("eipalloc", row.id),
@@ -100,7 +103,8 @@ def describe_addresses(call: Call) -> dict[str, Any]:
         "association-id": lambda one: one.get("AssociationId"),
         "instance-id": lambda one: one.get("InstanceId"),
         "private-ip-address": lambda one: one.get("PrivateIpAddress"),
-        "network-interface-id": lambda one: one.get("NetworkInterfaceId")})
+        "network-interface-id": lambda one: one.get("NetworkInterfaceId"),
+        "tags": lambda one: {tag["Key"]: tag["Value"] for tag in one["Tags"]}})
     rows = floating_ips.find(call.project_id)
     if call.params.get("AllocationIds"):
         uuids = listing.uuids_of("eipalloc", call.params["AllocationIds"])
@@ -124,7 +128,7 @@ def _views(call: Call, rows: list[FloatingIp]) -> list[dict[str, Any]]:
     found = []
     for row in rows:
         view: dict[str, Any] = {"PublicIp": row.address, "AllocationId": ids[row.id],
-                                "Domain": "vpc", "Tags": []}
+                                "Domain": "vpc", "Tags": listing.tag_list(row.tags or {})}
         port = held.get(row.port_id or "")
         if port is not None:
             view |= {

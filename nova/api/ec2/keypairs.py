@@ -10,6 +10,7 @@ from nova import exception, quota
 from nova.api.ec2 import listing
 from nova.api.ec2.actions import Call, action
 from nova.api.ec2.errors import Ec2Error, invalid, unsupported
+from nova.api.ec2.tagging import tags_for
 from nova.api.openstack.compute.keypairs import fingerprint_of, generate
 from nova.db import keypairs
 from nova.db.models import KeyPair
@@ -32,30 +33,31 @@ def _add(call: Call, public: str) -> KeyPair:
         quota.lock_project(session, call.project_id)
         quota.check_count("key_pairs", keypairs.count(session, user_id) + 1, limit)
     try:
-        return keypairs.create(user_id, name, fingerprint, public, guard=guard)
+        return keypairs.create(user_id, name, fingerprint, public, guard=guard,
+                               tags=tags_for(call.params, "key-pair"))
     except exception.AlreadyExists:
         raise Ec2Error("InvalidKeyPair.Duplicate",
                        f"The keypair '{name}' already exists.") from None
 
 
-def key_id(key: KeyPair) -> str:
+def key_id(number: int) -> str:
     """Return a key pair's EC2 id, which follows from its row's number."""
-    return f"key-{key.id:017x}"
+    return f"key-{number:017x}"
 
 
-@action("CreateKeyPair", policy="compute:keypairs:create", takes=("KeyName", "KeyType",
-                                                                  "KeyFormat"))
+@action("CreateKeyPair", policy="compute:keypairs:create", takes=(
+    "KeyName", "KeyType", "KeyFormat", "TagSpecifications"))
 def create_key_pair(call: Call) -> dict[str, Any]:
     if call.params.get("KeyType", "rsa") != "rsa" or call.params.get("KeyFormat", "pem") != "pem":
         raise unsupported("A key that is not RSA in PEM")
     private, public = generate()
     key = _add(call, public)
     return {"KeyName": key.name, "KeyFingerprint": key.fingerprint, "KeyMaterial": private,
-            "KeyPairId": key_id(key), "Tags": []}
+            "KeyPairId": key_id(key.id), "Tags": listing.tag_list(key.tags or {})}
 
 
-@action("ImportKeyPair", policy="compute:keypairs:create", takes=("KeyName",
-                                                                  "PublicKeyMaterial"))
+@action("ImportKeyPair", policy="compute:keypairs:create", takes=(
+    "KeyName", "PublicKeyMaterial", "TagSpecifications"))
 def import_key_pair(call: Call) -> dict[str, Any]:
     raw = call.params["PublicKeyMaterial"]
     try:
@@ -63,8 +65,8 @@ def import_key_pair(call: Call) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise Ec2Error("InvalidKey.Format", "Key is not in valid OpenSSH public key format") \
             from None
-    return {"KeyName": key.name, "KeyFingerprint": key.fingerprint, "KeyPairId": key_id(key),
-            "Tags": []}
+    return {"KeyName": key.name, "KeyFingerprint": key.fingerprint, "KeyPairId": key_id(key.id),
+            "Tags": listing.tag_list(key.tags or {})}
 
 
 def _own(call: Call) -> list[KeyPair]:
@@ -76,10 +78,10 @@ def _own(call: Call) -> list[KeyPair]:
 def describe_key_pairs(call: Call) -> dict[str, Any]:
     filters = listing.Filters(call.params.get("Filters"), {
         "key-name": lambda key: key.name, "fingerprint": lambda key: key.fingerprint,
-        "key-pair-id": key_id})
+        "key-pair-id": lambda key: key_id(key.id), "tags": lambda key: key.tags or {}})
     found = _own(call)
     for wanted, of in ((call.params.get("KeyNames"), lambda key: key.name),
-                       (call.params.get("KeyPairIds"), key_id)):
+                       (call.params.get("KeyPairIds"), lambda key: key_id(key.id))):
         if wanted:
             known = {of(key) for key in found}
             if missing := [one for one in wanted if one not in known]:
@@ -88,9 +90,9 @@ def describe_key_pairs(call: Call) -> dict[str, Any]:
             found = [key for key in found if of(key) in wanted]
     whole = call.params.get("IncludePublicKey")
     return {"KeyPairs": [{
-        "KeyName": key.name, "KeyFingerprint": key.fingerprint, "KeyPairId": key_id(key),
+        "KeyName": key.name, "KeyFingerprint": key.fingerprint, "KeyPairId": key_id(key.id),
         "KeyType": "ed25519" if key.public_key.startswith("ssh-ed25519") else "rsa",
-        "CreateTime": key.created_at, "Tags": [],
+        "CreateTime": key.created_at, "Tags": listing.tag_list(key.tags or {}),
         "PublicKey": key.public_key if whole else None} for key in found if filters.met(key)]}
 
 
@@ -100,10 +102,10 @@ def delete_key_pair(call: Call) -> dict[str, Any]:
     if not name and not wanted:
         raise Ec2Error("MissingParameter", "The request must contain the parameter KeyName")
     for key in _own(call):
-        if (not name or key.name == name) and (not wanted or key_id(key) == wanted):
+        if (not name or key.name == name) and (not wanted or key_id(key.id) == wanted):
             try:
                 keypairs.remove(key.user_id, key.name)
             except exception.KeyPairNotFound:   # somebody else was faster
                 pass
-            return {"Return": True, "KeyPairId": key_id(key)}
+            return {"Return": True, "KeyPairId": key_id(key.id)}
     return {"Return": True}     # one there is not is no error

@@ -17,6 +17,7 @@ from nova.api.ec2.errors import Ec2Error, invalid, unsupported
 from nova.api.ec2.group_rules import ANYWHERE, key_of, keys_of_ids
 from nova.api.ec2.group_rules import views as views_of_rules
 from nova.api.ec2.lifecycle import groups_named
+from nova.api.ec2.tagging import tags_for
 from nova.db import ec2_ids, networks, security_groups
 from nova.db.models import SecurityGroup, SecurityGroupRule
 from nova.db.security_groups import GroupView
@@ -55,7 +56,8 @@ def _views(call: Call, found: Sequence[GroupView]) -> list[dict[str, Any]]:
                                       | {one for one in remote if one}))
     return [{
         "GroupId": ids[view.group.id], "GroupName": view.group.name,
-        "Description": view.group.description, "OwnerId": view.group.project_id, "Tags": [],
+        "Description": view.group.description, "OwnerId": view.group.project_id,
+        "Tags": listing.tag_list(view.group.tags or {}),
         "IpPermissions": _permissions(call, view, "ingress", ids),
         "IpPermissionsEgress": _permissions(call, view, "egress", ids)} for view in found]
 
@@ -70,6 +72,7 @@ FILTERS = {
         r["CidrIp"] for p in one["IpPermissions"] for r in p["IpRanges"]],
     "ip-permission.group-id": lambda one: [
         r["GroupId"] for p in one["IpPermissions"] for r in p["UserIdGroupPairs"]],
+    "tags": lambda one: {tag["Key"]: tag["Value"] for tag in one["Tags"]},
 }
 
 
@@ -88,7 +91,7 @@ def describe_groups(call: Call) -> dict[str, Any]:
 
 
 @action("CreateSecurityGroup", policy="network:security_groups:create",
-        takes=("GroupName", "Description", "VpcId"))
+        takes=("GroupName", "Description", "VpcId", "TagSpecifications"))
 def create_group(call: Call) -> dict[str, Any]:
     name, text = call.params["GroupName"], call.params["Description"]
     if not 1 <= len(name) <= 255 or name.startswith("sg-"):
@@ -99,6 +102,7 @@ def create_group(call: Call) -> dict[str, Any]:
         uuid = listing.uuids_of("vpc", [vpc])[vpc]
         if uuid not in {row.id for row in networks.find(call.project_id, external=False)}:
             raise listing.not_found("vpc", [vpc])
+    tags = tags_for(call.params, "security-group")
     check = quota.guard(call.project_id, {"security_groups": 1})
     duplicate = Ec2Error("InvalidGroup.Duplicate",
                          f"The security group {ascii(name)} already exists")
@@ -109,10 +113,10 @@ def create_group(call: Call) -> dict[str, Any]:
                 SecurityGroup.project_id == call.project_id, SecurityGroup.name == name)):
             raise duplicate
     try:
-        made = security_groups.create(call.project_id, name, text, guard=guard)
+        made = security_groups.create(call.project_id, name, text, guard=guard, tags=tags)
     except exception.AlreadyExists:
         raise duplicate from None
-    return {"GroupId": ec2_ids.id_of("sg", made.group.id), "Tags": []}
+    return {"GroupId": ec2_ids.id_of("sg", made.group.id), "Tags": listing.tag_list(tags)}
 
 
 def _one(call: Call) -> GroupView:

@@ -173,6 +173,81 @@ def test_what_clients_ask_before_they_begin(cloud):
         cloud.beta.describe_volume_status(VolumeIds=[volume])
 
 
+def tags(thing):
+    return {tag["Key"]: tag["Value"] for tag in thing["Tags"]}
+
+
+def spec(kind, **values):
+    return [{"ResourceType": kind, "Tags": [
+        {"Key": key, "Value": value} for key, value in values.items()]}]
+
+
+def test_tags_of_groups_addresses_and_key_pairs(cloud):
+    ec2 = cloud.alpha
+    group = ec2.create_security_group(GroupName="web", Description="w", TagSpecifications=spec(
+        "security-group", Name="front", tier="1"))
+    assert tags(group) == {"Name": "front", "tier": "1"}
+    key = ec2.create_key_pair(KeyName="mine", TagSpecifications=spec("key-pair", tier="1"))
+    address = ec2.allocate_address(TagSpecifications=spec("elastic-ip", tier="1"))
+    things = {group["GroupId"]: ("security-group", "describe_security_groups", "SecurityGroups"),
+              key["KeyPairId"]: ("key-pair", "describe_key_pairs", "KeyPairs"),
+              address["AllocationId"]: ("elastic-ip", "describe_addresses", "Addresses")}
+
+    def shown(name, value):
+        return {one_id: found for one_id, (_, method, what) in things.items()
+                if (found := getattr(ec2, method)(Filters=[
+                    {"Name": name, "Values": [value]}])[what])}
+    assert shown("tag:tier", "1").keys() == things.keys()
+    ec2.create_tags(Resources=list(things), Tags=[{"Key": "Name", "Value": "all"},
+                                                  {"Key": "owner", "Value": "me"}])
+    for one_id, found in shown("tag:Name", "all").items():
+        assert tags(found[0]) == {"Name": "all", "owner": "me", "tier": "1"}, one_id
+    listed = ec2.describe_tags(Filters=[{"Name": "key", "Values": ["owner"]}])["Tags"]
+    assert {(one["ResourceId"], one["ResourceType"]) for one in listed} == {
+        (one_id, kind) for one_id, (kind, _, _) in things.items()}
+    ec2.delete_tags(Resources=list(things), Tags=[{"Key": "Name"}, {"Key": "owner",
+                                                                   "Value": "another's"}])
+    for found in shown("tag:tier", "1").values():
+        assert tags(found[0]) == {"owner": "me", "tier": "1"}
+    ec2.delete_tags(Resources=list(things))
+    assert shown("tag-key", "*") == {}
+    # The default group, which may not be written down yet, has tags too.
+    [default] = ec2.describe_security_groups(GroupNames=["default"])["SecurityGroups"]
+    ec2.create_tags(Resources=[default["GroupId"]], Tags=[{"Key": "a", "Value": ""}])
+    [default] = ec2.describe_security_groups(GroupNames=["default"])["SecurityGroups"]
+    assert tags(default) == {"a": ""}
+
+
+def test_security_t7_t16_tags_are_their_owners_and_go_with_the_thing(cloud):
+    """T7, T16: another's group, address or key cannot be tagged; an address forgets its tags."""
+    ec2, both = cloud.alpha, [cloud.alpha.allocate_address() for _ in range(2)]
+    group = ec2.create_security_group(GroupName="web", Description="w")["GroupId"]
+    key = ec2.create_key_pair(KeyName="mine")["KeyPairId"]
+    secret = [{"Key": "secret", "Value": "alpha's"}]
+    for one, code in ((group, "InvalidGroup.NotFound"), (key, "InvalidKeyPair.NotFound"),
+                      (both[0]["AllocationId"], "InvalidAllocationID.NotFound")):
+        ec2.create_tags(Resources=[one], Tags=secret)
+        for foreign in (cloud.beta.create_tags, cloud.beta.delete_tags):
+            with refused(code):
+                foreign(Resources=[one], Tags=secret)
+    assert cloud.beta.describe_tags()["Tags"] == []
+    with refused("TagLimitExceeded"):
+        ec2.create_tags(Resources=[group], Tags=[
+            {"Key": f"k{number}", "Value": ""} for number in range(129)])
+    for one in both:
+        ec2.release_address(AllocationId=one["AllocationId"])
+    again = cloud.beta.allocate_address()
+    [found] = cloud.beta.describe_addresses(PublicIps=[again["PublicIp"]])["Addresses"]
+    assert again["PublicIp"] in {one["PublicIp"] for one in both} and found["Tags"] == []
+    assert [one["Key"] for one in ec2.describe_tags(Filters=[
+        {"Name": "resource-type", "Values": ["elastic-ip"]}])["Tags"]] == []
+    with refused("UnsupportedOperation"):
+        ec2.create_security_group(GroupName="x", Description="x", TagSpecifications=spec(
+            "instance", a="b"))
+    with refused("UnsupportedOperation"):
+        ec2.create_tags(Resources=["vpc-00000000000000000"], Tags=secret)
+
+
 def test_the_judge_of_shapes_can_find_fault(cloud):
     """What is watched in every other test of this folder would be noticed."""
     seen = []
