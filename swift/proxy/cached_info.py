@@ -79,6 +79,7 @@ def account_entry(status, headers):
         'total_object_count': headers.get('x-account-object-count'),
         'bytes': headers.get('x-account-bytes-used'),
         'deleted': headers.get('x-account-status', '').lower() == 'deleted',
+        'account_really_exists': headers.get('x-backend-fake-account-listing') != 'yes',
         'meta': meta, 'sysmeta': sysmeta,
     }
 

@@ -3,8 +3,11 @@
 
 An account is a reseller prefix and a project id. Whoever has an operator role on the project owns
 the account; others need a container's access list: ``project:user``, ``project:*``, ``*:user``,
-``*:*`` (ids always; names only when both user and project are in the default domain, since names
-mean nothing across domains), a role name, or referrers.
+``*:*`` (ids always; names only when user, project and the account's own project are in the default
+domain, since names mean nothing across domains), a role name, or referrers.
+
+Which domain an account's project is in is kept with the account when one of its own first writes,
+and shown as X-Account-Project-Domain-Id. `_unknown` is that of accounts someone else has made.
 """
 
 from swift.common.acl import clean_acl, parse_acl, referrer_allowed
@@ -17,13 +20,16 @@ from swift.common.middleware.authbase import (
     refuse,
 )
 from swift.common.request import PathError, answer, real_text, split_path
+from swift.proxy.cached_info import get_account_info
 
+DOMAIN, DOMAIN_SYSMETA = 'X-Account-Project-Domain-Id', 'x-account-sysmeta-project-domain-id'
+UNKNOWN = '_unknown'
 
 class Identity:
     """Who asks, as auth_token found out."""
 
     __slots__ = ('user_id', 'user_name', 'project_id', 'project_name', 'roles', 'service_roles',
-                 'in_default_domain')
+                 'in_default_domain', 'project_domain')
 
     def __init__(self, env, default_domain):
         def text(key):
@@ -35,8 +41,9 @@ class Identity:
         self.service_roles = set()
         if env.get('HTTP_X_SERVICE_IDENTITY_STATUS') == 'Confirmed':
             self.service_roles = {r.lower() for r in config_list(text('SERVICE_ROLES'))}
-        domains = (text('USER_DOMAIN_ID'), text('PROJECT_DOMAIN_ID'))
-        self.in_default_domain = all(d == default_domain for d in domains)
+        self.project_domain = text('PROJECT_DOMAIN_ID')
+        self.in_default_domain = \
+            default_domain == self.project_domain == text('USER_DOMAIN_ID')
 
 
 class KeystoneAuth:
@@ -78,7 +85,7 @@ class KeystoneAuth:
             env['swift.clean_acl'] = clean_acl
         elif env['PATH_INFO'].count('/') > 1:
             env['swift.authorize'] = lambda req: refuse(req.environ)
-        return self.app(env, start_response)
+        return self.app(env, _showing_domain(start_response))
 
     def admit(self, env):
         """Put into an environ what its confirmed identity headers mean; the Identity."""
@@ -112,6 +119,7 @@ class KeystoneAuth:
         if req.method == 'OPTIONS':
             return None
         if identity is not None:
+            self._note_domain(req, identity, prefix)
             if self._owns(identity, prefix, account):
                 # Making and deleting accounts is for reseller admins, even in one's own name.
                 if container is not None or req.method not in ('PUT', 'DELETE') or \
@@ -125,9 +133,44 @@ class KeystoneAuth:
                 referrer_allowed(env.get('HTTP_REFERER'), referrers) and \
                 (obj is not None or '.rlistings' in allowed):
             return None
-        if identity is not None and container is not None and self._listed(identity, allowed):
+        if identity is not None and container is not None and allowed and self._listed(
+                identity, allowed, self.names and self._names_count(env, identity, prefix)):
             return None
         return refuse(env, account)
+
+    # -- domains ---------------------------------------------------------
+    def _note_domain(self, req, identity, prefix):
+        """Keep the domain of the account's project with a request that may make the account."""
+        env = req.environ
+        _, account, container, obj = split_path(env)
+        if obj is not None or req.method not in ('PUT', 'POST') or \
+                (container is not None and req.method != 'PUT'):
+            return
+        info = get_account_info(env, self.app)
+        there = info['status'] // 100 == 2 and info.get('account_really_exists', True)
+        known = info['sysmeta'].get('project-domain-id')
+        own = account == prefix + identity.project_id
+        new = None
+        if not there:
+            new = identity.project_domain if own else UNKNOWN
+        elif own and (known == UNKNOWN or
+                      known is None and identity.project_domain == self.default_domain):
+            new = identity.project_domain
+        elif own and known is not None and known != identity.project_domain:
+            self.logger.warning('%s: its project is in domain %r, the token says %r', account,
+                                known, identity.project_domain)
+        if new:
+            req.set(DOMAIN_SYSMETA, new)
+
+    def _names_count(self, env, identity, prefix):
+        """Whether names in a container's list can mean this user: all are in the default domain."""
+        if not identity.in_default_domain:
+            return False
+        if split_path(env)[1] == prefix + identity.project_id:
+            return True
+        info = get_account_info(env, self.app)
+        return info['status'] // 100 == 2 and info.get('account_really_exists', True) and \
+            info['sysmeta'].get('project-domain-id') in (None, self.default_domain)
 
     def _owns(self, identity, prefix, account):
         if self.reseller_admin in identity.roles:
@@ -147,12 +190,11 @@ class KeystoneAuth:
         return account == prefix + identity.project_id and bool(
             identity.roles & self.project_readers[prefix])
 
-    def _listed(self, identity, allowed):
-        """Whether a container's list names this user, project or role."""
-        if not allowed:
-            return False
+    @staticmethod
+    def _listed(identity, allowed, names):
+        """Whether a container's list has this user, project or role; by their names if `names`."""
         projects, users = {identity.project_id, '*'}, {identity.user_id, '*'}
-        if self.names and identity.in_default_domain:
+        if names:
             projects.add(identity.project_name)
             users.add(identity.user_name)
         projects.discard('')
@@ -165,6 +207,18 @@ class KeystoneAuth:
             elif entry.lower() in identity.roles:
                 return True
         return False
+
+
+def _showing_domain(start_response):
+    """A start_response that shows the domain an account has stored."""
+    def start(status, headers, exc_info=None):
+        for name, value in headers:
+            if name.lower() == DOMAIN_SYSMETA:
+                headers = [*headers, (DOMAIN, value)]
+                break
+        return start_response(status, headers, exc_info) if exc_info else \
+            start_response(status, headers)
+    return start
 
 
 def filter_factory(global_conf, **local_conf):

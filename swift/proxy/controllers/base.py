@@ -99,6 +99,9 @@ class Controller:
         app = self.app
         part, nodes = app.account_ring.get_nodes(self.account)
         lines = app.backend_headers(self.req, Timestamp.now())
+        for key, value in self.req.environ.items():      # what the auth filter knows of it
+            if key.startswith('HTTP_X_ACCOUNT_SYSMETA_'):
+                lines += f'{header_name(key)}: {value}\r\n'
         kind, self.kind = self.kind, 'Account'
         try:
             answers = self.fan_out('PUT', app.account_ring, part, nodes,

@@ -118,3 +118,51 @@ def test_beside_tempauth(monkeypatch):
     assert get('AUTH_p1', 'gAAA') == 200
     assert get('AUTH_t', 'gAAA') == 403
     assert get('AUTH_p1', 'gBBB') == get('AUTH_p1', None) == 401
+
+
+def domain_status(path, acl, stored, method='GET', **headers):
+    """As `status`, of an account that has stored a domain; what is to be stored with it."""
+    from swift.proxy.cached_info import account_entry, cache_key
+    seen = {}
+
+    def proxy(env, start_response):
+        req = Request(env)
+        req.acl = acl
+        denied = env['swift.authorize'](req)
+        seen['stored'] = env.get('HTTP_X_ACCOUNT_SYSMETA_PROJECT_DOMAIN_ID')
+        return (denied or answer(200))(env, start_response)
+
+    entry = account_entry(200 if stored != 'none' else 404, {} if stored is None else {
+        'x-account-sysmeta-project-domain-id': stored})
+    env = {'REQUEST_METHOD': method, 'PATH_INFO': path, 'QUERY_STRING': '',
+           'swift.infocache': {cache_key(path.split('/')[2]): entry}}
+    who = {'user_id': 'u1', 'user_name': 'joe', 'project_id': 'p1', 'project_name': 'proj',
+           'user_domain_id': 'default', 'project_domain_id': 'default', 'roles': 'member',
+           'identity_status': 'Confirmed', **headers}
+    env.update({'HTTP_X_' + k.upper(): v for k, v in who.items()})
+    got = []
+    KeystoneAuth(proxy, {'operator_roles': 'admin, member'})(
+        env, lambda line, items, exc=None: got.append(int(line[:3])))
+    return got[0], seen['stored']
+
+
+@pytest.mark.parametrize(('stored', 'want'), [
+    (None, 200), ('default', 200), ('other', 403), ('_unknown', 403), ('none', 403)])
+def test_security_s16_names_count_in_accounts_of_the_default_domain_only(stored, want):
+    """S16: a list of names in another domain's account means that domain's users."""
+    assert domain_status('/v1/AUTH_p2/c/o', 'proj:joe', stored)[0] == want
+    assert domain_status('/v1/AUTH_p2/c/o', 'p1:u1', stored)[0] == 200
+    assert domain_status('/v1/AUTH_p1/c/o', None, stored)[0] == 200
+
+
+@pytest.mark.parametrize(('account', 'stored', 'domain', 'want'), [
+    ('p1', 'none', 'other', 'other'), ('p2', 'none', 'other', '_unknown'),
+    ('p1', None, 'default', 'default'), ('p1', None, 'other', None),
+    ('p1', '_unknown', 'other', 'other'), ('p2', '_unknown', 'other', None),
+    ('p1', 'default', 'other', None)])
+def test_the_domain_of_an_account_is_kept_once_it_is_known(account, stored, domain, want):
+    for method, path in (('PUT', f'/v1/AUTH_{account}/c'), ('POST', f'/v1/AUTH_{account}')):
+        assert domain_status(path, None, stored, method, roles='ResellerAdmin',
+                             project_domain_id=domain) == (200, want)
+    assert domain_status(f'/v1/AUTH_{account}/c', None, stored, 'POST', roles='ResellerAdmin',
+                         project_domain_id=domain) == (200, None)
