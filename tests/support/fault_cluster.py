@@ -25,10 +25,9 @@ from swift.common import storage
 from swift.common.ring import Ring
 
 ONCE_TIMEOUT = 300
-# In the order in which they heal most at once.
-DAEMONS = (("object", "object_updater"), ("object", "object_replicator"),
-           ("container", "container_replicator"), ("account", "account_replicator"),
-           ("container", "container_updater"))
+# What heals; one process of a node runs them one after another, what does most good first.
+SECTIONS = {"object": ("updater", "replicator"), "container": ("updater", "replicator"),
+            "account": ("replicator",)}
 SKEWED = """
 import sys, time
 real = time.time
@@ -90,21 +89,28 @@ class FaultCluster(SwiftCluster):
         for kind in TYPES:
             self.wait(kind, n)
 
-    def once(self, kind: str, module: str, n: int) -> str:
-        """One pass of a daemon on a node; what it logged."""
+    def configure(self) -> None:
+        """As a plain cluster's, with the sections of daemons."""
+        super().configure()
+        for kind, names in SECTIONS.items():
+            for n in range(self.nodes):
+                with open(self.etc / f"{kind}-{n}.conf", "a") as conf:
+                    conf.writelines(f"[{kind}-{name}]\n" for name in names)
+
+    def once(self, module: str, *confs: str) -> str:
+        """One pass of a daemon, or of all daemons of the files; what it logged."""
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-m", f"swift.cli.{module}",
-             str(self.etc / f"{kind}-{n}.conf"), "once"], capture_output=True, text=True,
+             *(str(self.etc / conf) for conf in confs), "--once"], capture_output=True, text=True,
             env=dict(os.environ, SWIFT_DIR=str(self.etc), PYTHONDONTWRITEBYTECODE="1"),
             timeout=ONCE_TIMEOUT, check=False)
         assert done.returncode == 0, done.stderr
         return done.stderr
 
-    def heal(self) -> None:
-        """One pass of all that heals, on each node."""
-        for kind, module in DAEMONS:
-            for n in range(self.nodes):
-                self.once(kind, module, n)
+    def heal(self) -> str:
+        """One pass of all that heals, on each node; what they logged."""
+        return "".join(self.once("consistency", *(f"{kind}-{n}.conf" for kind in SECTIONS))
+                       for n in range(self.nodes))
 
     # -- behind the proxy's back -----------------------------------------
 
@@ -134,3 +140,14 @@ class FaultCluster(SwiftCluster):
         """(status, body) of each primary."""
         return [self.direct(kind, node["id"], "GET", *names, query=query)[::2]
                 for node in self.places(kind, *names)[1]]
+
+    def files_of(self, *names: str) -> str:
+        """What is on which disk of an object."""
+        part, nodes = self.places("object", *names)
+        saved = storage._secrets
+        storage.set_hash_secrets(b"changeme", b"tests")
+        name_hash = storage.hash_path(*names)
+        storage._secrets = saved
+        found = [str(path.relative_to(self.root)) for n in range(self.nodes)
+                 for path in self.device(n).rglob(f"{name_hash}/*")]
+        return f"primaries {[node['id'] for node in nodes]}: {sorted(found)}\n"

@@ -64,6 +64,40 @@ secret_key3 = testing3
 [swift-constraints]
 """
 
+KEYSTONE_CONFIGURATION = """\
+[func_test]
+auth_version = 3
+auth_uri = {auth}
+account = test
+username = tester
+password = testing
+domain = Default
+account2 = test2
+username2 = tester2
+password2 = testing2
+domain2 = Default
+username3 = tester3
+password3 = testing3
+domain3 = Default
+account4 = test4
+username4 = tester4
+password4 = testing4
+domain4 = test-domain
+account5 = test5
+username5 = tester5
+password5 = testing5
+domain5 = Default
+account6 = test
+username6 = tester6
+password6 = testing6
+domain6 = Default
+service_prefix = {service}
+collate = C
+insecure = no
+storage_domain = {domain}
+[swift-constraints]
+"""
+
 
 class Suite:
     """The installed suite."""
@@ -72,12 +106,16 @@ class Suite:
         self.root = Path(root)
         self.python = self.root / 'venv/bin/python'
 
-    def run(self, host, port, tests, workdir, timeout):
-        """Run tests by their ids; ``(ids that passed, the output)``."""
+    def run(self, host, port, tests, workdir, timeout, keystone=None):
+        """Run tests by their ids; ``(ids that passed, the output)``.
+
+        With ``keystone``, the URL of its version 3, as users of `KEYSTONE_CONFIGURATION`.
+        """
         workdir = Path(workdir)
         conf = workdir / 'test.conf'
-        conf.write_text(CONFIGURATION.format(address=f'{host}:{port}', service=SERVICE_PREFIX,
-                                             domain=STORAGE_DOMAIN))
+        conf.write_text((KEYSTONE_CONFIGURATION if keystone else CONFIGURATION).format(
+            address=f'{host}:{port}', service=SERVICE_PREFIX, domain=STORAGE_DOMAIN,
+            auth=keystone))
         (workdir / 'ids').write_text('\n'.join(tests))
         environment = {k: v for k, v in os.environ.items() if not k.startswith('PYTEST')}
         environment.update(SWIFT_TEST_CONFIG_FILE=str(conf), SWIFT_TEST_IN_PROCESS='0',

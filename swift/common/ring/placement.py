@@ -299,7 +299,9 @@ class Rebalance:
                         break
                 if not heavy:
                     return
-            if taken:
+            if taken:           # what is left is worth a try next time, but for weight 0
+                heavy = {i for i in heavy if not leaves[i].size}
+            if not heavy:
                 return
 
     def _can_go(self, dev_id, holders):

@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real OpenStack Swift beside ours. All of it is marked `whole`: it wants real Swift installed."""
+"""Real OpenStack Swift beside ours, and its own tests. What wants it installed is `whole`."""
+import fcntl
+import tempfile
+from pathlib import Path
+
 import pytest
 from real_swift import MixedCluster
+from swift_suite import functional_suite
 
 NODES = range(4)
 STORAGE = [(kind, n) for kind in ("object", "container", "account") for n in NODES]
@@ -31,3 +36,13 @@ def halves(request, tmp_path):
     with MixedCluster(tmp_path / "cluster", LAYOUTS["our proxy, half the nodes each"],
                       sync_method=getattr(request, "param", "rsync")) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def suite():
+    """OpenStack Swift's functional tests, installed; one installer at a time."""
+    cache = Path(tempfile.gettempdir()) / "snakestack-test-cache"
+    cache.mkdir(exist_ok=True)
+    with open(cache / "swift-functional.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return functional_suite(cache)

@@ -5,28 +5,17 @@ functional-quick.txt names the part of them that each run of the tests has time 
 lists those of S3.
 """
 
-import fcntl
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
 from swift_cluster import SwiftCluster
-from swift_suite import functional_suite, holds_metadata
+from swift_suite import holds_metadata
 
 HERE = Path(__file__).parent
 WHOLE_TIMEOUT = 3600
 QUICK_TIMEOUT = 600
-
-
-@pytest.fixture(scope='module')
-def suite():
-    """The installed suite; one installer at a time."""
-    cache = Path(tempfile.gettempdir()) / 'snakestack-test-cache'
-    cache.mkdir(exist_ok=True)
-    with open(cache / 'swift-functional.lock', 'w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return functional_suite(cache)
 
 
 @pytest.fixture(scope='module')

@@ -136,13 +136,14 @@ def test_fault_node_dies_under_load(plain, box, n, empty):
         answer = retried(lambda name=name: user("GET", f"/{container}/{name}",
                                                 {"X-Newest": "true"}))
         assert body_of(answer) in load.possible(name), name
-    plain.heal()
-    plain.heal()                                      # rows that the first pass delivered late
+    log = plain.heal()
+    log += plain.heal()                               # rows that the first pass delivered late
     alive = set()
     for name in names:
         found = {body_of((status, {}, body)) for status, body in
                  plain.copies("object", user.base.split("/")[2], container, name)}
-        assert len(found) == 1, f"copies of {name} differ"
+        assert len(found) == 1, f"copies of {name} differ: " + plain.files_of(
+            user.base.split("/")[2], container, name) + log[-6000:]
         assert found <= set(load.possible(name)), f"{name} is stale or lost"
         if None not in found:
             alive.add(name)
@@ -250,7 +251,7 @@ def test_fault_data_file_corrupted(plain, box, size):
         assert status == 200 and (got == body or hashlib.md5(got).hexdigest() != headers["etag"])
         if size < 65536:
             assert got == body
-    plain.once("object", "object_auditor", bad)
+    plain.once("object_auditor", f"object-{bad}.conf")
     assert not file.exists() and list(plain.device(bad).glob("quarantined/objects/*"))
     plain.heal()
     assert plain.copies("object", account, container, "o") == [(200, body)] * 3
@@ -276,7 +277,7 @@ def test_fault_database_corrupted(plain, box, kind):
         assert status == 200 and (body == wanted if kind == "container" else
                                   container.encode() in body)
     assert user("PUT", f"/{container}/late", body=b"x")[0] == 201
-    plain.once(kind, f"{kind}_auditor", bad)
+    plain.once(f"{kind}_auditor", f"{kind}-{bad}.conf")
     assert list(plain.device(bad).glob(f"quarantined/{kind}s/*"))
     plain.heal()
     plain.heal()

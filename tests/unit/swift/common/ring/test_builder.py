@@ -184,3 +184,20 @@ def test_any_cluster_gives_a_valid_ring(zones, replicas, seed):
         b.validate()
         assert all(max(c.values()) == 1 for c in held(b, lambda d: d['id']))
         assert all(d['parts'] == 0 for d in b.devs if d['weight'] == 0)
+
+
+@pytest.mark.parametrize('seed', range(6))
+def test_bug_a_device_of_weight_0_keeps_nothing(seed):
+    """Its last partition used to stay, when no place was left that dispersed as well."""
+    b = RingBuilder(9, 3, 1)
+    for n in range(40):
+        b.add_dev({'region': 1, 'zone': n % 5, 'ip': f'10.0.{n % 5}.{n // 5 % 2}', 'port': 6200,
+                   'device': f'd{n}', 'weight': 100})
+    b.rebalance(seed=seed)
+    b.set_dev_weight(0, 0)
+    b.add_dev({'region': 1, 'zone': 0, 'ip': '10.0.0.9', 'port': 6200, 'device': 'new',
+               'weight': 100})
+    b.pretend_min_part_hours_passed()
+    b.rebalance(seed=seed)
+    assert b.devs[0]['parts'] == 0 and b.get_balance() < 10
+    b.validate()
