@@ -7,6 +7,7 @@ be made its id, and writes the result - :class:`PlannedVolume` - into the instan
 there is no instance whose volumes nobody makes, and whoever finds it knows every one of them.
 """
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -31,6 +32,7 @@ class BlockDevice:
     """A volume asked for at boot: one there is, or one to be made of something or of nothing.
 
     ``field`` is where the request says so, for messages.  ``boot_index`` 0 is the root disk.
+    ``name`` and ``metadata`` are those of a volume that is to be made.
     """
 
     source: str
@@ -41,6 +43,8 @@ class BlockDevice:
     device: str | None = None
     delete_on_termination: bool = False
     volume_type: str | None = None
+    name: str | None = None
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -197,8 +201,9 @@ def new_rows(context: RequestContext, api: Any, rows: Sequence[Instance],
         for one, planned in zip(asked, of(row), strict=True):
             if planned.made:
                 source = {sources[one.source]: one.id} if one.source in sources else {}
-                made.append(api.check(context, one.size_gb, volume_id=planned.volume_id,
-                                      volume_type=one.volume_type, **source))
+                made.append(api.check(
+                    context, one.size_gb, one.name, metadata=one.metadata,
+                    volume_id=planned.volume_id, volume_type=one.volume_type, **source))
             else:
                 taken.append(volume_attachments.reservation(
                     planned.volume_id, row.id, str(context.project_id), planned.device,

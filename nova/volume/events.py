@@ -5,6 +5,7 @@
 before and after, so every way to a status has the same one.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from nova.db.changes import Change
@@ -12,18 +13,20 @@ from nova.db.models import utcnow
 from nova.db.volume_models import VolumeSnapshot
 from nova.volume.states import SnapshotStatus, VolumeStatus
 
-# A status in between: what the work is called, and the status that says it was done.
-_VOLUME_WORK: dict[str, tuple[str, str | None]] = {
-    VolumeStatus.CREATING: ("create", VolumeStatus.AVAILABLE),
-    VolumeStatus.RESERVED: ("attach", VolumeStatus.IN_USE),
-    VolumeStatus.ATTACHING: ("attach", VolumeStatus.IN_USE),
-    VolumeStatus.DETACHING: ("detach", VolumeStatus.AVAILABLE),
-    VolumeStatus.EXTENDING: ("resize", VolumeStatus.AVAILABLE),
-    VolumeStatus.DELETING: ("delete", None),
+# A status in between: what the work is called, and the statuses that say it was done.
+Work = Mapping[str, tuple[str, frozenset[str]]]
+_VOLUME_WORK: Work = {
+    VolumeStatus.CREATING: ("create", frozenset({VolumeStatus.AVAILABLE})),
+    VolumeStatus.RESERVED: ("attach", frozenset({VolumeStatus.IN_USE})),
+    VolumeStatus.ATTACHING: ("attach", frozenset({VolumeStatus.IN_USE})),
+    VolumeStatus.DETACHING: ("detach", frozenset({VolumeStatus.AVAILABLE})),
+    VolumeStatus.EXTENDING: (
+        "resize", frozenset({VolumeStatus.AVAILABLE, VolumeStatus.IN_USE})),
+    VolumeStatus.DELETING: ("delete", frozenset()),
 }
-_SNAPSHOT_WORK: dict[str, tuple[str, str | None]] = {
-    SnapshotStatus.CREATING: ("create", SnapshotStatus.AVAILABLE),
-    SnapshotStatus.DELETING: ("delete", None),
+_SNAPSHOT_WORK: Work = {
+    SnapshotStatus.CREATING: ("create", frozenset({SnapshotStatus.AVAILABLE})),
+    SnapshotStatus.DELETING: ("delete", frozenset()),
 }
 
 VOLUME_PAYLOAD = {
@@ -48,13 +51,13 @@ def event_of(change: Change) -> tuple[str, bool] | None:
     return (f"{'snapshot' if snapshot else 'volume'}.{verb}", failed) if verb else None
 
 
-def _step(change: Change, work: dict[str, tuple[str, str | None]]) -> tuple[str | None, bool]:
+def _step(change: Change, work: Work) -> tuple[str | None, bool]:
     if change.gone:
         return "delete.end", False
     old = str(change.before[0]) if change.before else None
     new = str(change.row.status)        # type: ignore[union-attr]
-    old_verb, done = work.get(old or "", (None, None))
-    new_verb, _ = work.get(new, (None, None))
+    old_verb, done = work.get(old or "", (None, frozenset()))
+    new_verb, _ = work.get(new, (None, frozenset()))
     if old == VolumeStatus.ATTACHING and new == VolumeStatus.DETACHING:
         return "attach.error", True     # a failed attach is taken back as a detach
     if old == VolumeStatus.RESERVED and new == VolumeStatus.AVAILABLE:
@@ -62,7 +65,7 @@ def _step(change: Change, work: dict[str, tuple[str, str | None]]) -> tuple[str 
     if new_verb and new_verb != old_verb:
         return f"{new_verb}.start", False
     if old_verb and not new_verb:
-        return (f"{old_verb}.end", False) if new == done else (f"{old_verb}.error", True)
+        return (f"{old_verb}.end", False) if new in done else (f"{old_verb}.error", True)
     if change.before == (change.row.status, change.row.host):       # type: ignore[union-attr]
         return None, False
     return "update", False

@@ -8,6 +8,7 @@ from nova import exception
 from nova.api.ec2.actions import Call
 from nova.api.ec2.errors import Ec2Error, invalid, unsupported
 from nova.api.ec2.snapshots import snapshot_of
+from nova.api.ec2.tagging import tags_for
 from nova.api.ec2.volumes import type_named
 from nova.compute import devices
 from nova.compute.block_devices import BlockDevice
@@ -20,9 +21,11 @@ def asked_for(call: Call, image_id: str) -> tuple[str | None, tuple[BlockDevice,
     """Return (image to boot from, or None where that is a volume; the volumes to be made).
 
     A mapping of the root device has the image copied to a volume.  Volumes go with their instance
-    unless the request says otherwise, as AWS has it.
+    unless the request says otherwise, as AWS has it, and all have the tags for volumes.
     """
     found, root = [], False
+    tags = tags_for(call.params, "volume", "instance")
+    named = {"name": tags.pop("Name", None), "metadata": tags}
     for position, one in enumerate(call.params.get("BlockDeviceMappings") or (), 1):
         field = f"BlockDeviceMapping.{position}"
         name, ebs = one.get("DeviceName"), one.get("Ebs")
@@ -31,7 +34,7 @@ def asked_for(call: Call, image_id: str) -> tuple[str | None, tuple[BlockDevice,
         _refuse_wishes(field, one, ebs)
         made = {"field": field, "size_gb": _size(field, ebs),
                 "volume_type": type_named(ebs.get("VolumeType")),
-                "delete_on_termination": ebs.get("DeleteOnTermination", True)}
+                "delete_on_termination": ebs.get("DeleteOnTermination", True), **named}
         if name in ROOTS:
             root = True
             found.append(_root(call, ebs, image_id, made))

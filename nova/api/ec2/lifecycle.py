@@ -112,7 +112,7 @@ def _boot_request(call: Call) -> BootRequest:
     if not params.get("ImageId"):
         raise Ec2Error("MissingParameter", "The request must contain the parameter ImageId")
     _refuse_wishes(params)
-    tags = tags_for(params, "instance")
+    tags = tags_for(params, "instance", "volume")
     image_id, volumes = block_devices.asked_for(call, str(_image("ami", params["ImageId"])))
     return BootRequest(
         name=tags.pop("Name", "") or "instance", min_count=minimum, max_count=maximum,

@@ -7,14 +7,15 @@ from typing import Any
 from nova.api.ec2.errors import invalid, unsupported
 
 
-def tags_for(params: Mapping[str, Any], kind: str) -> dict[str, str]:
-    """Return the tags that something is to be made with."""
+def tags_for(params: Mapping[str, Any], kind: str, *others: str) -> dict[str, str]:
+    """Return the tags that something is to be made with; ``others`` are made along with it."""
     found: dict[str, str] = {}
     for one in params.get("TagSpecifications") or ():
-        if one.get("ResourceType") != kind:
+        if one.get("ResourceType") not in (kind, *others):
             raise unsupported(f"Tags on {ascii(str(one.get('ResourceType'))[:32])} here")
-        for tag in one.get("Tags") or ():
-            found[key_of(tag)] = value_of(tag)
+        tags = {key_of(tag): value_of(tag) for tag in one.get("Tags") or ()}
+        if one["ResourceType"] == kind:
+            found |= tags
     return found
 
 

@@ -70,10 +70,16 @@ def test_volumes_that_come_and_go_with_their_instance(cloud):
     ec2 = cloud.alpha
     server = run(ec2, BlockDeviceMappings=[
         {"DeviceName": "/dev/sdb", "Ebs": {"VolumeSize": 1}},
-        {"DeviceName": "/dev/sdc", "Ebs": {"VolumeSize": 2, "DeleteOnTermination": False}}])
+        {"DeviceName": "/dev/sdc", "Ebs": {"VolumeSize": 2, "DeleteOnTermination": False}}],
+        TagSpecifications=[{"ResourceType": kind, "Tags": [
+            {"Key": "Name", "Value": f"a {kind}"}, {"Key": "tier", "Value": "1"}]}
+            for kind in ("instance", "volume")])
+    assert tags(one_of(ec2, server)) == {"Name": "a instance", "tier": "1"}
     held = {one["DeviceName"]: one["Ebs"] for one in one_of(ec2, server)["BlockDeviceMappings"]}
     assert {name: ebs["DeleteOnTermination"] for name, ebs in held.items()} == {
         "/dev/vdb": True, "/dev/vdc": False}
+    for ebs in held.values():
+        assert tags(shown(ec2, ebs["VolumeId"])) == {"Name": "a volume", "tier": "1"}
     goes, stays = held["/dev/vdb"]["VolumeId"], held["/dev/vdc"]["VolumeId"]
     ec2.terminate_instances(InstanceIds=[server])
     waiter(ec2, "instance_terminated").wait(InstanceIds=[server], WaiterConfig=FAST)
