@@ -16,6 +16,7 @@ from swift.common.daemon import Daemon, run_many
 from swift.common.exceptions import ConfigError
 from swift.common.runner import parse_args
 from swift.container.auditor import ContainerAuditor
+from swift.container.reconciler import ContainerReconciler
 from swift.container.replicator import ContainerReplicator
 from swift.container.sharder import ContainerSharder
 from swift.container.sync import ContainerSync
@@ -29,7 +30,8 @@ from swift.obj.updater import ObjectUpdater
 # In the order in which one pass of each does most good: pending news first, checks last.
 DAEMONS: tuple[type[Daemon], ...] = (
     ObjectUpdater, ContainerUpdater, ObjectExpirer, ObjectReplicator, ObjectReconstructor,
-    ContainerReplicator, AccountReplicator, AccountReaper, ContainerSharder, ContainerSync,
+    ContainerReplicator, AccountReplicator, AccountReaper, ContainerReconciler,
+    ContainerSharder, ContainerSync,
     ObjectAuditor, ContainerAuditor, AccountAuditor)
 
 

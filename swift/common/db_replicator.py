@@ -153,8 +153,9 @@ class DbReplicator(Daemon):
             broker.reclaim(old, str(int(now - self.reclaim_age)))
         info = broker.replication_info()
         results = self._to_all(broker, partition, info, others)
+        self.after_replication(broker, info, results)
         done = all(results)
-        look = self._look(db_file)
+        look = self._look(broker.db_file)
         if done and belongs:
             self._in_step[db_file] = (*look, peers)
             self.counts["in_step"] += 1
@@ -166,6 +167,9 @@ class DbReplicator(Daemon):
             if (after["max_row"], after["hash"]) == (info["max_row"], info["hash"]):
                 broker.remove_files()
                 self.counts["removed"] += 1
+
+    def after_replication(self, broker: Broker, info: Row, results: list[bool]) -> None:
+        """What else is to be done when a database, which was as `info` says, went to its peers."""
 
     def removable(self, broker: Broker) -> bool:
         """Whether a database that belongs elsewhere may go, once it is there."""
@@ -222,7 +226,7 @@ class DbReplicator(Daemon):
         if answer.status // 100 != 2:
             raise OSError(f"sync answered {answer.status}")
         theirs = json.loads(answer.body)
-        decided = self.after_answer(broker, theirs, partial(
+        decided = self.after_answer(broker, info, theirs, partial(
             self._call, node, partition, name_hash))
         if decided is not None:
             return decided
@@ -239,8 +243,8 @@ class DbReplicator(Daemon):
             return self._send_file(broker, partition, name_hash, node, "rsync_then_merge")
         return self._send_rows(broker, partition, name_hash, node, info, theirs["id"], point)
 
-    def after_answer(self, broker: Broker, theirs: Row, call: Call) -> bool | None:
-        """Take what else a peer's answer tells; `call` asks the peer more.
+    def after_answer(self, broker: Broker, info: Row, theirs: Row, call: Call) -> bool | None:
+        """Take what else a peer's answer to `info` tells; `call` asks the peer more.
 
         None to go on with rows, else whether the two are in step without."""
         return None

@@ -87,6 +87,7 @@ class ReplicatorRpc:
         remote["max_row"] = int(remote["max_row"])
         if len(args) > len(_SYNC_FIELDS) + 2:         # containers; the ninth is a count
             remote["status_changed_at"] = str(args[7])
+            remote["count"] = int(args[8])
             remote["storage_policy_index"] = int(args[9])
         return remote
 

@@ -33,11 +33,16 @@ class InternalClient:
             if name in conf}), {}))
 
     def request(self, method: str, path: str, headers: dict[str, str] | None = None,
-                query: str = "") -> tuple[int, dict[str, str], Iterable[bytes]]:
-        """(status, headers by lower-case name, pieces of the body, to be closed)."""
+                query: str = "", body: Iterable[bytes] | None = None
+                ) -> tuple[int, dict[str, str], Iterable[bytes]]:
+        """(status, headers by lower-case name, pieces of the body, to be closed). With a `body`
+        the headers say how long it is."""
+        from swift.common.middleware.copy import SourceBody
         from swift.proxy.cached_info import subrequest
         env = {"SERVER_NAME": "localhost", "SERVER_PORT": "0", "wsgi.url_scheme": "http",
                "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1",
                "wsgi.input": io.BytesIO()}
-        status, items, pieces = subrequest(env, self.app, method, path, headers, query)
+        status, items, pieces = subrequest(
+            env, self.app, method, path, headers, query,
+            body=None if body is None else SourceBody(body))
         return status, {name.lower(): value for name, value in items}, pieces

@@ -133,11 +133,30 @@ class ContainerBroker(ShardBroker):
         def work(conn: sqlite3.Connection) -> None:
             conn.execute("INSERT OR IGNORE INTO policy_stat (storage_policy_index) VALUES (?)",
                          (policy_index,))
+            # Rows that were in the right policy until now have to be looked at again.
             conn.execute("UPDATE container_info SET storage_policy_index = ?,"
-                         " status_changed_at = MAX(?, status_changed_at)"
-                         " WHERE storage_policy_index <> ?",
+                         " status_changed_at = MAX(?, status_changed_at),"
+                         " reconciler_sync_point = -1 WHERE storage_policy_index <> ?",
                          (policy_index, timestamp, policy_index))
         self.write(work)
+
+    def misplaced_since(self, start: int, count: int) -> list[Row]:
+        """Up to `count` rows after row number `start` that are of another policy than the
+        container."""
+        return self.read(lambda conn: [dict(row) for row in conn.execute(
+            "SELECT * FROM object WHERE ROWID > ? AND storage_policy_index <> ("
+            "SELECT storage_policy_index FROM container_info) ORDER BY ROWID LIMIT ?",
+            (start, count))])
+
+    def has_other_policies(self) -> bool:
+        """Whether it ever held rows of another policy, or had another one itself."""
+        return self.read(lambda conn: conn.execute("SELECT COUNT(*) FROM policy_stat"
+                                                   ).fetchone()[0] > 1)
+
+    def set_reconciler_point(self, point: int) -> None:
+        """Note up to which row misplaced objects are in the reconciler's queue."""
+        self.write(lambda conn: conn.execute(
+            "UPDATE container_info SET reconciler_sync_point = ?", (point,)))
 
     def set_sync_points(self, first: int | None = None, second: int | None = None) -> None:
         """How far the rows are sent to where the container is synchronised to: by one node each,

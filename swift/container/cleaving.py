@@ -15,8 +15,9 @@ from swift.container.backend import ContainerBroker
 from swift.container.cleaving_context import CleavingContext
 from swift.container.fresh_db import finish_sharding
 from swift.container.misplaced import move_misplaced, outside, pages
+from swift.container.replicator import Place
 from swift.container.shard_broker import SHARDED
-from swift.container.shard_peers import Place, ShardPeers
+from swift.container.shard_peers import ShardPeers
 from swift.container.shard_table import Which
 
 _READY = (State.CREATED, State.CLEAVED, State.ACTIVE)

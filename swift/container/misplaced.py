@@ -13,8 +13,9 @@ from swift.common.db import Broker, Row
 from swift.common.shards import UPDATED, Namespace, ShardRange, name_of, top, within
 from swift.container.backend import ContainerBroker
 from swift.container.cleaving_context import CleavingContext
+from swift.container.replicator import Place
 from swift.container.shard_broker import SHARDED, SHARDING
-from swift.container.shard_peers import Place, ShardPeers
+from swift.container.shard_peers import ShardPeers
 from swift.container.shard_table import Which
 
 PAGE = 10000

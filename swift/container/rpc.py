@@ -11,20 +11,16 @@ from swift.common.db_rpc import ReplicatorRpc
 from swift.common.shards import ShardRange
 from swift.common.timestamp import Timestamp
 from swift.container.backend import ContainerBroker
+from swift.container.policy_conflict import other_is_right
 from swift.container.shard_table import Which
 
 
 class ContainerRpc(ReplicatorRpc):
-    """REPLICATE of containers: the storage policy goes along."""
+    """REPLICATE of containers: storage policy and shard ranges go along."""
 
     def after_sync(self, broker: Any, remote: Row) -> None:
-        """Both replicas of a container settle on the policy of the one that was there first."""
-        if "storage_policy_index" not in remote:
-            return
-        stat = broker.stat()
-        if stat["storage_policy_index"] == remote["storage_policy_index"]:
-            return
-        if Timestamp(remote["status_changed_at"]) < Timestamp(stat["status_changed_at"]):
+        """Take over the peer's storage policy if that is the right one."""
+        if "storage_policy_index" in remote and other_is_right(broker.replication_info(), remote):
             broker.set_policy_index(remote["storage_policy_index"], Timestamp.now().internal)
 
     # -- shards ----------------------------------------------------------

@@ -8,36 +8,22 @@ from __future__ import annotations
 
 import json
 import os
-import random
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from swift.common import node_client
 from swift.common.concurrency import GreenPool, Timeout
 from swift.common.conf import config_float, config_int
-from swift.common.db_files import with_epoch
 from swift.common.db_replicator import Node
-from swift.common.exceptions import ConfigError, DatabaseAlreadyExists
+from swift.common.exceptions import ConfigError
 from swift.common.shards import ShardRange, merged
-from swift.common.storage import hash_path, storage_directory
 from swift.common.timestamp import Timestamp
 from swift.container.backend import ContainerBroker
-from swift.container.replicator import ContainerReplicator
+from swift.container.replicator import ContainerReplicator, Place
 from swift.container.shard_broker import ENABLED, SYSMETA
 
 SHARDS_PREFIX = ".shards_"
-
-
-@dataclass
-class Place:
-    """A shard's database on this node, to be filled and then brought to where it belongs."""
-
-    part: int
-    broker: ContainerBroker
-    node_id: int
-    created: bool
 
 
 class Counts:
@@ -66,7 +52,6 @@ class ShardPeers(ContainerReplicator):
         super().__init__(conf, logger)
         self.conn_timeout = config_float(conf, "conn_timeout", 5)
         self.sharding = Counts()
-        self.local: dict[int, Node] = {}
 
     def quorum(self, option: str, default: int | None = None) -> int:
         """A number of replicas, at most as many as there are."""
@@ -150,41 +135,12 @@ class ShardPeers(ContainerReplicator):
     def place_for(self, shard: ShardRange, broker: ContainerBroker) -> Place:
         """The database of a shard on this node, made if there is none: where it belongs, or on
         any other device. It knows its range and its root."""
-        part, nodes = self.ring.get_nodes(shard.account, shard.container)
-        node = next((node for node in nodes if node["id"] in self.local), None)
-        if node is None:
-            weighty = [node for node in self.local.values() if node.get("weight", 0)]
-            node = random.choice(weighty or list(self.local.values()))
-        name_hash = hash_path(shard.account, shard.container)
-        path = (f"{self.devices}/{node['device']}/"
-                f"{storage_directory(self.datadir, part, name_hash)}/{name_hash}.db")
-        made = ContainerBroker(path, shard.account, shard.container, self.logger)
-        created = False
-        stat = broker.stat()
-        if not made.exists():
-            made.db_file = with_epoch(path, shard.epoch)
-            try:
-                made.initialize(Timestamp.now().internal, stat["storage_policy_index"])
-                created = True
-            except DatabaseAlreadyExists:
-                pass
-            made.find_files()
+        place = self.make_place(shard.account, shard.container,
+                                broker.stat()["storage_policy_index"],
+                                Timestamp.now().internal, shard.epoch)
+        made = place.broker
         made.merge_shard_ranges([shard])
         stamp = Timestamp.now().internal
         made.update_metadata({SYSMETA + "Quoted-Root": (quote(broker.root_path()), stamp),
                               ENABLED: ("True", stamp)})
-        return Place(part, made, node["id"], created)
-
-    def deliver(self, place: Place) -> list[bool]:
-        """Bring a database in step with its primaries; for each but this one whether it is. One
-        that belongs elsewhere is removed when all have it."""
-        nodes = self.ring.get_part_nodes(place.part)
-        others = [node for node in nodes if node["id"] != place.node_id]
-        broker = place.broker
-        info = broker.replication_info()
-        results = self._to_all(broker, str(place.part), info, others)
-        if results and all(results) and len(others) == len(nodes) and self.removable(broker):
-            after = broker.replication_info()
-            if (after["max_row"], after["hash"]) == (info["max_row"], info["hash"]):
-                broker.remove_files()
-        return results
+        return place

@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from swift.common.conf import config_float, config_int
 from swift.common.db import Row
-from swift.common.devices import databases, is_local
+from swift.common.devices import databases
 from swift.common.exceptions import DatabaseConnectionError, LockTimeout
 from swift.common.shards import CLEAVING, KNOWS_ITS_COUNT, ShardRange, State, now, top
 from swift.container.backend import ContainerBroker
@@ -29,11 +29,12 @@ from swift.container.cleaving import Cleaver, complete
 from swift.container.cleaving_context import all_contexts
 from swift.container.fresh_db import begin_sharding
 from swift.container.misplaced import move_misplaced
+from swift.container.replicator import Place
 from swift.container.shard_audit import audit
 from swift.container.shard_broker import COLLAPSED, SHARDED, SHARDING, SYSMETA, UNSHARDED
 from swift.container.shard_finder import find_ranges, make_ranges
 from swift.container.shard_paths import compactible, may_shard, shrink
-from swift.container.shard_peers import SHARDS_PREFIX, Counts, Place, ShardPeers
+from swift.container.shard_peers import SHARDS_PREFIX, Counts, ShardPeers
 from swift.container.shard_table import Which
 from swift.container.sharder_conf import SharderConf
 
@@ -83,9 +84,7 @@ class ContainerSharder(ShardPeers):
         self.in_progress = []
         self.counts = dict.fromkeys(("databases", "unchanged", "in_step", "rows", "rsyncs",
                                      "removed", "failures"), 0)
-        self.local = {dev["id"]: dev for dev in self.ring.devs
-                      if dev and is_local(dev, self.addresses, self.port)}
-        by_name = {dev["device"]: dev for dev in self.local.values()}
+        by_name = {dev["device"]: dev for dev in self.local_nodes().values()}
         wanted = self.overrides
         for db_file, device, partition in databases(self.devices, self.datadir, self.mount_check,
                                                     self.logger):

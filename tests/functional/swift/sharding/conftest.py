@@ -22,6 +22,8 @@ minimum_shard_size = 2
 shrink_threshold = 2
 expansion_limit = 16
 cleave_batch_size = 8
+node_timeout = 60
+conn_timeout = 10
 """
 
 
@@ -31,7 +33,8 @@ class ShardedStore(StorageNode):
     def __init__(self, root, options, policies):
         super().__init__(root, options, policies)
         self.proxy = Application({"swift_dir": str(self.etc), "log_address": f"{root}/none",
-                                  "account_autocreate": "true"})
+                                  "account_autocreate": "true", "node_timeout": "60",
+                                  "conn_timeout": "10"})
         self.cache = None              # a dictionary's worth of what proxies remember
         self.overrides = {}            # options of daemons, over those of the file
 
@@ -44,6 +47,13 @@ class ShardedStore(StorageNode):
         more = {name.replace("_", "-"): value for name, value in headers.items()}
         return call(app, method, "/v1/a/c" + path.encode().decode("latin-1") + (query and "?")
                     + query, {"Content-Type": "text/plain", **more}, body)
+
+    def ask_for(self, path):
+        """The body of a GET below /v1."""
+        path, _, query = path.partition("?")
+        status, _, body = call(self.proxy, "GET", f"/v1{path}?{query}")
+        assert status in (200, 204, 404), status
+        return body if status == 200 else b"[]"
 
     def fill(self, names, body=b"x"):
         for name in names:
