@@ -103,17 +103,21 @@ class AccountReaper(Daemon):
                               exc)
             return None
 
-    def _objects(self, account: str, container: str, part: int, nodes: list[dict[str, Any]]
+    def _objects(self, account: str, container: str, kind: str = "auto",
+                 visited: frozenset[str] = frozenset()
                  ) -> Iterator[tuple[list[dict[str, Any]], str]]:
-        """Pages of a container's listing with the storage policy index."""
+        """Pages of a container's listing with the storage policy index; of one that is sharded,
+        those of all shards."""
+        part, nodes = self.ring("container").get_nodes(account, container)
         marker = ""
         while True:
             for node in nodes:
                 path = node_client.path_of(node["device"], part, account, container)
-                answer = self._request(node, "GET", f"{path}?format=json&limit={_PAGE}&marker="
-                                       + quote(marker), {
-                                           "User-Agent": "account-reaper",
-                                           "X-Backend-Allow-Reserved-Names": "true"})
+                answer = self._request(
+                    node, "GET", f"{path}?format=json&states=listing&limit={_PAGE}&marker="
+                    + quote(marker), {"User-Agent": "account-reaper",
+                                      "X-Backend-Record-Type": kind,
+                                      "X-Backend-Allow-Reserved-Names": "true"})
                 if answer is not None and answer.status == 200:
                     break
             else:
@@ -121,13 +125,20 @@ class AccountReaper(Daemon):
             page = json.loads(answer.body)
             if not page:
                 return
+            if answer.headers.get("x-backend-record-type") == "shard":
+                visited |= {f"{account}/{container}"}
+                for shard in page:
+                    again = shard["name"] in visited       # a container that fills a gap itself
+                    of, _, name = shard["name"].partition("/")
+                    yield from self._objects(of, name, "object" if again else "auto", visited)
+                return
             yield page, answer.headers.get("x-backend-storage-policy-index", "0")
             marker = page[-1]["name"]
 
     def _reap_container(self, account: str, container: str, counts: dict[str, int]) -> None:
         part, nodes = self.ring("container").get_nodes(account, container)
         pool = GreenPool(self.concurrency)
-        for page, index in self._objects(account, container, part, nodes):
+        for page, index in self._objects(account, container):
             for entry in page:
                 pool.spawn_n(self._reap_object, account, container, entry["name"], index, part,
                              nodes, counts)

@@ -2,6 +2,7 @@
 """A container's life with shards: divided, listed, written to, divided further, and small again."""
 import sqlite3
 
+from swift.account.reaper import AccountReaper
 from swift.container.backend import ContainerBroker
 from swift.container.replicator import ContainerReplicator
 from swift.container.sharder import ContainerSharder
@@ -134,6 +135,20 @@ def test_shards_are_divided_and_shrink(store):
     assert store.ranges() == ([], "collapsed") and store.listed() == kept
     store.drop(kept)
     assert store.listed() == [] and store.ask("DELETE")[0] == 204
+
+
+def test_bug_what_a_deleted_account_has_in_shards_is_reaped(store):
+    store.ask("PUT", X_Container_Sysmeta_Sharding="True")
+    store.fill(NAMES)
+    shard(store)
+    assert store.everywhere("account", "DELETE", ("a",)) == [204] * 3
+    store.run(AccountReaper, "account")
+    for name in NAMES:
+        assert [status for status, _ in store.get_all("object", "a", "c", name)] == [404] * 3
+    store.run(ContainerSharder)           # the tombstones go to the shards, counts to the root
+    store.run(ContainerSharder)
+    store.run(AccountReaper, "account")
+    assert [status for status, _ in store.get_all("container", "a", "c")] == [404] * 3
 
 
 def test_replicas_that_missed_it_catch_up(store):
