@@ -7,11 +7,16 @@ The identity and the address come as for the command glance.
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import sys
 
 from glance import client
 from glance.cmd import shell
+
+
+def _time(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _list(images: client.Client, args: argparse.Namespace) -> None:
@@ -24,7 +29,7 @@ def _list(images: client.Client, args: argparse.Namespace) -> None:
         return
     for entry in found["cached_images"]:
         print(f"{entry['image_id']}  cached  {entry['size']:>14} bytes  {entry['hits']:>6} hits  "
-              f"used {entry['last_accessed']}")
+              f"used {_time(entry['last_accessed'])}")
     for image_id in found["queued_images"]:
         print(f"{image_id}  queued")
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Any
 
 import webob
@@ -24,15 +23,9 @@ def _cache(request: wsgi.Request) -> ImageCache:
     return cache
 
 
-def _time(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(
-        tzinfo=None).isoformat(timespec="seconds") + "Z"
-
-
 def _view(entry: Entry) -> dict[str, Any]:
     return {"image_id": entry.image_id, "hits": entry.hits, "size": entry.size,
-            "last_accessed": _time(entry.last_accessed),
-            "last_modified": _time(entry.last_modified)}
+            "last_accessed": entry.last_accessed, "last_modified": entry.last_modified}
 
 
 def index(request: wsgi.Request) -> webob.Response:

@@ -31,7 +31,7 @@ def _path(*pieces: str) -> str:
 
 
 def _item_view(namespace: str, kind: str, item: Mapping[str, Any]) -> dict[str, Any]:
-    if kind == "tag":
+    if kind in ("tag", "property"):  # clients take every member of a property for the property's
         return dict(item)
     return {**item, "self": _path(namespace, COLLECTIONS[kind], item["name"]),
             "schema": f"{_SCHEMAS}/{kind}"}

@@ -222,6 +222,8 @@ def test_api(api, monkeypatch):
     assert admin.call("PUT", "/v2/cache/no-such-image").status_int == 404
     [entry] = admin.get("/v2/cache").json["cached_images"]
     assert (entry["image_id"], entry["size"], entry["hits"]) == (image["id"], len(DATA), 0)
+    # seconds since 1970: clients compute with them
+    assert abs(entry["last_accessed"] - time.time()) < 600 > entry["last_modified"] - time.time()
     assert admin.call("DELETE", "/v2/cache", headers={
         "X-Image-Cache-Clear-Target": "invalid"}).status_int == 400
     assert admin.call("DELETE", "/v2/cache", headers={
