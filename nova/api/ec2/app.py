@@ -33,6 +33,7 @@ from nova.api.ec2 import (  # noqa: F401  (each enters its actions into the tabl
     security_groups,
     snapshots,
     tags,
+    volume_changes,
     volumes,
     vpcs,
     zones,

@@ -2,6 +2,7 @@
 """boto3 against volumes and snapshots of the EC2 API: real files, pretended guests."""
 
 import re
+import time
 import uuid
 
 import pytest
@@ -112,6 +113,41 @@ def test_wrong_mappings_make_no_instance(cloud, mapping, code):
         run(cloud.alpha, BlockDeviceMappings=[mapping])
     assert cloud.alpha.describe_instances()["Reservations"] == []
     assert cloud.alpha.describe_volumes()["Volumes"] == []
+
+
+def test_a_volume_is_made_larger(cloud):
+    ec2, one = cloud.alpha, volume(cloud.alpha)
+    with refused("InvalidVolumeModification.NotFound"):
+        ec2.describe_volumes_modifications(VolumeIds=[one])
+    change = ec2.modify_volume(VolumeId=one, Size=3)["VolumeModification"]
+    assert (change["OriginalSize"], change["TargetSize"]) == (1, 3)
+    assert change["ModificationState"] in ("modifying", "completed")
+    until = time.monotonic() + 60
+    while True:
+        [change] = ec2.describe_volumes_modifications(VolumeIds=[one])["VolumesModifications"]
+        if change["ModificationState"] == "completed":
+            break
+        assert time.monotonic() < until, change
+        time.sleep(0.02)
+    assert change["Progress"] == 100 and shown(ec2, one)["Size"] == 3
+    for more, code in (({"Size": 2}, "InvalidParameterValue"), ({}, "MissingParameter"),
+                       ({"Size": 4, "VolumeType": "gp3"}, "UnsupportedOperation"),
+                       ({"Size": 4, "Iops": 100}, "UnsupportedOperation"),
+                       ({"Size": 2_000_000}, "InvalidParameterValue")):
+        with refused(code):
+            ec2.modify_volume(VolumeId=one, **more)
+    with refused("VolumeLimitExceeded"):
+        ec2.modify_volume(VolumeId=one, Size=5000)
+    # What was refused is no modification, and hides none.
+    assert ec2.describe_volumes_modifications(Filters=[
+        {"Name": "modification-state", "Values": ["modifying", "failed"]}])[
+            "VolumesModifications"] == []
+    [change] = ec2.describe_volumes_modifications()["VolumesModifications"]
+    assert change["TargetSize"] == 3
+    with refused("InvalidVolume.NotFound"):
+        cloud.beta.modify_volume(VolumeId=one, Size=9)
+    with refused("InvalidVolume.NotFound"):
+        cloud.beta.describe_volumes_modifications(VolumeIds=[one])
 
 
 def test_a_snapshot_and_a_volume_of_it(cloud):
