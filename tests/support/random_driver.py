@@ -194,7 +194,7 @@ class Watcher(threading.Thread):
 
 
 def play(cloud, daemons, seed, seconds, operations):
-    """Let clients and killer loose until the time or the operations are over.
+    """Let clients and killer loose until the time or the operations (None: any) are over.
 
     Returns (number of answers by status, number of kills, what was wrong, the clients).
     """
@@ -203,7 +203,7 @@ def play(cloud, daemons, seed, seconds, operations):
 
     def going():
         done = sum(sum(one.statuses.values()) - one.statuses.get(None, 0) for one in clients)
-        return time.monotonic() < until and done < operations
+        return time.monotonic() < until and (operations is None or done < operations)
 
     clients += [Client(cloud, number, seed, going) for number in range(CLIENTS)]
     watcher, chance, kills = Watcher(cloud, going), random.Random(seed), 0

@@ -2,6 +2,7 @@
 """P5, P6: broker and database restart and workers die, all in the middle of fifty boots."""
 
 import http.client
+import sys
 import threading
 import time
 
@@ -68,6 +69,7 @@ def test_fifty_boots_while_broker_database_and_workers_die(
         addresses = [one.address for view in ports.find() for one in view.addresses]
         assert len(addresses) == len(set(addresses)) == BOOTS
         with capsys.disabled():
-            print(f"\n{BOOTS} boots, {len(refused)} to be asked again: all settled {took:.0f} s "
+            print(f"{BOOTS} boots, {len(refused)} to be asked again: all settled {took:.0f} s "
                   f"after the restart of broker and database; 0 stuck, 0 duplicates, 0 leaked "
-                  f"addresses; {len(guests[0])} and {len(guests[1])} guests")
+                  f"addresses; {len(guests[0])} and {len(guests[1])} guests",
+                  file=sys.stderr, flush=True)      # a worker of xdist has no stdout

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """P2, P3, P6: anything in any order while daemons die; in the end everything is settled."""
 
+import sys
+
 import pytest
 from kill_cloud import DAEMONS, KillCloud
 from nova_daemons import in_parallel
@@ -34,7 +36,7 @@ def check(cloud, seed, seconds, operations):
         or volume_snapshots.get_all() or cloud.unsettled()),
         SETTLE), (seed, instances.get_all(), volumes.get_all(), cloud.unsettled())
     answered = sum(statuses.values()) - statuses.get(None, 0)
-    return f"seed {seed}: {answered} operations {statuses}, {kills} kills, " \
+    return answered, f"seed {seed}: {answered} operations {statuses}, {kills} kills, " \
            f"{settled[0]} servers, {settled[1]} volumes and {settled[2]} snapshots settled, " \
            "0 left after their deletion"
 
@@ -48,6 +50,7 @@ def test_clients_and_a_killer_for_a_little_while(crowded):
 @pytest.mark.whole
 @pytest.mark.timeout(1800)
 def test_clients_and_a_killer_for_ten_minutes(crowded, capsys):
-    said = check(crowded, 2011, 600, 1000)
+    answered, said = check(crowded, 2011, 600, None)
     with capsys.disabled():
-        print(f"\nrandom: {said}")
+        print(f"random: {said}", file=sys.stderr, flush=True)   # a worker of xdist has no stdout
+    assert answered >= 1000
