@@ -8,10 +8,11 @@ import pytest
 from oslo_config import cfg
 from sqlalchemy import select
 
-from nova import db
+from nova import db, rpc
 from nova.db import volume_snapshots, volumes
 from nova.db.volume_models import Volume, VolumeSnapshot
 from nova.volume.giving_up import GIVEN_UP
+from nova.volume.methods import METHODS
 
 CONF = cfg.CONF
 REASON = "5 times it raised KeyError"
@@ -195,3 +196,26 @@ def test_bug_scheduling_whose_message_was_lost_waited_for_its_deadline(cloud):
     cloud.scheduler.housekeeping()
     cloud.deliver()
     assert volumes.get(made.id).status == "available"
+
+
+@pytest.mark.parametrize("what", ["delete_volume", "create_snapshot"])
+def test_message_nobody_can_work_on_is_parked_and_its_row_says_so(cloud, broken, what,
+                                                                   monkeypatch):
+    """Through the worker's own server: tried as often as it may be, then given up at once."""
+    worker = cloud.add_host()
+    rows, one, args = begun(cloud, what)
+    broken(what)
+    monkeypatch.setattr("nova.rpc.server.AGAIN_PAUSE", 0.01)
+    made = rpc.configure("memory://")
+    server = rpc.Server(METHODS, "h", worker).start()
+    try:
+        rpc.Client(METHODS).cast(cloud.context, what, host="h", **args)
+        until = time.monotonic() + 20
+        while rows.get(one).status not in WORK.values():
+            assert time.monotonic() < until, rows.get(one).status
+            time.sleep(0.02)
+    finally:
+        server.stop(5)
+        made.close()
+        monkeypatch.setattr("nova.rpc.broker._broker", None)
+    assert (rows.get(one).status, rows.get(one).fault) == (WORK[what], GIVEN_UP)
