@@ -265,6 +265,17 @@ def _move_once(instance_id: str, conditions: list[ColumnElement[bool]], verb: st
         return instance     # moved now, or by a try whose answer got lost
 
 
+def hold(session: Session, instance_id: str, host: str, verb: str) -> None:
+    """Lock the row of an instance within a transaction that gives it something.
+
+    InvalidState unless it is on the host and nobody deletes it; InstanceNotFound.  What begins
+    its deletion comes after that transaction, and so will find what it was given.
+    """
+    row = _get(session, instance_id, lock=True)
+    if row.host != host or row.task_state == TaskState.DELETING:
+        raise _invalid(row, verb)
+
+
 def _invalid(instance: Instance, verb: str) -> InvalidState:
     return InvalidState(action=verb, instance_id=instance.id, vm_state=instance.vm_state,
                         task_state=instance.task_state)

@@ -236,9 +236,15 @@ def change(port_id: str, values: dict[str, Any], group_ids: Iterable[str] | None
 
 
 @db.retry
-def plug(port_id: str, project_id: str, device_id: str, **values: Any) -> bool:
-    """Give a port of the project to a device; False when another device has it, or it is gone."""
+def plug(port_id: str, project_id: str, device_id: str, *,
+         guard: Callable[[Session], None] | None = None, **values: Any) -> bool:
+    """Give a port of the project to a device; False when another device has it, or it is gone.
+
+    ``guard`` runs first in the same transaction.
+    """
     with db.writer() as session:
+        if guard is not None:
+            guard(session)
         return db.affected(session, update(Port).where(
             Port.id == port_id, Port.project_id == project_id,
             or_(Port.device_id.is_(None), Port.device_id.in_(("", device_id))))

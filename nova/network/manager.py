@@ -16,6 +16,7 @@ from typing import Any
 
 from oslo_concurrency import lockutils
 from oslo_config import cfg
+from sqlalchemy.orm import Session
 
 from nova import audit, exception, quota
 from nova import rpc as nova_rpc
@@ -114,11 +115,24 @@ class NetworkManager:
         return list(asked)
 
     def _connect(self, instance: Instance, index: int, wanted: dict[str, Any]) -> None:
-        """Plug the port asked for into an instance, or make one."""
+        """Plug the port asked for into an instance, or make one.
+
+        InvalidState when its deletion has begun, or it was taken from its host, by then.
+        """
+        quota_left = quota.guard(instance.project_id, {"ports": 1})
+
+        def stays(session: Session) -> None:
+            instances.hold(session, instance.id, str(instance.host), "connect")
+
+        def may(session: Session) -> None:
+            quota_left(session)
+            stays(session)
+
         plugged = {"device_owner": f"{ports.DEVICE_OWNER}{instance.availability_zone or 'nova'}",
                    "device_index": index, "host": instance.host, "status": "ACTIVE"}
         if wanted.get("port_id"):
-            if not ports.plug(wanted["port_id"], instance.project_id, instance.id, **plugged):
+            if not ports.plug(wanted["port_id"], instance.project_id, instance.id, guard=stays,
+                              **plugged):
                 raise exception.Conflict(f"Port {wanted['port_id']} is still in use, or gone.")
             return
         network = networks.get(wanted["network_id"], instance.project_id)
@@ -135,7 +149,7 @@ class NetworkManager:
                 address=wanted.get("fixed_ip"),
                 address_v6=lambda mac: vifs.address_v6(network, mac),
                 group_ids=groups or [default],
-                guard=quota.guard(instance.project_id, {"ports": 1}))
+                guard=may)
         except exception.AlreadyExists:
             LOG.info("Instance %s has its port %d already", instance.id, index)
 

@@ -9,6 +9,7 @@ from oslo_config import cfg
 from sqlalchemy import update
 
 from nova import db, exception
+from nova.compute.states import TaskState
 from nova.context import RequestContext
 from nova.db import floating_ips, instances, networks, ports, quotas, security_groups
 from nova.db.models import Instance, Port, utcnow
@@ -398,6 +399,31 @@ def test_bug_message_that_came_late_gave_ports_to_a_build_no_host_has(manager, f
     with pytest.raises(InvalidState):
         manager.allocate_for_instance(CONTEXT, row.id)
     assert ports.find() == []
+
+
+@pytest.mark.parametrize("own_port", [False, True])
+@pytest.mark.parametrize("when", ["before", "between"])
+def test_bug_message_that_came_late_gave_ports_to_an_instance_being_deleted(
+        manager, flat, monkeypatch, when, own_port):
+    """Its ports were taken away, then a dead worker's call gave it new ones: they leaked."""
+    row = make_instance()
+    if own_port:
+        port = ports.create({"network_id": flat.id, "project_id": row.project_id})
+        instances.update_columns(row.id, build_request={"networks": [
+            {"network_id": flat.id, "port_id": port.id}]})
+    if when == "before":
+        instances.begin_task(row.id, TaskState.DELETING)
+    else:
+        wanted = manager._wanted
+
+        def late(instance):
+            instances.begin_task(row.id, TaskState.DELETING)
+            return wanted(instance)
+
+        monkeypatch.setattr(manager, "_wanted", late)
+    with pytest.raises(InvalidState):
+        manager.allocate_for_instance(CONTEXT, row.id)
+    assert [view for view in ports.find() if view.port.device_id] == []
 
 
 def test_ports_of_an_instance_no_host_would_build_are_taken_away(manager, flat, monkeypatch):
