@@ -37,6 +37,22 @@ def store(tmp_path_factory):
         shutil.rmtree(root, ignore_errors=True)
 
 
+@pytest.fixture(scope='module')
+def coded_store():
+    """As `store`, with a default policy that codes 2+1 and one that replicates."""
+    root = Path(tempfile.mkdtemp(prefix='snakestack-swift-', dir='/dev/shm'))
+    if not holds_metadata(root):
+        root.rmdir()
+        pytest.fail('/dev/shm does not hold large extended attributes')
+    try:
+        with SwiftCluster(root, policies=2, part_power=6, coded={0: (2, 1)},
+                          proxy_options='allow_open_expired = true', s3_options='s3_acl = yes',
+                          storage_options='disable_fallocate = yes') as cluster:
+            yield cluster
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
 def listed(name):
     return [line for line in (HERE / name).read_text().splitlines()
             if line and not line.startswith('#')]
@@ -59,6 +75,12 @@ def test_the_quick_part(suite, store, tmp_path):
 @pytest.mark.timeout(WHOLE_TIMEOUT + 900)
 def test_all_that_must_pass(suite, store, tmp_path):
     check(suite, store, listed('functional-pass.txt'), tmp_path, WHOLE_TIMEOUT)
+
+
+@pytest.mark.whole
+@pytest.mark.timeout(WHOLE_TIMEOUT + 900)
+def test_all_that_must_pass_on_coded_objects(suite, coded_store, tmp_path):
+    check(suite, coded_store, listed('functional-pass.txt'), tmp_path, WHOLE_TIMEOUT)
 
 
 @pytest.mark.whole

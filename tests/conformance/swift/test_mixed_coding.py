@@ -79,16 +79,18 @@ def test_requests(coded):
 
 def test_two_nodes_may_be_gone_and_everything_comes_home(coded):
     user = coded.login()
-    stored = fill(user)
+    stored, late = fill(user), {}
     for gone in ((0, 1), (2, 5)):
         for n in gone:
             coded.kill("object", n)
         check(user, stored)
-        late = os.urandom(2 * SEGMENT)
-        if user("PUT", f"/box/late{gone[0]}", {"X-Object-Meta-A": "b"}, late)[0] == 201:
-            stored[f"/box/late{gone[0]}"] = late
+        # Of these there is one fragment more than needed: no node may be gone until it is rebuilt.
+        path, body = f"/box/late{gone[0]}", os.urandom(2 * SEGMENT)
+        assert user("PUT", path, {"X-Object-Meta-A": "b"}, body)[0] == 201
+        late[path] = body
         for n in gone:
             coded.start("object", n)
+    stored |= late
     shutil.rmtree(coded.root / "n3/d3/objects-1")
     for _ in range(2):
         coded.everyone_once("object_reconstructor")
