@@ -29,6 +29,7 @@ CHECKS = {
     "async": ("-a", "updates of containers that wait"),
     "auditor": (None, "auditors' passes"), "updater": (None, "updaters' passes"),
     "expirer": (None, "expirers' passes"), "replication": ("-r", "replicators' passes"),
+    "reconstruction": ("-R", "reconstructors' passes"),
     "unmounted": ("-u", "devices that are not mounted"),
     "loadstats": ("-l", "load averages"), "diskusage": ("-d", "bytes used"),
     "md5": (None, "rings and swift.conf as on this machine"),

@@ -24,6 +24,8 @@ FIGURES: dict[str, tuple[str, str, list[tuple[str, tuple[str, ...]]]]] = {
     "replication": ("Checking on replication", "replication/{kind}", [
         ("replication_time", ("replication_time",)),
         *((name, ("replication_stats", name)) for name in _STATS)]),
+    "reconstruction": ("Checking on reconstructors", "reconstruction/{kind}", [
+        ("object_reconstruction_time", ("object_reconstruction_time",))]),
     "updater": ("Checking updater times", "updater/{kind}",
                 [("updater_last_sweep", ("{kind}_updater_sweep",))]),
     "expirer": ("Checking on expirers", "expirer/{kind}", [
@@ -45,7 +47,7 @@ FIGURES: dict[str, tuple[str, str, list[tuple[str, tuple[str, ...]]]]] = {
     "driveaudit": ("Checking drive-audit errors", "driveaudit",
                    [("drive_audit_errors", ("drive_audit_errors",))]),
 }
-OF_OBJECTS = ("async", "expirer")
+OF_OBJECTS = ("async", "expirer", "reconstruction")
 
 
 def hosts_of(ring: Ring, region: int | None = None, zone: int | None = None) -> list[Host]:

@@ -25,7 +25,9 @@ SIZES = (0, 1, SEGMENT, 3 * SEGMENT + 77)
 def coded(request, tmp_path):
     """A cluster of seven nodes with a policy of 4+2."""
     with MixedCluster(tmp_path / "cluster", LAYOUTS[request.param], nodes=NODES, policies=2,
-                      coded={1: (4, 2)}, segment_size=SEGMENT) as cluster:
+                      coded={1: (4, 2)}, segment_size=SEGMENT,
+                      # nodes that were gone are asked again at once
+                      proxy_options="error_suppression_limit = 100000") as cluster:
         yield cluster
 
 

@@ -155,6 +155,17 @@ def test_any_node_may_be_gone_and_comes_back(cluster, user, box):
                                                for path in found.values()}) == 1
 
 
+def test_what_was_deleted_stays_deleted(cluster, user, box):
+    user("PUT", box + "/o", body=b"x" * 100)
+    gone, other, _ = fragments(cluster)
+    cluster.kill("object", gone)
+    assert user("DELETE", box + "/o")[0] == 204
+    cluster.start("object", gone)
+    assert {user("GET", box + "/o")[0] for _ in range(4)} == {404}
+    reconstruct(cluster, other)
+    assert not fragments(cluster)
+
+
 def test_a_lost_fragment_is_rebuilt(cluster, user, box):
     body = os.urandom(2 * SEGMENT + 5)
     user("PUT", box + "/o", body=body)

@@ -37,6 +37,7 @@ def test_what_daemons_did_is_told(node):
     said = recon(node, "object", "-r", "--auditor", "--expirer")
     assert said.count("No hosts returned valid data") == 16
     for module, kind in (("object_replicator", "object"), ("object_auditor", "object"),
+                         ("object_reconstructor", "object"),
                          ("object_expirer", "object"), ("container_replicator", "container"),
                          ("container_auditor", "container"), ("container_updater", "container")):
         node.once(module, kind)
@@ -44,7 +45,8 @@ def test_what_daemons_did_is_told(node):
     assert "on 1 hosts (object)" in said
     for line in (r"\[attempted\] low: 3, high: 3, avg: 3.0, total: 3, Failed: 0.0%, "
                  r"no_result: 0, reported: 1", r"\[failure\] low: 0", r"\[success\] low: 3",
-                 r"\[ALL_passes\] low: 3", r"\[ZBF_passes\] low: 3",
+                 r"\[object_reconstruction_time\] low: \d", r"\[ALL_passes\] low: 3",
+                 r"\[ZBF_passes\] low: 3",
                  r"\[ALL_bytes_processed\] low: 12",
                  r"\[expired_last_pass\] low: 0", r"\[async_pending\] low: 0",
                  r"\[quarantined_objects\] low: 0", r"Disk usage: lowest: ",
