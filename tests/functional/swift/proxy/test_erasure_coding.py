@@ -11,7 +11,7 @@ import sys
 import pytest
 
 SEGMENT = 65536                # see the cluster
-SECONDS = 60                   # for one pass of a daemon on a busy machine
+SECONDS = 100                  # for one pass of a daemon on a busy machine
 _numbers = itertools.count()
 
 
