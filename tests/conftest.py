@@ -106,9 +106,8 @@ def postgresql_url():
     _sql(f"{backing.POSTGRESQL_URL}postgres", f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest.fixture(scope="session")
-def amqp_url():
-    """URL of a virtual host of our own on the real RabbitMQ, removed at the end of the run."""
+@contextlib.contextmanager
+def _virtual_host():
     from stacklib import backing
 
     backing.ensure("rabbitmq")
@@ -122,6 +121,20 @@ def amqp_url():
     control("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
     yield f"{backing.AMQP_URL}{name}"
     control("delete_vhost", name)
+
+
+@pytest.fixture(scope="session")
+def amqp_url():
+    """URL of a virtual host of our own on the real RabbitMQ, removed at the end of the run."""
+    with _virtual_host() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def new_amqp_url():
+    """A function that returns what amqp_url is, another at each call: for what stays a while."""
+    with contextlib.ExitStack() as stack:
+        yield lambda: stack.enter_context(_virtual_host())
 
 
 @pytest.fixture

@@ -24,11 +24,14 @@ def pytest_collection_modifyitems(items):
 
 
 class KillClouds:
-    """One cloud of six daemons, and another one after it was spoilt."""
+    """One cloud of six daemons, and another one after it was spoilt.
 
-    def __init__(self, directory, new_database, free_port, transport):
+    Each has a virtual host of its own: its scheduler would take other clouds' messages.
+    """
+
+    def __init__(self, directory, new_database, free_port, new_transport):
         self.directory, self.new_database = directory, new_database
-        self.free_port, self.transport = free_port, transport
+        self.free_port, self.new_transport = free_port, new_transport
         self._cloud, self._numbers = None, itertools.count()
 
     def get(self):
@@ -37,7 +40,7 @@ class KillClouds:
             directory = self.directory / f"cloud{next(self._numbers)}"
             directory.mkdir()
             # The worker of volumes is where guests are: a file is attached on its own host.
-            cloud = KillCloud(directory, self.free_port, transport=self.transport,
+            cloud = KillCloud(directory, self.free_port, transport=self.new_transport(),
                               database=self.new_database(), daemons=(*DAEMONS, ("volume", "c1")),
                               apis="compute,network,volume")
             self._cloud = cloud.__enter__()
@@ -56,16 +59,16 @@ class KillClouds:
 
 
 @pytest.fixture
-def kill_clouds(tmp_path, free_port, amqp_url, new_mysql_url):
+def kill_clouds(tmp_path, free_port, new_amqp_url, new_mysql_url):
     """A cloud of this test alone."""
-    clouds = KillClouds(tmp_path, new_mysql_url, free_port, amqp_url)
+    clouds = KillClouds(tmp_path, new_mysql_url, free_port, new_amqp_url)
     yield clouds
     clouds.close()
 
 
 @pytest.fixture(scope="session")
-def kept_clouds(tmp_path_factory, amqp_url, new_mysql_url, free_port):
-    clouds = KillClouds(tmp_path_factory.mktemp("matrix"), new_mysql_url, free_port, amqp_url)
+def kept_clouds(tmp_path_factory, new_amqp_url, new_mysql_url, free_port):
+    clouds = KillClouds(tmp_path_factory.mktemp("matrix"), new_mysql_url, free_port, new_amqp_url)
     yield clouds
     clouds.close()
 
