@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
 import threading
 import time
 import warnings
@@ -36,6 +37,8 @@ T = TypeVar("T")
 def patch() -> None:
     """Make the standard library cooperative; must run before other imports of a daemon."""
     eventlet.monkey_patch()
+    # Its Popen stands on a copy of the module, whose TimeoutExpired nobody could catch.
+    eventlet.patcher.original("subprocess").TimeoutExpired = subprocess.TimeoutExpired
     eventlet.debug.hub_prevent_multiple_readers(True)
 
 

@@ -7,6 +7,7 @@ unpatched in a test.  Only ``nova.cmd`` calls :func:`patch`, before any other im
 
 import os
 import socket
+import subprocess
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -40,6 +41,8 @@ def patch() -> None:
     """Make the standard library yield; call once, before anything else is imported."""
     eventlet.monkey_patch(all=True, psycopg=False)      # see green_postgresql()
     eventlet.green.socket.getaddrinfo = socket.getaddrinfo = _resolve
+    # Its Popen stands on a copy of the module, whose TimeoutExpired nobody could catch.
+    eventlet.patcher.original("subprocess").TimeoutExpired = subprocess.TimeoutExpired
 
 
 def green_postgresql() -> None:

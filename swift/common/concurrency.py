@@ -55,6 +55,8 @@ def patch() -> None:
     """
     eventlet.patcher.monkey_patch(
         os=False, socket=True, select=True, thread=True, time=True, subprocess=True)
+    # Its Popen stands on a copy of the module, whose TimeoutExpired nobody could catch.
+    eventlet.patcher.original("subprocess").TimeoutExpired = subprocess.TimeoutExpired
 
 
 def is_patched() -> bool:
