@@ -25,7 +25,7 @@ from swift.common.listing import (
     xml_escape,
 )
 from swift.common.storage_policy import policies
-from swift.common.timestamp import Timestamp
+from swift.common.timestamp import Timestamp, isoformat
 
 _ROW_HEADERS = ("HTTP_X_PUT_TIMESTAMP", "HTTP_X_DELETE_TIMESTAMP")
 
@@ -201,7 +201,7 @@ class AccountApp(DbApp):
             return {"subdir": row[0]}
         name, count, size, put, policy = row
         return {"name": name, "count": count, "bytes": size,
-                "last_modified": Timestamp(put).isoformat,
+                "last_modified": isoformat(put),
                 "storage_policy": self._policy_name(policy)}
 
     def _xml_body(self, account: str, rows: list[Any]) -> bytes:
@@ -213,7 +213,7 @@ class AccountApp(DbApp):
                 continue
             name, count, size, put, policy = row
             parts.append(f"<container><name>{xml_escape(name)}</name><count>{count}</count>"
-                         f"<bytes>{size}</bytes><last_modified>{Timestamp(put).isoformat}"
+                         f"<bytes>{size}</bytes><last_modified>{isoformat(put)}"
                          "</last_modified><storage_policy>"
                          f"{xml_escape(self._policy_name(policy))}</storage_policy></container>")
         parts.append("</account>")

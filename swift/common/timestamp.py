@@ -11,9 +11,10 @@ offset, `1234567890.12345_0000000000000003` (internal form).
 from __future__ import annotations
 
 import math
+import re
 import time
 from datetime import UTC, datetime
-from functools import total_ordering
+from functools import lru_cache, total_ordering
 from typing import Union
 
 TICKS = 100_000                     # per second
@@ -21,6 +22,21 @@ _MAX_SECONDS = 10_000_000_000       # ten digits: what the fixed-width form can 
 _MAX_RAW = _MAX_SECONDS * TICKS
 
 TimestampLike = Union["Timestamp", str, bytes, float, int]
+
+
+_NORMAL = re.compile(r"[0-9]{10}\.[0-9]{5}\Z")
+
+
+@lru_cache(8192)
+def _iso_second(text: str) -> str:
+    return f"{datetime.fromtimestamp(int(text), UTC):%Y-%m-%dT%H:%M:%S}"
+
+
+def isoformat(text: str) -> str:
+    """`Timestamp(text).isoformat`, at a tenth of its cost: a listing asks ten thousand times."""
+    if _NORMAL.match(text):
+        return f"{_iso_second(text[:10])}.{text[11:]}0"
+    return Timestamp(text).isoformat
 
 
 @total_ordering

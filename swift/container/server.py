@@ -30,7 +30,7 @@ from swift.common.listing import (
     xml_escape,
 )
 from swift.common.storage_policy import policies
-from swift.common.timestamp import Timestamp, decode_timestamps
+from swift.common.timestamp import Timestamp, decode_timestamps, isoformat
 from swift.container import shard_requests
 from swift.container.backend import DATADIR, ContainerBroker
 from swift.container.rpc import ContainerRpc
@@ -373,7 +373,7 @@ def split_content_type(content_type: str, size: int) -> tuple[str, int]:
 def modified(created_at: str) -> str:
     """last_modified of a row: that of its newest part."""
     if "+" not in created_at and "-" not in created_at:
-        return Timestamp(created_at).isoformat
+        return isoformat(created_at)
     data, _, meta = decode_timestamps(created_at)
     return (meta or data).isoformat
 

@@ -46,8 +46,7 @@ class FaultCluster(SwiftCluster):
                  skew: dict[Any, float] | None = None, options: str = "", **more: Any) -> None:
         self.small, self.skew = small or {}, skew or {}
         root = Path(root)
-        super().__init__(root, storage_options=(
-            f"sync_method = ssync\nrsync_module = {root}/n{{id}}\n{options}"), proxy_options=(
+        super().__init__(root, storage_options=options, proxy_options=(
             "error_suppression_interval = 1\nnode_timeout = 10\nconn_timeout = 2"), **more)
 
     def server_command(self, kind: str, n: int, conf: str) -> list[str]:
@@ -95,7 +94,9 @@ class FaultCluster(SwiftCluster):
         for kind, names in SECTIONS.items():
             for n in range(self.nodes):
                 with open(self.etc / f"{kind}-{n}.conf", "a") as conf:
-                    conf.writelines(f"[{kind}-{name}]\n" for name in names)
+                    conf.writelines(
+                        f"[{kind}-{name}]\nsync_method = ssync\n"
+                        f"rsync_module = {self.root}/n{{id}}\n" for name in names)
 
     def once(self, module: str, *confs: str) -> str:
         """One pass of a daemon, or of all daemons of the files; what it logged."""

@@ -3,7 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swift.common.timestamp import Timestamp, decode_timestamps, encode_timestamps
+from swift.common.timestamp import (
+    Timestamp,
+    decode_timestamps,
+    encode_timestamps,
+    isoformat,
+)
 
 TICKS = st.integers(0, 10**15 - 1)
 
@@ -70,3 +75,9 @@ def test_an_offset_is_shared_by_equal_times_only():
     same, later = decode_timestamps("1234567890.12345_3+0+1")[1:]
     assert same.internal == "1234567890.12345_0000000000000003"
     assert later.internal == "1234567890.12346"
+
+
+@pytest.mark.parametrize("text", ["0000000000.00000", "1234567890.12345", "9999999999.99999", "1.5",
+                                  "1234567890.12345_0000000000000003", "1700000000"])
+def test_the_quick_way_to_iso_is_the_same(text):
+    assert isoformat(text) == Timestamp(text).isoformat
