@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from swift.common import ec, node_client
-from swift.common.concurrency import Timeout, run_in_thread
+from swift.common.concurrency import Timeout
 from swift.common.exceptions import DiskFileNotRebuilt
 from swift.common.http_client import Pool, Reply
 from swift.common.ring import Ring
@@ -109,7 +109,7 @@ class Rebuilder:
             while size > 0:
                 want = min(size, self.coding.fragment_size)
                 fragments = [self._read(source, want) for source in sources]
-                yield run_in_thread(self.coding.rebuild, fragments, self.index)
+                yield self.coding.rebuild(fragments, self.index)
                 size -= want
         except (OSError, Timeout, ec.BadFragment) as exc:
             self.logger.error("ERROR rebuilding fragment %s: %s", self.index,

@@ -5,14 +5,11 @@ A node that fails in the middle is replaced by any other with a fragment of the 
 is not among those being read.
 """
 
-from swift.common.concurrency import run_in_thread
 from swift.common.ec import BadFragment
 from swift.common.exceptions import ChunkReadError
 from swift.proxy.backend import FAILURES
 from swift.proxy.ec_ranges import skip_to_fragment
 from swift.proxy.get import SourceLost
-
-THREADED = 65536        # a segment from here on is decoded in a thread
 
 
 class Source:
@@ -119,10 +116,8 @@ class Decoder:
         row = self._row(size)
         while True:
             try:
-                fragments = list(row.values())
-                if size * self.coding.data >= THREADED:
-                    return run_in_thread(self.coding.decode, fragments)
-                return self.coding.decode(fragments)
+                # PyECLib keeps the interpreter to itself: a thread would only cost.
+                return self.coding.decode(list(row.values()))
             except BadFragment as e:
                 self.position -= size
                 row = self._without_broken(row, size, e)

@@ -15,7 +15,8 @@ from swift.proxy.backend import FAILURES, MAX_BODY, Answer
 from swift.proxy.footers import MimeUpload, footers_of
 from swift.proxy.put import LAST_CHUNK, chunk
 
-THREADED = 65536        # a segment from here on is encoded in a thread
+# A segment from here on is hashed and encoded in a thread: hashing lets others run meanwhile.
+THREADED = 65536
 
 
 def assign(nodes, coding):
