@@ -96,6 +96,7 @@ def successor(prefix: str) -> str | None:
 
 
 Fetch = Callable[[str, list[Any], bool, int], list[Any]]
+_AHEAD = 16                    # rows read at once after a group
 
 
 def walk(fetch: Fetch, query: Query) -> list[Any]:
@@ -123,6 +124,7 @@ def walk(fetch: Fetch, query: Query) -> list[Any]:
     results: list[Any] = []
     bound: tuple[str, str] | None = None       # condition that steps over what was folded
     marker = query.marker
+    ahead = _AHEAD
     while len(results) < query.limit:
         conditions, values = list(fixed), list(arguments)
         if hide and (bound is None or query.reverse):
@@ -131,15 +133,17 @@ def walk(fetch: Fetch, query: Query) -> list[Any]:
         if bound is not None:
             conditions.append(bound[0])
             values.append(bound[1])
-        # With a delimiter the next group may come soon: rows beyond it are read in vain.
         want = query.limit - len(results)
         rows = fetch(" AND ".join(conditions), values, query.reverse,
-                     min(want, 1000) if delimiter else want)
+                     min(want, ahead) if delimiter else want)
         if not rows:
             break
+        before = len(results)
         bound, ended = _fold(rows, query, prefix, delimiter, path_mode, marker, results)
         if ended:
             break
+        # With a delimiter the next group may come soon: rows beyond it are read in vain.
+        ahead = min(4 * ahead, 4096) if len(results) - before == len(rows) else _AHEAD
         if not delimiter and len(rows) < want:
             break
     return results

@@ -29,7 +29,7 @@ SECTIONS = {"object": ("replicator", "updater", "auditor", "expirer"),
             "container": ("replicator", "updater", "auditor"),
             "account": ("replicator", "reaper", "auditor")}
 START_TIMEOUT = 60
-ONCE_TIMEOUT = 60
+ONCE_TIMEOUT = 110         # a loaded machine takes a minute to start a Python
 PART_POWER = 2
 
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A container whose replicas were made in two storage policies: its objects end up in one."""
 import json
-import subprocess
-import sys
 
+import pytest
+
+from swift.cli import reconciler_enqueue
 from swift.container.reconciler import ContainerReconciler
 from swift.container.replicator import ContainerReplicator
 
@@ -95,19 +96,19 @@ def test_an_object_nobody_can_read_now_stays_in_the_queue(store):
     assert [answer[::2] for answer in in_policy(store, "o", 0)] == [(200, b"body")] * 3
 
 
-def test_an_operator_enters_an_object(store):
-    """With processes of their own: the tool, then the daemon."""
+def test_an_operator_enters_an_object(store, monkeypatch, capsys):
+    """And the daemon, as a process of its own, moves it."""
     store.ask("PUT")
     put_in(store, "o", 1, b"body")
     stamp = in_policy(store, "o", 1)[0][1]["x-backend-timestamp"]
-
-    def tool(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "swift.cli.reconciler_enqueue", *arguments],
-            env=store.environment, capture_output=True, text=True, timeout=60, check=False)
-    assert tool("7", "/a/c/o", stamp).returncode == tool("1", "/a/c", stamp).returncode == 2
-    done = tool("1", "/a/c/o", stamp)
-    assert done.returncode == 0 and done.stdout.strip().isdigit(), done.stderr
+    monkeypatch.setenv("SWIFT_DIR", str(store.etc))
+    for bad in (("7", "/a/c/o", stamp), ("1", "/a/c", stamp), ("1", "/a/c/o", "soon")):
+        with pytest.raises(SystemExit) as exc:
+            reconciler_enqueue.main(list(bad))
+        assert exc.value.code == 2
+    capsys.readouterr()
+    assert reconciler_enqueue.main(["1", "/a/c/o", stamp]) == 0
+    assert capsys.readouterr().out.strip().isdigit()
     log = store.once("container_reconciler", "container")
     assert "ERROR" not in log and "Traceback" not in log
     assert [answer[::2] for answer in in_policy(store, "o", 0)] == [(200, b"body")] * 3
