@@ -166,8 +166,7 @@ def test_stores_and_imports(image, make, data, web):
 
     direct = new("direct")
     image("stage", "--file", str(data), direct, fmt=False)
-    image("import", "--method", "glance-direct", "--store", "file", "--store", "deep", "--wait",
-          direct)
+    image("import", direct, "--method", "glance-direct", "--store", "file", "deep", "--wait")
     until_active(image, direct)
     assert sorted(image("show", direct)["properties"]["stores"].split(",")) == ["deep", "file"]
     fetched = new("fetched", "qcow2")
@@ -176,7 +175,7 @@ def test_stores_and_imports(image, make, data, web):
     until_active(image, fetched)
     assert image("show", fetched)["disk_format"] == "raw"  # as the site wants them
     copied = make("copied")
-    image("import", "--method", "copy-image", "--store", "deep", copied["id"])
+    image("import", copied["id"], "--method", "copy-image", "--store", "deep")
     until(lambda: "deep" in image("show", copied["id"])["properties"]["stores"], "no copy")
     image("delete", direct, "--store", "deep", fmt=False)
     assert image("show", direct)["properties"]["stores"] == "file"
@@ -218,18 +217,17 @@ def test_namespaces_of_metadata(image):
     assert "OS::Compute::Quota" in {each["namespace"] for each in meta("namespace", "list")}
     made = meta("namespace", "create", "Ours", "--display-name", "ours", "--public")
     assert (made["namespace"], made["visibility"]) == ("Ours", "public")
-    meta("namespace", "set", "Ours", "--display-name", "still ours", "--protected", "--tag", "one",
-         "--tag", "two", fmt=False)
+    meta("namespace", "set", "Ours", "--display-name", "still ours", "--protected", fmt=False)
     shown = meta("namespace", "show", "Ours")
     assert (shown["display_name"], shown["protected"]) == ("still ours", True)
+    meta("namespace", "set", "Ours", "--unprotected", "--tag", "one", "--tag", "two", fmt=False)
     meta("namespace", "unset", "Ours", "--tag", "one", fmt=False)
     meta("namespace", "unset", "Ours", "--all-tags", fmt=False)
-    assert "OS::Nova::Server" in {each["Name"] for each in meta("resource", "type", "list")}
+    assert "OS::Nova::Flavor" in {each["Name"] for each in meta("resource", "type", "list")}
     association = ("resource", "type", "association")
-    meta(*association, "create", "Ours", "OS::Nova::Server")
-    assert [each["Name"] for each in meta(*association, "list", "Ours")] == ["OS::Nova::Server"]
-    meta(*association, "delete", "Ours", "OS::Nova::Server", fmt=False)
-    meta("namespace", "set", "Ours", "--unprotected", fmt=False)
+    meta(*association, "create", "Ours", "OS::Nova::Flavor")
+    assert [each["Name"] for each in meta(*association, "list", "Ours")] == ["OS::Nova::Flavor"]
+    meta(*association, "delete", "Ours", "OS::Nova::Flavor", fmt=False)
     meta("namespace", "delete", "Ours", fmt=False)
 
 
