@@ -53,14 +53,22 @@ def environments(stack):
 
 
 @pytest.fixture
-def image(environments):
+def terminal():
+    """A terminal at which nobody types."""
+    ends = os.openpty()
+    yield ends[1]
+    for end in ends:
+        os.close(end)
+
+
+@pytest.fixture
+def image(environments, terminal):
     """A function that runs an ``openstack image`` command; what it prints, parsed."""
 
     def run(*arguments, user="admin", fmt=True, first="image"):
-        # Without a standard input: what comes from there is taken for the data of an image.
+        # At a terminal: what else comes from standard input is taken for the data of an image.
         done = subprocess.run(
-            ["sh", "-c", 'exec "$@" <&-', "sh", OPENSTACK, first, *arguments,
-             *(["-f", "json"] if fmt else [])],
+            [OPENSTACK, first, *arguments, *(["-f", "json"] if fmt else [])], stdin=terminal,
             env=environments[user], text=True, capture_output=True, timeout=COMMAND_TIMEOUT)
         assert done.returncode == 0, f"{first} {' '.join(arguments)}: {done.stderr}"
         return json.loads(done.stdout) if fmt else done.stdout
