@@ -24,6 +24,7 @@ expansion_limit = 16
 cleave_batch_size = 8
 node_timeout = 60
 conn_timeout = 10
+concurrency = 1
 """
 
 

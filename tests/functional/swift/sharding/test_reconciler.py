@@ -51,9 +51,7 @@ def test_objects_are_moved_to_the_containers_policy(store):
     put_in(store, "gone", 0, b"x")
     put_in(store, "gone", 1, b"x")
     put_in(store, "gone", 1, b"", "DELETE")
-    for _ in range(2):
-        store.run(ContainerReplicator)
-    assert {head[1]["x-backend-storage-policy-index"] for head in heads(store)} == {"0"}
+    replicate(store)
     assert store.listed() == ["both", "gone"]
     store.get_count("a")                                   # accounts learn of the queue, too
     # Replicas that were of the other policy still may have entered what is in its place.
@@ -73,6 +71,17 @@ def test_objects_are_moved_to_the_containers_policy(store):
     assert store.ask("GET", "/moved")[2] == b"later"
 
 
+def replicate(store):
+    """Replicator passes until all replicas are of the older one's policy: one that told its own
+    to a peer at the same time as the older one did may have to be told again."""
+    for _ in range(10):
+        store.run(ContainerReplicator)
+        if {head[1]["x-backend-storage-policy-index"] for head in heads(store)} == {"0"}:
+            store.run(ContainerReplicator)
+            return
+    raise AssertionError(heads(store))
+
+
 def heads(store):
     part, nodes = store.places("container", "a", "c")
     return [store.request("container", "HEAD", f"/{node['device']}/{part}/a/c")
@@ -82,8 +91,7 @@ def heads(store):
 def test_an_object_nobody_can_read_now_stays_in_the_queue(store):
     make_in_two_policies(store)
     put_in(store, "o", 1, b"body")
-    for _ in range(2):
-        store.run(ContainerReplicator)
+    replicate(store)
     store.get_count("a")
     for device in store.devices.iterdir():
         if (device / "objects-1").exists():
