@@ -239,7 +239,8 @@ def test_one_way_out():
     may_speak = {"requests": {"glance/registry/client/rest.py", "glance/store/swift.py",
                               "glance/client.py"},
                  "boto3": {"glance/store/s3.py"}, "urllib3": {"glance/outbound.py"},
-                 "subprocess": {"glance/image/conversion.py"}}  # qemu-img, an argument list
+                 # qemu-img, an argument list; and the module's exception, made catchable
+                 "subprocess": {"glance/image/conversion.py", "glance/concurrency.py"}}
     banned = {"urllib.request", "http.client", "pickle", "httplib2"}
     for path in SOURCES:
         name = "glance/" + str(path.relative_to(pathlib.Path(glance.__file__).parent))
