@@ -19,25 +19,19 @@ from swift.common.conf import SWIFT_DIR, config_float, config_int, config_true, 
 from swift.common.exceptions import ConfigError
 from swift.common.ring import Ring
 from swift.common.ring.format import RingFileError
+from swift.operations import dispersion_options
 from swift.operations.account_client import AccountClient, ClientError
-from swift.operations.dispersion import DEFAULT_CONFIG, Populate, policy_named
+from swift.operations.dispersion import Populate, policy_named
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The options."""
-    parser = argparse.ArgumentParser(prog="swift-dispersion-populate", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", nargs="?", default=DEFAULT_CONFIG)
-    only = parser.add_mutually_exclusive_group()
-    only.add_argument("--container-only", action="store_true", help="no objects")
-    only.add_argument("--object-only", action="store_true", help="no containers")
+    parser = dispersion_options.make_parser("swift-dispersion-populate", __doc__)
     parser.add_argument("--container-suffix-start", type=int, default=0, metavar="N",
                         help="containers with numbers below N are there already")
     parser.add_argument("--object-suffix-start", type=int, default=0, metavar="N")
-    parser.add_argument("--insecure", action="store_true", help="do not verify certificates")
     parser.add_argument("--no-overlap", action="store_true",
                         help="only partitions that have no sample yet")
-    parser.add_argument("-P", "--policy-name", help="the storage policy (the default one)")
     return parser
 
 

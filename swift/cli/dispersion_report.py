@@ -20,26 +20,20 @@ from swift.common.conf import SWIFT_DIR, config_int, config_true, read_conf
 from swift.common.exceptions import ConfigError
 from swift.common.ring import Ring
 from swift.common.ring.format import RingFileError
+from swift.operations import dispersion_options
 from swift.operations.account_client import AccountClient, ClientError
-from swift.operations.dispersion import DEFAULT_CONFIG, Report, policy_named, sentences
+from swift.operations.dispersion import Report, policy_named, sentences
 
 SHOWN = ("retries", "overlapping", "pct_found", "copies_found", "copies_expected")
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The options."""
-    parser = argparse.ArgumentParser(prog="swift-dispersion-report", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", nargs="?", default=DEFAULT_CONFIG)
+    parser = dispersion_options.make_parser("swift-dispersion-report", __doc__)
     parser.add_argument("-j", "--dump-json", action="store_true", help="print JSON")
     parser.add_argument("-d", "--debug", action="store_true", help="tell who has no copy, too")
     parser.add_argument("-p", "--partitions", action="store_true",
                         help="tell partitions that miss copies")
-    only = parser.add_mutually_exclusive_group()
-    only.add_argument("--container-only", action="store_true", help="no objects")
-    only.add_argument("--object-only", action="store_true", help="no containers")
-    parser.add_argument("--insecure", action="store_true", help="do not verify certificates")
-    parser.add_argument("-P", "--policy-name", help="the storage policy (the default one)")
     return parser
 
 

@@ -5,6 +5,7 @@ The frame of daemons that keep object partitions in step: the replicator and the
 """
 from __future__ import annotations
 
+import abc
 import logging
 import os
 import random
@@ -56,14 +57,14 @@ class PartitionSweep(Daemon):
         self._rings: dict[int, Ring] = {}
         self.counts: dict[str, int] = {}
 
+    @abc.abstractmethod
     def is_mine(self, policy: StoragePolicy) -> bool:
         """Whether partitions of a policy are this daemon's."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def work(self, device: Node, path: str, partition: str, policy: StoragePolicy,
              nodes: list[Node]) -> None:
         """Bring one partition of the device at `path` in step; `nodes` are its primaries."""
-        raise NotImplementedError
 
     def ordered(self, jobs: list[tuple]) -> list[tuple]:
         """The jobs - arguments of `work` - of a pass, in the order to do them."""
