@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from client_files import fill
 from real_swift import MixedCluster
 from swift_suite import functional_suite
 
@@ -17,6 +18,12 @@ LAYOUTS = {
     "real proxy, half the nodes each": [*(place for place in STORAGE if place[1] % 2),
                                         ("proxy", 0)],
 }
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A folder with files of several sizes and odd names."""
+    return fill(tmp_path / "files")
 
 
 @pytest.fixture(scope="module", params=LAYOUTS, ids=lambda name: name.replace(" ", "-"))

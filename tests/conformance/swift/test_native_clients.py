@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A day's work of clients of the native API: the swift command, rclone's swift backend."""
 import filecmp
-import hashlib
 import os
 import re
 import subprocess
@@ -10,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import requests
+from client_files import same
 from stacklib import packages
 from swift_cluster import SwiftCluster
 
 TIMEOUT = 300
-BIG = 22 << 20
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(1500)]
 
 
@@ -22,18 +21,6 @@ pytestmark = [pytest.mark.whole, pytest.mark.timeout(1500)]
 def store(tmp_path_factory):
     with SwiftCluster(tmp_path_factory.mktemp("native")) as cluster:
         yield cluster
-
-
-@pytest.fixture
-def files(tmp_path):
-    """A folder with files of several sizes and odd names."""
-    folder = tmp_path / "files"
-    (folder / "sub folder").mkdir(parents=True)
-    for name, size in (("small", 10), ("empty", 0), ("sub folder/ünï +%&code", 100_000),
-                       ("big", BIG)):
-        data = hashlib.sha256(name.encode()).digest() * (size // 32 + 1)
-        (folder / name).write_bytes(data[:size])
-    return folder
 
 
 @pytest.fixture
@@ -50,12 +37,6 @@ def run(store, tmp_path):
             f"{command}:\n{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
         return done.stdout
     return call
-
-
-def same(left, right):
-    names = sorted(str(p.relative_to(left)) for p in left.rglob("*") if p.is_file())
-    assert names == sorted(str(p.relative_to(right)) for p in right.rglob("*") if p.is_file())
-    return all(filecmp.cmp(left / n, right / n, shallow=False) for n in names)
 
 
 def stamp(shown):

@@ -5,7 +5,6 @@ The clients are installed once a machine, each where it disturbs nobody.
 """
 import fcntl
 import filecmp
-import hashlib
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from client_files import BIG, same
 from stacklib import packages
 from swift_cluster import SwiftCluster
 
@@ -23,7 +23,6 @@ DEBIAN = ("rclone", "restic")
 INSTALL_TIMEOUT = 900
 TIMEOUT = 300
 KEY, SECRET = "test:tester", "testing"
-BIG = 22 << 20                 # more than the size from which clients send parts
 
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(1500)]
 
@@ -57,18 +56,6 @@ def store(tmp_path_factory):
 
 
 @pytest.fixture
-def files(tmp_path):
-    """A folder with files of several sizes and odd names."""
-    folder = tmp_path / "files"
-    (folder / "sub folder").mkdir(parents=True)
-    for name, size in (("small", 10), ("empty", 0), ("sub folder/ünï +%&code", 100_000),
-                       ("big", BIG)):
-        data = hashlib.sha256(name.encode()).digest() * (size // 32 + 1)
-        (folder / name).write_bytes(data[:size])
-    return folder
-
-
-@pytest.fixture
 def run(store, tmp_path):
     """Run a client with nothing but its usual settings; its output."""
     def call(*command, **environment):
@@ -82,14 +69,6 @@ def run(store, tmp_path):
         assert done.returncode == 0, f"{command}:\n{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
         return done.stdout
     return call
-
-
-def same(left, right):
-    """Whether two trees hold the same files."""
-    def names(folder):
-        return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
-    assert names(left) == names(right)
-    return all(filecmp.cmp(left / n, right / n, shallow=False) for n in names(left))
 
 
 def test_aws_cli(clients, run, files, tmp_path):
