@@ -145,13 +145,9 @@ class Broker:
         temp_dir = f"{device}/tmp"
         os.makedirs(temp_dir, exist_ok=True)
         temp = f"{temp_dir}/{uuid.uuid4().hex}.db"
-        conn = db_connection.connect(temp, create=True)
         try:
-            conn.executescript(self.schema())
-            conn.execute("BEGIN")
-            self.insert_stat(conn, put_timestamp, policy_index)
-            conn.execute("COMMIT")
-            conn.close()
+            db_connection.create(temp, self.schema(), lambda conn: self.insert_stat(
+                conn, put_timestamp, policy_index))
             changed = durable.make_dirs(self.db_dir)
             with durable.lock_path(self.db_dir, self.lock_timeout):
                 if os.path.exists(self.db_file):
@@ -160,7 +156,6 @@ class Broker:
             for directory in changed:
                 durable.fsync_dir(directory)
         finally:
-            conn.close()
             durable.unlink_quietly(temp)
 
     # -- pending rows ----------------------------------------------------

@@ -7,6 +7,7 @@ For the sharder only.
 from __future__ import annotations
 
 import os
+import sqlite3
 import uuid
 
 from swift.common import db_connection, durable
@@ -51,10 +52,8 @@ def _make(broker: ContainerBroker, temp: str) -> None:
     ranges = broker.shard_ranges(Which(deleted=True, own=True))
     fresh = ContainerBroker(temp, stat["account"], stat["container"], broker.logger, keep=False)
     fresh.db_dir = broker.db_dir
-    conn = db_connection.connect(temp, create=True)
-    try:
-        conn.executescript(fresh.schema())
-        conn.execute("BEGIN")
+
+    def fill(conn: sqlite3.Connection) -> None:
         fresh.insert_stat(conn, stat["put_timestamp"], stat["storage_policy_index"])
         conn.execute("UPDATE container_info SET id = ?, created_at = ?, delete_timestamp = ?,"
                      " status = ?, status_changed_at = ?",
@@ -63,9 +62,8 @@ def _make(broker: ContainerBroker, temp: str) -> None:
         for points, table in syncs:
             fresh._merge_syncs(conn, points, table)
         shard_table.merge(conn, ranges)
-        conn.execute("COMMIT")
-    finally:
-        conn.close()
+
+    db_connection.create(temp, fresh.schema(), fill)
     fresh.update_metadata({name: (value, stamp) for name, (value, stamp) in metadata.items()})
 
 
