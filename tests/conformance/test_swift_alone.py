@@ -2,6 +2,7 @@
 """`tools/stack up swift`: no Keystone, no broker, an object in seconds, the same after a kill."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,10 +43,10 @@ def stack():
                              str(host.workdir / "data"), *command[1:]], check=True,
                             timeout=TIMEOUT).stdout
 
-        def client(script: str, kind: str = "openrc") -> str:
+        def client(script: str, kind: str = "openrc", *words: str) -> str:
             lines = run("env", kind).splitlines()
             values = dict(line.removeprefix("export ").split("=", 1) for line in lines)
-            return host.run([sys.executable, "-c", script], check=True,
+            return host.run([sys.executable, "-c", script, *words], check=True,
                             env={**os.environ, **values}).stdout.strip()
 
         run.client, run.host = client, host
@@ -71,6 +72,41 @@ def test_an_object_in_seconds_and_the_same_after_kill_9(stack):
         os.kill(rows[name]["pid"], signal.SIGKILL)
     stack("up", "--no-packages")
     assert stack.client(GET) == "content"
+
+
+IN_POLICIES = """
+import sys, os, swiftclient
+connection = swiftclient.Connection(os.environ["ST_AUTH"], os.environ["ST_USER"],
+                                    os.environ["ST_KEY"], retries=0)
+for policy in sys.argv[1:]:
+    connection.put_container(policy, {"X-Storage-Policy": policy})
+    connection.put_object(policy, "name", b"content" * 300000)
+for policy in sorted(row["name"] for row in connection.get_capabilities()["swift"]["policies"]):
+    headers, body = connection.get_object(policy, "name")
+    print(connection.head_container(policy)["x-storage-policy"], body == b"content" * 300000)
+"""
+
+
+@pytest.mark.whole
+def test_a_policy_comes_to_a_stack_that_runs(stack):
+    """Wide codes get devices; what is there stays; a fragment that is lost is made again."""
+    stack("up", "swift", "--no-packages", "--policy", "gold")
+    assert stack.client(IN_POLICIES, "openrc", "Policy-0", "gold").split() == [
+        "Policy-0", "True", "gold", "True"]
+    stack("up", "--no-packages", "--policy", "deep:ec:4+2")
+    everything = ["Policy-0", "True", "deep", "True", "gold", "True"]
+    assert stack.client(IN_POLICIES, "openrc", "deep").split() == everything
+    with pytest.raises(AssertionError, match="cannot be changed"):
+        stack("up", "--no-packages", "--policy", "deep:ec:2+1")
+
+    devices = stack.host.workdir / "data/swift"
+    lost = next(devices.glob("d6/objects-2/*/*/*/*.data"))
+    shutil.rmtree(lost.parents[2])
+    deadline = time.monotonic() + TIMEOUT
+    while not lost.exists():
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    assert stack.client(IN_POLICIES).split() == everything
 
 
 def test_reset_asks_first_and_leaves_nothing(stack, tmp_path):

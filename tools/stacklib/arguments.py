@@ -2,6 +2,7 @@
 """The command line of tools/stack. Standard library only: it is read before anything exists."""
 import argparse
 import ipaddress
+import re
 from pathlib import Path
 
 from .layout import COMPUTES_MAX, MONITOR, MONITORS, SERVICES, default_data
@@ -49,6 +50,14 @@ def computes(text: str) -> int:
     return number
 
 
+def policy(text: str) -> str:
+    """A storage policy: NAME, NAME:replication or NAME:ec:K+M; the first means the second."""
+    if not re.fullmatch(r"[A-Za-z0-9-]+(:replication|:ec:[0-9]{1,2}\+[0-9]{1,2})?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME[:replication|:ec:K+M], a name of "
+                                         "letters, digits and -")
+    return text if ":" in text else f"{text}:replication"
+
+
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command and its options; a mistake ends the program with the usage."""
     parser = argparse.ArgumentParser(
@@ -77,6 +86,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                     help="so many compute workers of the fake driver; needs --broker")
     up.add_argument("--volumes", choices=("file", "iscsi"), help="how servers reach their volumes: "
                     "as files of this machine (default) or over iSCSI, from a tgtd of the stack")
+    up.add_argument("--policy", type=policy, action="append", default=[], metavar="NAME[:KIND]",
+                    help="a storage policy of swift besides Policy-0: replication (default; three "
+                    "copies) or ec:K+M (erasure coded); may be given several times, and later")
     up.add_argument("--no-packages", action="store_true", help="install no Debian packages")
     command("down", "end the daemons; data and running guests stay")
     one = command("status", "what runs, what it answers, what it costs")

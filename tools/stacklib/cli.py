@@ -19,6 +19,7 @@ from . import (
     probe,
     status,
     swift_config,
+    swift_policies,
 )
 from .image import guest_image
 from .layout import SERVICES, Cloud
@@ -86,6 +87,7 @@ def command_up(options: argparse.Namespace) -> int:
         cloud = Cloud(data=options.data, port_base=options.port_base or 0)
         cloud.add_services(options.services or list(SERVICES))
     choose_workers(cloud, options)
+    swift_policies.choose(cloud, options.policy)
     cloud.data.mkdir(parents=True, exist_ok=True)
     say(f"stack in {cloud.data}: {' '.join(cloud.services)}")
     choose_compute(cloud, options.compute)

@@ -68,6 +68,7 @@ class Cloud:
     db: str = ""  # URL of a database server; empty: SQLite
     computes: int = 1
     volumes: str = "file"  # or "iscsi": how servers reach their volumes
+    policies: list[str] = field(default_factory=list)  # of swift, besides Policy-0, by number
     address: str = ADDRESS  # where Keystone, glance and nova listen
     port_base: int = 0
     facts: dict[str, object] = field(default_factory=dict)

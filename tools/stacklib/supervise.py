@@ -43,6 +43,7 @@ SOCKET_PATH_MAX = 100  # the kernel's limit for a Unix socket's name is 108
 class Daemon:
     """One process of the stack.
 
+    `reads` are files of its configuration that `command` does not name.
     `answers` is asked until true before `up` goes on; `timeout` seconds are its limit. None for
     a daemon that serves nobody: that it stays up is its answer.
     """
@@ -54,6 +55,7 @@ class Daemon:
     environment: dict[str, str] = field(default_factory=dict)
     timeout: float = 60.0
     stop_signal: str = "TERM"
+    reads: tuple[Path, ...] = ()
 
 
 def clean_environment() -> dict[str, str]:
@@ -83,8 +85,7 @@ def configuration(cloud: Cloud, daemon: Daemon) -> str:
     It is part of its definition: one whose files say something else now is started anew.
     """
     digest = hashlib.sha256()
-    for word in daemon.command:
-        path = Path(word)
+    for path in (*map(Path, daemon.command), *daemon.reads):
         if path.is_absolute() and path.is_relative_to(cloud.etc) and path.is_file():
             digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Object storage of the stack: rings, configuration, daemons.
 
-Three replicas over four device folders in four zones of one node; the account, container and
-object server of the node share a process, so do the background daemons. Alone the stack's proxy
-knows tempauth; with Keystone it knows both.
+Three replicas over four device folders in four zones of one node, more folders where a storage
+policy has more fragments; the account, container and object server of the node share a process, so
+do the background daemons. Alone the stack's proxy knows tempauth; with Keystone it knows both.
 """
 import contextlib
 import getpass
@@ -14,13 +14,13 @@ from pathlib import Path
 
 from swift.cli import ringbuilder
 
-from . import packages
+from . import packages, swift_policies
 from .layout import ADDRESS, REGION, Cloud, write_atomically
 from .probe import http_status
 from .progress import StackError
 from .supervise import Daemon
 
-PART_POWER, REPLICAS, DEVICES = 10, 3, 4
+PART_POWER, DEVICES = 10, 4
 SERVERS = ("account", "container", "object")
 TEMPAUTH_USER = "test:tester"
 
@@ -181,25 +181,35 @@ def devices(cloud: Cloud) -> Path:
     return cloud.data / "swift"
 
 
+def sections(cloud: Cloud, kind: str) -> list[str]:
+    """The daemons that a kind of server has beside it."""
+    names = list(DAEMONS[kind])
+    if kind == "container" and cloud.policies:
+        names.append("reconciler")        # of policies: there is none without a second one
+    if kind == "object" and swift_policies.coded(cloud):
+        names.append("reconstructor")
+    return names
+
+
 def prepare(cloud: Cloud) -> None:
     """Folders, rings and configuration exist. Rings and the hash salt are made once; without
     them the data could not be found again."""
-    for number in range(1, DEVICES + 1):
-        (devices(cloud) / f"d{number}").mkdir(parents=True, exist_ok=True)
     etc = folder(cloud)
     etc.mkdir(parents=True, exist_ok=True)
-    write_atomically(etc / "swift.conf", "[swift-hash]\n"
-                     f"swift_hash_path_prefix = {cloud.secret('swift_hash_prefix')}\n"
-                     f"swift_hash_path_suffix = {cloud.secret('swift_hash_suffix')}\n", 0o640)
     user = getpass.getuser()
     for kind in SERVERS:
-        sections = "".join(f"[{kind}-{name}]\n\n" for name in DAEMONS[kind])
         write_atomically(etc / f"{kind}-server.conf", STORAGE.format(
             address=ADDRESS, port=cloud.port(kind), user=user, etc=etc, kind=kind,
-            devices=devices(cloud), daemons=sections))
+            devices=devices(cloud),
+            daemons="".join(f"[{kind}-{name}]\n\n" for name in sections(cloud, kind))))
     write_atomically(etc / "proxy-server.conf", proxy_configuration(cloud, user), 0o600)
-    for kind in SERVERS:
-        _make_ring(cloud, kind)
+    for name, replicas in swift_policies.rings(cloud):
+        _make_ring(cloud, name, replicas)
+    # the rings first: a server that knows a policy looks for its ring
+    write_atomically(etc / "swift.conf", "[swift-hash]\n"
+                     f"swift_hash_path_prefix = {cloud.secret('swift_hash_prefix')}\n"
+                     f"swift_hash_path_suffix = {cloud.secret('swift_hash_suffix')}\n"
+                     + swift_policies.configuration(cloud), 0o640)
 
 
 def proxy_configuration(cloud: Cloud, user: str) -> str:
@@ -222,20 +232,24 @@ def proxy_configuration(cloud: Cloud, user: str) -> str:
     return text
 
 
-def _make_ring(cloud: Cloud, kind: str) -> None:
-    """`kind`.builder and `kind`.ring.gz, made beside and moved in place when complete."""
+def _make_ring(cloud: Cloud, name: str, replicas: int) -> None:
+    """`name`.builder and `name`.ring.gz, made beside and moved in place when complete; and the
+    devices in them."""
     etc = folder(cloud)
-    if (etc / f"{kind}.ring.gz").exists():
+    count = max(DEVICES, replicas)
+    for number in range(1, count + 1):
+        (devices(cloud) / f"d{number}").mkdir(parents=True, exist_ok=True)
+    if (etc / f"{name}.ring.gz").exists():
         return
-    work = etc / f".{kind}.partial"
+    work = etc / f".{name}.partial"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    builder = str(work / f"{kind}.builder")
-    port = cloud.port(kind)
+    builder = str(work / f"{name}.builder")
+    port = cloud.port(name.partition("-")[0])
     places = []
-    for number in range(1, DEVICES + 1):
+    for number in range(1, count + 1):
         places += [f"r1z{number}-{ADDRESS}:{port}/d{number}", "100"]
-    for arguments in (["create", str(PART_POWER), str(REPLICAS), "0"], ["add", *places],
+    for arguments in (["create", str(PART_POWER), str(replicas), "0"], ["add", *places],
                       ["rebalance"]):
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
@@ -243,8 +257,8 @@ def _make_ring(cloud: Cloud, kind: str) -> None:
         if code:
             raise StackError(f"swift-ring-builder {' '.join(arguments)}: {output.getvalue()}")
     # the ring last: it is what says that both exist
-    os.rename(builder, etc / f"{kind}.builder")
-    os.rename(work / f"{kind}.ring.gz", etc / f"{kind}.ring.gz")
+    os.rename(builder, etc / f"{name}.builder")
+    os.rename(work / f"{name}.ring.gz", etc / f"{name}.ring.gz")
     shutil.rmtree(work)
 
 
@@ -254,6 +268,7 @@ def daemons(cloud: Cloud) -> list[Daemon]:
     configurations = [str(etc / f"{kind}-server.conf") for kind in SERVERS]
     port = cloud.port("object-store")
     where = {"SWIFT_DIR": str(etc)}
+    reads = (etc / "swift.conf",)
 
     def storage_answers() -> bool:
         return all(http_status(ADDRESS, cloud.port(kind), "/healthcheck") == 200
@@ -262,13 +277,13 @@ def daemons(cloud: Cloud) -> list[Daemon]:
     return [
         Daemon("swift-storage", "swift",
                [python, "-P", "-m", "swift.cli.storage_server", *configurations, "--verbose"],
-               answers=storage_answers, environment=where),
+               answers=storage_answers, environment=where, reads=reads),
         Daemon("swift-proxy", "swift",
                [python, "-P", "-m", "swift.cli.proxy_server", str(etc / "proxy-server.conf"),
                 "--verbose"],
                answers=lambda: http_status(cloud.address, port, "/healthcheck") == 200,
-               environment=where),
+               environment=where, reads=reads),
         Daemon("swift-consistency", "swift",
                [python, "-P", "-m", "swift.cli.consistency", *configurations, "--verbose"],
-               answers=None, environment=where),
+               answers=None, environment=where, reads=reads),
     ]

@@ -19,9 +19,14 @@ from stacklib import (
     probe,
     supervise,
     swift_config,
+    swift_policies,
 )
 from stacklib.layout import PORTS, Cloud
 from stacklib.progress import StackError
+
+from swift.common.conf import read_sections
+from swift.common.ring import Ring
+from swift.common.storage_policy import parse_policies
 
 
 @pytest.fixture
@@ -69,6 +74,8 @@ def test_every_port_is_shifted(cloud):
 @pytest.mark.parametrize("line", [
     ["up", "--port-base", "60000"], ["up", "--port-base", "-1"], ["up", "cinder"],
     ["up", "--compute", "xen"], ["up", "--broker", "redis://x"], ["up", "--db", "sqlite:///x"],
+    ["up", "--policy", "a b"], ["up", "--policy", "x:ec"], ["up", "--policy", "x:ec:4"],
+    ["up", "--policy", ":ec:2+1"], ["up", "--policy", "x:copies:2"],
     ["up", "--computes", "0"], ["up", "--address", "here"], ["up", "--computes", "65"],
     ["env", "csh"], [], ["dance"],
 ])
@@ -159,6 +166,52 @@ def test_security_k14_a_revoked_token_works_no_longer_than_a_minute(cloud):
                  glance_config.authtoken(cloud, "glance")):
         [seconds] = re.findall(r"^token_cache_time = (\d+)$", text, re.M)
         assert int(seconds) <= 60
+
+
+def test_policies_get_rings_devices_and_a_reconstructor(cloud):
+    cloud.add_services(["swift"])
+    swift_config.prepare(cloud)
+    etc = swift_config.folder(cloud)
+    before = (etc / "object.ring.gz").read_bytes()
+    assert "storage-policy" not in (etc / "swift.conf").read_text()
+    assert "reconstructor" not in (etc / "object-server.conf").read_text()
+    restarted = [supervise.configuration(cloud, daemon) for daemon in swift_config.daemons(cloud)]
+
+    asked = arguments.parse(["up", "--policy", "gold", "--policy", "deep:ec:3+2"]).policy
+    swift_policies.choose(cloud, asked)
+    cloud.save()
+    cloud = Cloud.load(cloud.data)
+    swift_config.prepare(cloud)
+    assert (etc / "object.ring.gz").read_bytes() == before
+    rings = {name: Ring(str(etc), ring_name=name) for name in ("object-1", "object-2")}
+    assert {name: (ring.replica_count, len(ring.devs)) for name, ring in rings.items()} == {
+        "object-1": (3, 4), "object-2": (5, 5)}
+    assert {dev["port"] for dev in rings["object-2"].devs} == {cloud.port("object")}
+    assert (swift_config.devices(cloud) / "d5").is_dir()
+    found = parse_policies(read_sections(str(etc / "swift.conf")))
+    assert [(policy.name, policy.policy_type, policy.is_default) for policy in found] == [
+        ("Policy-0", "replication", True), ("gold", "replication", False),
+        ("deep", "erasure_coding", False)]
+    assert "[object-reconstructor]" in (etc / "object-server.conf").read_text()
+    assert "[container-reconciler]" in (etc / "container-server.conf").read_text()
+    # each reads swift.conf once: all of them are started anew
+    assert not set(restarted) & {supervise.configuration(cloud, daemon)
+                                 for daemon in swift_config.daemons(cloud)}
+
+
+def test_policies_keep_what_they_are(cloud):
+    cloud.add_services(["swift"])
+    swift_policies.choose(cloud, ["gold:replication", "deep:ec:4+2"])
+    swift_policies.choose(cloud, ["new:ec:2+1", "deep:ec:4+2"])
+    assert cloud.policies == ["gold:replication", "deep:ec:4+2", "new:ec:2+1"]
+    for asked, said in (("deep:ec:4+3", "cannot be changed"), ("GOLD:ec:2+1", "cannot be changed"),
+                        ("policy-0:replication", "used twice"), ("wide:ec:30+9", "more than 32"),
+                        ("none:ec:0+1", "at least 1")):
+        with pytest.raises(StackError, match=said):
+            swift_policies.choose(Cloud(data=cloud.data, services=["swift"],
+                                        policies=list(cloud.policies)), [asked])
+    with pytest.raises(StackError, match="has none"):
+        swift_policies.choose(Cloud(data=cloud.data, services=["keystone"]), ["gold:replication"])
 
 
 def fake_routes(monkeypatch, *destinations):
