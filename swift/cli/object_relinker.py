@@ -25,6 +25,7 @@ from swift.common.ring import Ring
 from swift.common.ring.format import RingFileError
 from swift.common.runner import drop_privileges
 from swift.common.storage_policy import StoragePolicy, policies
+from swift.obj.ec_hashes import FragmentHasher
 from swift.obj.relinker import CLEANUP, RELINK, Relinker, Task
 
 DONE, LEFT, NO_POLICY = 0, 1, 2
@@ -82,6 +83,8 @@ class Settings:
         self.workers = args.workers or conf.get("workers", "auto")
         if self.workers != "auto" and not self.workers.isdigit():
             raise ConfigError(f"workers must be a number or auto, not {self.workers!r}")
+        self.reclaim_age = config_float(conf, "reclaim_age", 604800)
+        self.commit_window = config_float(conf, "commit_window", 60)
         self.partitions = frozenset(args.partition)
         self.policies = [_policy(word) for word in args.policy] or list(policies())
         self.only_devices = args.only_devices
@@ -104,11 +107,11 @@ class Settings:
             power = ring.next_part_power
             if not power or (power == ring.part_power) != self.cleanup:
                 continue
-            if policy.policy_type != "replication":
-                raise ConfigError(f"policy {policy.name!r} is erasure coded: its objects cannot be "
-                                  "relinked")
+            hasher = None if policy.coding is None else FragmentHasher(
+                policy.coding.unique, self.reclaim_age, self.commit_window)
             found.append((policy, Task(self.cleanup, policy.datadir, ring.part_power, power,
-                                       self.partitions, self.clobber, brake=Brake(self.rate))))
+                                       self.partitions, self.clobber, self.reclaim_age, hasher,
+                                       Brake(self.rate))))
         return found
 
 

@@ -74,7 +74,7 @@ def choose_fragment(names: Iterable[str], unique: int, index: int | None = None,
     chosen = ChosenFragment()
     obsolete: list[FileInfo] = _drop_deleted(by_ext)
     obsolete += _keep_newest_metas(by_ext)
-    _split_versions(chosen, by_ext)
+    obsolete += _split_versions(chosen, by_ext)
     version, index = _version(chosen, index, preferences)
     if version is not None:
         fragments = chosen.fragments[version]
@@ -118,20 +118,29 @@ def _keep_newest_metas(by_ext: dict[str, list[FileInfo]]) -> list[FileInfo]:
     return [info for info in metas if info not in keep]
 
 
-def _split_versions(chosen: ChosenFragment, by_ext: dict[str, list[FileInfo]]) -> None:
-    """Fill `fragments` and `durable`; fragments of before the durable version are left out."""
+def _split_versions(chosen: ChosenFragment, by_ext: dict[str, list[FileInfo]]) -> list[FileInfo]:
+    """Fill `fragments` and `durable`; fragments of before the durable version are left out.
+
+    Returns fragments that are here a second time, durable: whoever made them so died in the other
+    place that a growing partition power gives an object.
+    """
     legacy = by_ext[DURABLE][0].timestamp if by_ext[DURABLE] else None
+    marked = {(info.timestamp, info.frag_index) for info in by_ext[".data"] if info.durable}
+    twice = [info for info in by_ext[".data"] if not info.durable
+             and (info.timestamp, info.frag_index) in marked]
+    by_ext[".data"] = [info for info in by_ext[".data"] if info not in twice]
     versions: dict[Timestamp, list[FileInfo]] = {}
     for info in by_ext[".data"]:
         versions.setdefault(info.timestamp, []).append(info)
     for time, fragments in versions.items():
-        fragments.sort(key=lambda info: (info.frag_index or 0, info.durable))
+        fragments.sort(key=lambda info: info.frag_index or 0)
         chosen.fragments[time] = fragments
         if time == legacy or any(info.durable for info in fragments):
             for info in fragments:
                 info.durable = True
             chosen.durable = time
-            return
+            break
+    return twice
 
 
 def _version(chosen: ChosenFragment, index: int | None, preferences: Preferences | None

@@ -21,6 +21,8 @@ from swift.common.devices import Brake, partitions
 from swift.common.exceptions import LockTimeout
 from swift.common.storage import is_hash, is_suffix
 from swift.obj import hashes, partition_power
+from swift.obj.ec_hashes import FragmentHasher
+from swift.obj.ec_ondisk import DURABLE, choose_fragment
 from swift.obj.ondisk import choose
 
 RELINK, CLEANUP = "relink", "cleanup"
@@ -38,7 +40,25 @@ class Task:
     only: frozenset[int] = frozenset()
     clobber: bool = False
     reclaim_age: float = hashes.ONE_WEEK
+    hasher: FragmentHasher | None = None      # of an erasure coded policy; it cleans up, too
     brake: Brake = field(default_factory=lambda: Brake(0))
+
+    def clean_up(self, hash_dir: str) -> list[str]:
+        """Remove what may go from an object's directory; the names that are left."""
+        if self.hasher is not None:
+            return self.hasher.clean_up(hash_dir)[1]
+        return hashes.clean_up(hash_dir, self.reclaim_age)[1]
+
+    def obsolete(self, names: Iterable[str]) -> set[str]:
+        """Which of these would go if they were in one directory."""
+        chosen = choose(sorted(names)) if self.hasher is None else \
+            choose_fragment(names, self.hasher.unique)
+        return {info.name for info in chosen.obsolete}
+
+    def hash_partition(self, partition_dir: str) -> dict[str, Any]:
+        """suffix -> hash, made anew where something changed."""
+        return hashes.get_hashes(partition_dir, reclaim_age=self.reclaim_age,
+                                 hasher=self.hasher)[1]
 
 
 class Relinker:
@@ -141,7 +161,7 @@ class Relinker:
         for dirty in self._dirty:
             # The upper half is not looked at again: its hashes are made here.
             if self.task.cleanup or dirty >= 1 << self.task.part_power:
-                hashes.get_hashes(f"{self.base}/{dirty}", reclaim_age=self.task.reclaim_age)
+                self.task.hash_partition(f"{self.base}/{dirty}")
         if self.task.cleanup and os.path.isdir(base):
             self._remove_if_empty(base)
 
@@ -149,9 +169,9 @@ class Relinker:
         """Link what counts of an object to its place to come; with cleanup, remove it here."""
         self.counts["hash_dirs"] += 1
         # That one first: else something might be obsolete there that is still looked for here.
-        _, theirs = hashes.clean_up(target, self.task.reclaim_age)
-        _, ours = hashes.clean_up(hash_dir, self.task.reclaim_age)
-        obsolete = {info.name for info in choose(sorted({*ours, *theirs})).obsolete}
+        theirs = self.task.clean_up(target)
+        ours = self.task.clean_up(hash_dir)
+        obsolete = self.task.obsolete({*ours, *theirs})
         linked = missing = 0
         for name in set(ours) - obsolete:
             self.counts["files"] += 1
@@ -163,6 +183,7 @@ class Relinker:
         self.counts["linked"] += linked
         self.counts["errors"] += missing
         if linked:
+            self.task.clean_up(target)
             self._dirty.add(int(target.split("/")[-3]))
             self._invalidate(target)
         if self.task.cleanup and not missing:
@@ -172,8 +193,9 @@ class Relinker:
         try:
             return partition_power.link(source, target)
         except partition_power.Collision:
-            # Two nodes may have written a tombstone of the same time: they say the same.
-            if source.endswith(".ts") or (self.task.clobber and self.task.cleanup):
+            # Two nodes may have written a tombstone of the same time, or the old mark of what is
+            # durable: they say the same.
+            if source.endswith((".ts", DURABLE)) or (self.task.clobber and self.task.cleanup):
                 return False
             if not self.task.clobber:
                 raise
@@ -197,8 +219,7 @@ class Relinker:
 
     def _remove_if_empty(self, partition_dir: str) -> None:
         """Remove a partition nothing is left in, so that progress can be seen from outside."""
-        _, left = hashes.get_hashes(partition_dir, reclaim_age=self.task.reclaim_age)
-        if left:
+        if self.task.hash_partition(partition_dir):
             return
         with durable.lock_path(partition_dir):
             for name in (hashes.HASH_FILE, hashes.INVALIDATIONS_FILE, ".lock-replication", ".lock"):
