@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows of hypervisors: what each host offers, as its compute worker last said."""
 
-import datetime
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from nova.db.models import ComputeNode, Service
+from nova.db.models import ComputeNode
 from nova.db.session import reader, retry, writer
 from nova.exception import HostNotFound
 
@@ -49,51 +47,10 @@ def get_all() -> list[ComputeNode]:
         return list(session.scalars(select(ComputeNode).order_by(ComputeNode.host)))
 
 
-@dataclass(frozen=True)
-class Offer:
-    """What a host offers and whether its worker is there, as the scheduler reads it.
-
-    ``zone`` None: its worker has never registered.
-    """
-
-    host: str
-    hypervisor_type: str
-    hypervisor_version: int
-    cpu_arch: str | None
-    capacity: tuple[int, int, int]      # vcpus, MiB, GiB: less reserves, times ratios
-    zone: str | None
-    disabled: bool | None
-    forced_down: bool | None
-    last_seen_up: datetime.datetime | None
-
-
-@retry
-def offers() -> list[Offer]:
-    """Return every hypervisor with its worker's state, in one query and without what is not asked.
-
-    A thousand hosts are read for each decision of a scheduler: whole rows would cost ten times
-    as much as the decision.
-    """
-    query = select(
-        ComputeNode.host, ComputeNode.hypervisor_type, ComputeNode.hypervisor_version,
-        ComputeNode.cpu_info["arch"].as_string(), ComputeNode.vcpus,
-        ComputeNode.cpu_allocation_ratio, ComputeNode.memory_mb, ComputeNode.reserved_memory_mb,
-        ComputeNode.ram_allocation_ratio, ComputeNode.local_gb, ComputeNode.reserved_disk_gb,
-        ComputeNode.disk_allocation_ratio, Service.availability_zone, Service.disabled,
-        Service.forced_down, Service.last_seen_up,
-    ).outerjoin(Service, and_(Service.host == ComputeNode.host, Service.topic == "compute"))
-    with reader() as session:
-        rows = session.execute(query.order_by(ComputeNode.host)).all()
-    return [Offer(row[0], row[1], row[2], row[3],
-                  capacity_of(*row[4:12]), *row[12:]) for row in rows]
-
-
-def capacity_of(vcpus: int, cpu_ratio: float, memory_mb: int, reserved_memory_mb: int,
-                ram_ratio: float, local_gb: int, reserved_disk_gb: int,
-                disk_ratio: float) -> tuple[int, int, int]:
-    """Return (vcpus, MiB, GiB) that may be placed on a host in all."""
-    return (int(vcpus * cpu_ratio), int((memory_mb - reserved_memory_mb) * ram_ratio),
-            int((local_gb - reserved_disk_gb) * disk_ratio))
+def capacity_of(vcpus: int, cpu_ratio: float, memory_mb: int, ram_ratio: float,
+                local_gb: int, disk_ratio: float) -> tuple[int, int, int]:
+    """Return (vcpus, MiB, GiB) that may be placed on a host in all; sizes are less reserves."""
+    return int(vcpus * cpu_ratio), int(memory_mb * ram_ratio), int(local_gb * disk_ratio)
 
 
 @retry

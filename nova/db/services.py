@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
-from nova.db.compute_nodes import Offer
 from nova.db.models import Service, utcnow
 from nova.db.session import affected, reader, retry, writer
 from nova.exception import ServiceNotFound
@@ -102,19 +101,9 @@ def remove(service_id: str) -> None:
 
 def is_up(service: Service, down_after: float) -> bool:
     """Tell whether a daemon heard itself within ``down_after`` seconds and is not forced down."""
-    return _seen(service.forced_down, service.last_seen_up, down_after)
-
-
-def _seen(forced_down: bool | None, last_seen_up: datetime.datetime | None,
-          down_after: float) -> bool:
-    if forced_down or last_seen_up is None:
+    if service.forced_down or service.last_seen_up is None:
         return False
-    return utcnow() - last_seen_up <= datetime.timedelta(seconds=down_after)
-
-
-def is_offered_up(offer: Offer, down_after: float) -> bool:
-    """As :func:`is_up`, of a host as the scheduler reads it."""
-    return _seen(offer.forced_down, offer.last_seen_up, down_after)
+    return utcnow() - service.last_seen_up <= datetime.timedelta(seconds=down_after)
 
 
 def hosts_up(services: Collection[Service], down_after: float) -> set[str]:

@@ -5,7 +5,9 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from nova.compute.request import BuildRequest
-from nova.db import compute_nodes, instances, services
+from nova.db import hosts as offered
+from nova.db import instances
+from nova.db.compute_nodes import capacity_of
 from nova.db.models import Instance
 from nova.scheduler.host_state import HostState, PlacementRequest
 
@@ -18,16 +20,18 @@ def hosts(down_after: float) -> list[HostState]:
     used = instances.usage_by_host()
     nothing = instances.Usage()
     found = []
-    for offer in compute_nodes.offers():
+    for offer in offered.offers(down_after):
         taken = used.get(offer.host, nothing)
-        vcpus, memory_mb, disk_gb = offer.capacity
+        vcpus, memory_mb, disk_gb = capacity_of(
+            offer.vcpus, offer.cpu_ratio, offer.memory_mb, offer.ram_ratio, offer.local_gb,
+            offer.disk_ratio)
         found.append(HostState(
-            host=offer.host, up=services.is_offered_up(offer, down_after),
-            disabled=bool(offer.disabled), availability_zone=offer.zone or "nova",
-            hypervisor_type=offer.hypervisor_type, hypervisor_version=offer.hypervisor_version,
-            cpu_arch=offer.cpu_arch, vcpus_limit=vcpus, memory_mb_limit=memory_mb,
-            disk_gb_limit=disk_gb, vcpus_used=taken.vcpus, memory_mb_used=taken.memory_mb,
-            disk_gb_used=taken.disk_gb, instances=taken.instances))
+            host=offer.host, up=bool(offer.up), disabled=bool(offer.disabled),
+            availability_zone=offer.zone or "nova", hypervisor_type=offer.hypervisor_type,
+            hypervisor_version=offer.hypervisor_version, cpu_arch=offer.cpu_arch,
+            vcpus_limit=vcpus, memory_mb_limit=memory_mb, disk_gb_limit=disk_gb,
+            vcpus_used=taken.vcpus, memory_mb_used=taken.memory_mb, disk_gb_used=taken.disk_gb,
+            instances=taken.instances))
     return found
 
 

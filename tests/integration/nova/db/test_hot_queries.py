@@ -12,7 +12,7 @@ from nova import db
 from nova.api.openstack.auth import NoAuth
 from nova.api.openstack.compute.app import make_app
 from nova.compute.states import TaskState
-from nova.db import actions, instances, ports
+from nova.db import actions, hosts, instances, ports
 from nova.db import session as db_session
 from nova.db.models import InstanceAction, InstanceFault, utcnow
 from nova.network import vifs
@@ -110,6 +110,7 @@ HOT = {
     "many servers": lambda: instances.get_many(some_ids(20)),
     "what is on a host": lambda: instances.ids_on_host("host0001"),
     "usage of all hosts": instances.usage_by_host,
+    "what all hosts offer": lambda: hosts.offers(60),
     "usage of a host": lambda: instances.usage_of_host("host0001"),
     "usage of a project": lambda: instances.usage_of_project("project1"),
     "what is overdue": lambda: instances.overdue([TaskState.SCHEDULING]),
