@@ -26,6 +26,7 @@ KEYSTONE_VENV = CHECKOUT / ".venv-keystone"
 CONSTRAINTS = CHECKOUT / "tools/constraints.txt"
 KEYSTONE_CONSTRAINTS = CHECKOUT / "tools/constraints-keystone.txt"
 APT_TIMEOUT = 900  # seconds for one apt-get command
+LOCK_TIMEOUT = 300  # seconds to wait for another apt-get
 PIP_TIMEOUT = 900
 
 BUILD = ["python3-venv", "python3-dev", "gcc", "pkg-config"]
@@ -84,8 +85,10 @@ def apt_install(names: Iterable[str]) -> None:
         raise InstallError(f"these packages are missing: run  apt-get install {listing}  as root")
     say(f"installing Debian packages: {listing}")
     environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive", RUNLEVEL="1")
-    install = ["apt-get", "install", "-y", "--no-install-recommends", *wanted]
-    for attempt in (install, ["apt-get", "update"], install):
+    # a machine just made upgrades itself for its first minutes
+    apt = ["apt-get", "-o", f"DPkg::Lock::Timeout={LOCK_TIMEOUT}"]
+    install = [*apt, "install", "-y", "--no-install-recommends", *wanted]
+    for attempt in (install, [*apt, "update"], install):
         done = subprocess.run(attempt, env=environment, capture_output=True, text=True,
                               timeout=APT_TIMEOUT, check=False)
         if attempt is install and done.returncode == 0:
