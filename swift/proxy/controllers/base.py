@@ -114,16 +114,18 @@ class Controller:
         return best.status if best else 503
 
     # -- cross-origin requests -----------------------------------------------
-    def options(self, info=None):
+    def plain_options(self):
+        """OPTIONS, whoever asks."""
+        return Response(200, [('Allow', ', '.join(self.allowed_methods())),
+                              ('Content-Length', '0')])
+
+    def options(self, info):
         """OPTIONS, plain or as a browser's preflight."""
         req = self.req
-        allow = ', '.join(self.allowed_methods())
         origin, method = req.get('Origin'), req.get('Access-Control-Request-Method')
-        if not (origin and method):
-            if origin and not method:
-                return answer(401)
-            return Response(200, [('Allow', allow), ('Content-Length', '0')])
-        cors = (info or {}).get('cors', {})
+        if not origin:
+            return self.plain_options()
+        allow, cors = ', '.join(self.allowed_methods()), info.get('cors', {})
         if method not in self.allowed_methods() or not self.origin_allowed(cors, origin):
             return answer(401)
         any_origin = (cors.get('allow_origin') or '').strip() == '*'

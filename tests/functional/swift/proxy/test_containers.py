@@ -162,6 +162,10 @@ def test_options_and_cors(cluster, user, container):
     assert status == 200 and 'GET' in headers['allow']
     ask = {'Origin': 'http://a.example', 'Access-Control-Request-Method': 'GET'}
     assert cluster.request('OPTIONS', path, ask)[0] == 401
+    assert cluster.request('OPTIONS', path, {'Origin': 'http://a.example'})[0] == 401
+    status, headers, _ = cluster.request('OPTIONS', user.base, ask)
+    assert status == 200 and 'PUT' in headers['allow']
+    assert not any(name.startswith('access-control-') for name in headers)
     user('POST', '/' + container, {
         'X-Container-Meta-Access-Control-Allow-Origin': 'http://a.example',
         'X-Container-Meta-Access-Control-Max-Age': '5'})
