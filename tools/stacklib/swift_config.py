@@ -127,6 +127,7 @@ project_name = service
 project_domain_id = default
 user_domain_id = default
 delay_auth_decision = true
+cache = swift.cache
 token_cache_time = 60
 service_token_roles_required = true
 

@@ -36,6 +36,7 @@ project_name = service
 project_domain_id = default
 user_domain_id = default
 delay_auth_decision = true
+cache = swift.cache
 service_token_roles_required = true
 service_token_roles = service
 [filter:keystoneauth]

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-pytestmark = pytest.mark.whole
+pytestmark = [pytest.mark.whole, pytest.mark.timeout(600)]      # a fixture starts 13 processes
 PATIENCE = 30
 _numbers = itertools.count()
 

@@ -13,7 +13,7 @@ from real_swift import MixedCluster
 from swift_cluster import TYPES
 from swift_disk import columns, snapshot
 
-pytestmark = pytest.mark.whole
+pytestmark = [pytest.mark.whole, pytest.mark.timeout(600)]      # a fixture starts 13 processes
 # What no one on the wire looks at, and what tells when and where, not what.
 UNLIKE = {"date", "x-trans-id", "x-openstack-request-id", "server", "connection",
           "content-length", "content-type", "allow", "x-timestamp", "x-backend-expired"}

@@ -8,7 +8,7 @@ import sys
 import pytest
 from real_swift import real_command, real_python
 
-pytestmark = pytest.mark.whole
+pytestmark = [pytest.mark.whole, pytest.mark.timeout(600)]      # thirty processes a test
 TIMEOUT = 120
 LOOK_UP = """
 import json, sys
