@@ -9,6 +9,7 @@ from __future__ import annotations
 import configparser
 import importlib.util
 import os
+from collections.abc import Callable
 from typing import Any
 
 from paste.deploy import loadwsgi
@@ -65,6 +66,17 @@ def config_float(conf: dict[str, str], name: str, default: float, minimum: float
     if not number >= minimum:
         raise ConfigError(f"{name} must be at least {minimum}, not {value}")
     return number
+
+
+def config_node_count(conf: dict[str, str], name: str = "request_node_count",
+                      default: str = "2 * replicas") -> Callable[[float], int]:
+    """How many nodes to ask, as a function of a ring's replicas; ConfigError unless the option is a
+    number or `N * replicas`."""
+    words = conf.get(name, default).lower().split()
+    if not words or not words[0].isdigit() or words[1:] not in ([], ["*", "replicas"]):
+        raise ConfigError(f"{name}: {conf.get(name)!r} is neither a number nor N * replicas")
+    count = int(words[0])
+    return lambda replicas: count if len(words) == 1 else count * round(replicas)
 
 
 def config_list(value: str) -> list[str]:

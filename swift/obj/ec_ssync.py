@@ -27,8 +27,8 @@ class FragmentSender(Sender):
 
     def __init__(self, manager: Manager, logger: logging.Logger, conn_timeout: float,
                  node_timeout: float, index: int | None, target: int, *, stray: bool = False,
-                 rebuild: Rebuild | None = None) -> None:
-        super().__init__(manager, logger, conn_timeout, node_timeout)
+                 rebuild: Rebuild | None = None, limit: int = 0) -> None:
+        super().__init__(manager, logger, conn_timeout, node_timeout, limit)
         self.index, self.target = index, target
         self.stray, self.rebuild = stray, rebuild
 

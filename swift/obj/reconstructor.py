@@ -17,13 +17,13 @@ from typing import Any
 
 from swift.common import durable
 from swift.common.concurrency import Timeout
-from swift.common.conf import config_int, config_true
+from swift.common.conf import config_float, config_int, config_node_count, config_true
 from swift.common.ec import Coding
 from swift.common.storage_policy import StoragePolicy
 from swift.obj.ec_backend import EcDiskFile
 from swift.obj.ec_ssync import FragmentSender
-from swift.obj.rebuild import Rebuilder
-from swift.obj.ssync import SsyncError
+from swift.obj.rebuild import Rebuilder, Solitude
+from swift.obj.ssync import SsyncError, Version
 from swift.obj.sweep import Node, PartitionSweep, address
 
 Hashes = dict[str, dict[int | None, str]]
@@ -54,7 +54,9 @@ def different(ours: Hashes, index: int | None, theirs: dict[str, Any], target: i
 class ObjectReconstructor(PartitionSweep):
     """Rebuilds missing fragments and brings misplaced ones home.
 
-    Options: handoffs_only, rebuild_handoff_node_count and those of `PartitionSweep`.
+    Options: handoffs_only, rebuild_handoff_node_count, max_objects_per_revert,
+    quarantine_threshold, quarantine_age, request_node_count, reconstructor_workers and those of
+    `PartitionSweep`.
     """
 
     section = "object-reconstructor"
@@ -65,6 +67,11 @@ class ObjectReconstructor(PartitionSweep):
         super().__init__(conf, logger)
         self.handoffs_only = config_true(conf.get("handoffs_only", "false"))
         self.handoff_count = config_int(conf, "rebuild_handoff_node_count", 2)
+        self.max_objects = config_int(conf, "max_objects_per_revert", 0)
+        self.solitude = Solitude(
+            config_int(conf, "quarantine_threshold", 0),
+            config_float(conf, "quarantine_age", self.manager.reclaim_age),
+            config_node_count(conf))
 
     def is_mine(self, policy: StoragePolicy) -> bool:
         return policy.coding is not None
@@ -128,7 +135,8 @@ class ObjectReconstructor(PartitionSweep):
                 suffixes = different(hashes, own, theirs, target)
             if suffixes:
                 rebuild = Rebuilder(policy, self.ring(policy), partition, self.logger,
-                                    self.conn_timeout, self.node_timeout, target, node)
+                                    self.conn_timeout, self.node_timeout, target, node,
+                                    self.solitude)
                 sender = FragmentSender(self.manager, self.logger, self.conn_timeout,
                                         self.node_timeout, own, target, rebuild=rebuild)
                 self.counts["syncs"] += 1
@@ -167,21 +175,24 @@ class ObjectReconstructor(PartitionSweep):
         """Bring fragments `index` (None: tombstones) to all of `nodes`; then they go here."""
         self.counts["reverts"] += 1
         fine = bool(nodes)
-        sender = None
+        safe: dict[str, Version] | None = None
         for node in nodes:
             sender = FragmentSender(self.manager, self.logger, self.conn_timeout,
                                     self.node_timeout, index, coding.index_of(node["index"]),
-                                    stray=True)
+                                    stray=True, limit=self.max_objects)
             fine = self._send(sender, node, part_dir, policy, suffixes) and fine
-        if fine and sender is not None:
-            self._purge(part_dir, policy, sender, index, handoff)
+            # What came in between was offered to some of them only.
+            safe = {name_hash: version for name_hash, version in sender.offered.items()
+                    if safe is None or safe.get(name_hash) == version}
+        if fine and safe:
+            self._purge(part_dir, policy, safe, index, handoff)
 
-    def _purge(self, part_dir: str, policy: StoragePolicy, sender: FragmentSender,
+    def _purge(self, part_dir: str, policy: StoragePolicy, safe: dict[str, Version],
                index: int | None, handoff: bool) -> None:
         """Remove here what is safe over there."""
         device_path = part_dir.rsplit("/", 2)[0]
         touched = set()
-        for name_hash, version in sender.offered.items():
+        for name_hash, version in safe.items():
             suffix_dir = f"{part_dir}/{name_hash[-3:]}"
             diskfile = self.manager.diskfile_from_hash_dir(f"{suffix_dir}/{name_hash}",
                                                            device_path, policy)

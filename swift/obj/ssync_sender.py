@@ -38,11 +38,11 @@ BATCH = 65536                 # bytes of lines that go out together
 
 def versions_in(part_dir: str, suffixes: list[str], choose: Callable[[list[str]], Chosen]
                 ) -> list[tuple[Version, str]]:
-    """(version, directory) of every object below some suffixes. Blocks."""
+    """(version, directory) of every object below some suffixes, in steady order. Blocks."""
     found = []
     for suffix in suffixes:
         try:
-            names = [name for name in os.listdir(f"{part_dir}/{suffix}") if is_hash(name)]
+            names = sorted(name for name in os.listdir(f"{part_dir}/{suffix}") if is_hash(name))
         except (FileNotFoundError, NotADirectoryError):
             continue
         for name in names:
@@ -60,13 +60,13 @@ class Sender:
     """One exchange with one peer about one partition.
 
     `sync` returns how many updates were sent; it raises SsyncError or OSError when the peer did
-    not confirm that it has everything.
+    not confirm that it has everything. `limit` is how many objects to offer at most, 0 for all.
     """
 
     def __init__(self, manager: Manager, logger: logging.Logger, conn_timeout: float,
-                 node_timeout: float) -> None:
+                 node_timeout: float, limit: int = 0) -> None:
         self.manager, self.logger = manager, logger
-        self.node_timeout = node_timeout
+        self.node_timeout, self.limit = node_timeout, limit
         self.pool: Any = Pool(conn_timeout)
         self.conn: Any = None
         self.offered: dict[str, Version] = {}
@@ -105,6 +105,8 @@ class Sender:
             stream = self._begin(node, host, port, partition, policy)
             offers = run_in_thread(versions_in, part_dir, suffixes,
                                    lambda names: self.choose(names, policy))
+            if self.limit:
+                offers = offers[:self.limit]
             wanted = self._missing_check(stream, [version for version, _ in offers])
             directories = {version.name_hash: hash_dir for version, hash_dir in offers}
             sent = self._updates(stream, wanted, directories, device_path, policy)

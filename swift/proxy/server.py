@@ -6,7 +6,14 @@ import random
 import time
 
 from swift.common import storage_policy
-from swift.common.conf import SWIFT_DIR, config_float, config_int, config_list, config_true
+from swift.common.conf import (
+    SWIFT_DIR,
+    config_float,
+    config_int,
+    config_list,
+    config_node_count,
+    config_true,
+)
 from swift.common.constraints import Constraints
 from swift.common.exceptions import ChunkReadError, ChunkReadTimeout, ConfigError
 from swift.common.http_client import Pool
@@ -89,14 +96,7 @@ class Application:
         self.expiring_divisor = config_int(conf, 'expiring_objects_container_divisor', 86400, 1)
         self.expiring_account = (conf.get('auto_create_account_prefix', '.')
                                  + conf.get('expiring_objects_account_name', 'expiring_objects'))
-        count = conf.get('request_node_count', '2 * replicas').lower().split()
-        if len(count) == 1 and count[0].isdigit():
-            self._node_count = (int(count[0]), 0)
-        elif len(count) == 3 and count[0].isdigit() and count[1:] == ['*', 'replicas']:
-            self._node_count = (0, int(count[0]))
-        else:
-            raise ConfigError(f"request_node_count: {conf['request_node_count']!r} is neither a "
-                              'number nor N * replicas')
+        self._node_count = config_node_count(conf)
 
     def _cors(self, conf):
         self.cors_allow_origin = config_list(conf.get('cors_allow_origin', ''))
@@ -139,8 +139,7 @@ class Application:
 
     def request_node_count(self, ring):
         """How many nodes are asked at most for one request."""
-        fixed, times = self._node_count
-        return fixed or times * round(ring.replica_count)
+        return self._node_count(ring.replica_count)
 
     def node_iter(self, ring, part, primaries, shuffle=False):
         """The nodes of a partition in the order to ask them."""

@@ -5,10 +5,16 @@ import hashlib
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
+
+from swift.common import storage, storage_policy
+from swift.common.conf import read_conf
+from swift.obj.reconstructor import ObjectReconstructor
 
 SEGMENT = 65536                # see the cluster
 SECONDS = 100                  # for one pass of a daemon on a busy machine
@@ -49,6 +55,19 @@ def reconstruct(cluster, n):
         timeout=SECONDS, check=False)
     assert done.returncode == 0 and "ERROR" not in done.stderr + done.stdout, done.stderr
     return done.stdout + done.stderr
+
+
+@pytest.fixture
+def reconstructor(cluster, monkeypatch):
+    """A function that makes the reconstructor of a node here, with some options."""
+    monkeypatch.setenv("SWIFT_DIR", str(cluster.etc))
+    monkeypatch.setattr(storage, "_secrets", (b"changeme", b"tests"))
+    monkeypatch.setattr(storage_policy, "_policies", None)
+
+    def make(n, **options):
+        conf = read_conf(str(cluster.etc / f"object-{n}.conf"))
+        return ObjectReconstructor({**conf, **options})
+    return make
 
 
 @pytest.mark.parametrize("size", [0, 1, SEGMENT, SEGMENT + 1, 5 * SEGMENT - 7])
@@ -176,6 +195,48 @@ def test_a_lost_fragment_is_rebuilt(cluster, user, box):
     assert "1 sent" in reconstruct(cluster, looks)
     path, data = before[lost]
     assert path.read_bytes() == data
+
+
+def test_a_solitary_fragment_goes_to_quarantine(cluster, user, box, reconstructor):
+    """What a node that was away too long brought back is not tried again in each pass."""
+    user("PUT", box + "/o", body=b"x" * 100)
+    keeper, second, third = found = fragments(cluster)
+    quarantined = cluster.root / f"n{keeper}/d{keeper}/quarantined/objects-2"
+    found[third].unlink()
+    enough = dict(quarantine_threshold="1", quarantine_age="0")
+    reconstructor(keeper, **enough).run_once()                 # two can be read: rebuilt
+    assert set(fragments(cluster)) == {keeper, second, third}
+    found[second].unlink()
+    found[third].unlink()
+    for options in ({}, dict(enough, quarantine_age="600"), dict(enough, quarantine_threshold="0")):
+        reconstructor(keeper, **options).run_once()
+        assert set(fragments(cluster)) == {keeper}
+    cluster.kill("object", second)                             # might have a fragment
+    reconstructor(keeper, **enough).run_once()
+    assert set(fragments(cluster)) == {keeper}
+    cluster.start("object", second)
+    reconstructor(keeper, **enough).run_once()
+    assert not fragments(cluster)
+    assert [path.name for path in quarantined.glob("*/*")] == [found[keeper].name]
+
+
+def test_a_revert_brings_home_no_more_than_it_may(cluster, user, box, reconstructor):
+    for number in range(12):
+        user("PUT", f"{box}/o{number}", body=b"x" * 100)
+    partition, count = Counter(int(path.parts[-4]) for path in cluster.root.glob(
+        "n*/d*/objects-2/*/*/*/*.data")).most_common(1)[0]
+    assert count >= 6
+    homes = list(cluster.root.glob(f"n*/d*/objects-2/{partition}"))
+    spare = ({0, 1, 2, 3} - {int(home.parts[-3][1:]) for home in homes}).pop()
+    away = cluster.root / f"n{spare}/d{spare}/objects-2/{partition}"
+    away.parent.mkdir(exist_ok=True)
+    shutil.rmtree(away, ignore_errors=True)
+    homes[0].rename(away)
+    daemon = reconstructor(spare, max_objects_per_revert="1")
+    for left in range(count // 3 - 1, -1, -1):
+        daemon.run_once()
+        assert len(list(away.glob("*/*/*.data"))) == left
+    assert len(list(homes[0].glob("*/*/*.data"))) == count // 3
 
 
 def test_a_broken_fragment_costs_nothing(cluster, user, box):
