@@ -15,7 +15,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")              # its maintainers' advice, on each start
@@ -238,7 +238,7 @@ def interrupt(greenlet: Any) -> None:
     eventlet.hubs.get_hub().schedule_call_global(0, greenlet.throw, GreenletExit)
 
 
-def exit_now(code: int) -> None:
+def exit_now(code: int) -> NoReturn:
     """End the process without waiting for abandoned threads; flushes the standard streams."""
     sys.stdout.flush()
     sys.stderr.flush()

@@ -7,19 +7,41 @@ one pass to the start of the next). Several can share a process as green threads
 from __future__ import annotations
 
 import abc
+import argparse
 import logging
 import random
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from typing import Any
 
-from swift.common import concurrency, recon, succession
+from swift.common import concurrency, recon, succession, worker_processes
 from swift.common.conf import read_conf
 from swift.common.exceptions import ConfigError
 from swift.common.log import get_logger
 from swift.common.runner import drop_privileges, parse_args
 from swift.common.storage import validate_configuration
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a daemon's command line that takes the place of one of its configuration."""
+
+    flags: tuple[str, ...]
+    name: str                     # of the configuration
+    text: str                     # what it does
+    once: bool = False            # heeded only with `once`
+    switch: str = ""              # what a switch says; empty: the option has a value
+
+
+DEVICES = Option(("-d", "--devices"), "override_devices",
+                 "only these devices, comma separated; only with once", once=True)
+PARTITIONS = Option(("-p", "--partitions"), "override_partitions",
+                    "only these partitions, comma separated; only with once", once=True)
+POLICIES = Option(("-i", "--policies"), "override_policies",
+                  "only storage policies of these indexes, comma separated; only with once",
+                  once=True)
 
 
 class Daemon(abc.ABC):
@@ -31,6 +53,8 @@ class Daemon(abc.ABC):
 
     section = ""                  # of the configuration file
     interval: float = 30.0
+    options: tuple[Option, ...] = ()
+    share = (0, 1)                # (number, count) of this process among workers
 
     def __init__(self, conf: dict[str, str], logger: logging.Logger | None = None) -> None:
         self.conf = conf
@@ -44,6 +68,14 @@ class Daemon(abc.ABC):
         """What monitors get to know of the last pass, by OpenStack Swift's names."""
         return {}
 
+    def worker_count(self) -> int:
+        """How many processes share the work; 1: it is done in this one."""
+        return 1
+
+    def note_pass(self, seconds: float) -> None:
+        """Leave word for monitors that a pass of so many seconds has ended."""
+        recon.note_pass(self.conf, self.section, seconds, self.logger, self.facts())
+
     def run_forever(self) -> None:
         """Passes, `interval` apart, the first after a random part of it so that nodes spread."""
         concurrency.sleep(random.random() * self.interval)
@@ -51,25 +83,33 @@ class Daemon(abc.ABC):
             start = time.monotonic()
             try:
                 self.run_once()
-                recon.note_pass(self.conf, self.section, time.monotonic() - start, self.logger,
-                                self.facts())
+                self.note_pass(time.monotonic() - start)
             except (Exception, concurrency.Timeout):  # a daemon outlives whatever one pass meets
                 self.logger.exception("ERROR in a pass of %s", self.section)
             concurrency.sleep(max(0.1, self.interval - (time.monotonic() - start)))
 
 
-def make(cls: type[Daemon], conf_path: str, verbose: bool = False) -> Daemon:
-    """The daemon as its section of `conf_path` describes it."""
-    conf = read_conf(conf_path, cls.section, required=False)
+def make(cls: type[Daemon], conf_path: str, verbose: bool = False,
+         given: dict[str, str] | None = None) -> Daemon:
+    """The daemon as its section of `conf_path` describes it, and before it `given`."""
+    conf = {**read_conf(conf_path, cls.section, required=False), **(given or {})}
     return cls(conf, get_logger(conf, conf.get("log_name", cls.section), verbose))
 
 
 def run(cls: type[Daemon], name: str, argv: list[str] | None = None) -> int:
-    """The main of one daemon: `name CONFIG [once] [verbose]`; the exit code."""
-    args = parse_args(name, (cls.__doc__ or "").partition("\n")[0], argv)
+    """The main of one daemon: `name CONFIG [once] [verbose]` and its options; the exit code."""
+    def more(parser: argparse.ArgumentParser) -> None:
+        for option in cls.options:
+            how: dict[str, Any] = {"action": "store_const", "const": option.switch} \
+                if option.switch else {}
+            parser.add_argument(*option.flags, dest=option.name, help=option.text, **how)
+
+    args = parse_args(name, (cls.__doc__ or "").partition("\n")[0], argv, more=more)
     if args.test_config:
         return check_configuration(cls, args.config)
-    return run_many([(cls, args.config)], args.once, args.verbose)
+    given = {option.name: getattr(args, option.name) for option in cls.options
+             if getattr(args, option.name) is not None and (args.once or not option.once)}
+    return run_many([(cls, args.config)], args.once, args.verbose, given)
 
 
 def check_configuration(cls: type[Daemon], conf_path: str) -> int:
@@ -83,19 +123,32 @@ def check_configuration(cls: type[Daemon], conf_path: str) -> int:
     return 0
 
 
-def run_many(daemons: list[tuple[type[Daemon], str]], once: bool = False,
-             verbose: bool = False) -> int:
-    """Run daemons (class, configuration path) in one process; with `once` one after another."""
+def run_many(daemons: list[tuple[type[Daemon], str]], once: bool = False, verbose: bool = False,
+             given: dict[str, str] | None = None) -> int:
+    """Run daemons (class, configuration path) in one process; with `once` one after another.
+
+    One alone may have worker processes. `given` are options in place of those of the files.
+    """
     try:
         validate_configuration()
         drop_privileges(read_conf(daemons[0][1]).get("user", "swift"))
-        made = [make(cls, path, verbose) for cls, path in daemons]
+        made = [make(cls, path, verbose, given) for cls, path in daemons]
+        count = made[0].worker_count() if len(made) == 1 else 1
     except ConfigError as exc:
         print(f"Cannot start: {exc}", file=sys.stderr)
         return 1
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    if once:
-        return _run_once(made)
+    if count == 1:
+        return _run_once(made) if once else _run_forever(made)
+
+    def work(number: int) -> int:
+        made[0].share = (number, count)
+        return _run_once(made) if once else _run_forever(made)
+
+    return worker_processes.run(count, work, once)
+
+
+def _run_forever(made: list[Daemon]) -> int:
     done = concurrency.Event()
 
     def stop(number: int) -> None:
@@ -117,8 +170,7 @@ def _run_once(made: list[Daemon]) -> int:
         start = time.monotonic()
         try:
             daemon.run_once()
-            recon.note_pass(daemon.conf, daemon.section, time.monotonic() - start, daemon.logger,
-                            daemon.facts())
+            daemon.note_pass(time.monotonic() - start)
         except (Exception, concurrency.Timeout):  # the others shall have their pass all the same
             daemon.logger.exception("ERROR in the pass of %s", daemon.section)
             code = 1

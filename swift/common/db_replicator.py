@@ -22,9 +22,16 @@ from typing import Any
 from swift.common import db_connection, durable, node_client
 from swift.common.concurrency import GreenPool, Timeout, run_in_thread
 from swift.common.conf import config_float, config_int, config_true
-from swift.common.daemon import Daemon
+from swift.common.daemon import DEVICES, PARTITIONS, Daemon, Option
 from swift.common.db import Broker, Row, device_of
-from swift.common.devices import Brake, Rsync, databases, is_local, local_addresses
+from swift.common.devices import (
+    Brake,
+    Rsync,
+    Selection,
+    databases,
+    is_local,
+    local_addresses,
+)
 from swift.common.exceptions import DatabaseConnectionError, LockTimeout
 from swift.common.ring import Ring
 from swift.common.timestamp import Timestamp
@@ -44,7 +51,8 @@ class DbReplicator(Daemon):
     """Base of the account and the container replicator.
 
     Options: devices, mount_check, swift_dir, bind_ip, bind_port, interval, concurrency,
-    databases_per_second, per_diff, max_diffs, reclaim_age, node_timeout, conn_timeout, rsync_*.
+    databases_per_second, per_diff, max_diffs, reclaim_age, node_timeout, conn_timeout, rsync_*
+    and those of `Selection`.
     """
 
     broker_class: type[Broker] = Broker
@@ -52,6 +60,7 @@ class DbReplicator(Daemon):
     kind = ""
     default_port = 0
     more_sync_args: tuple[str, ...] = ()
+    options: tuple[Option, ...] = (DEVICES, PARTITIONS)
 
     def __init__(self, conf: dict[str, str], logger: logging.Logger | None = None) -> None:
         super().__init__(conf, logger)
@@ -69,6 +78,7 @@ class DbReplicator(Daemon):
         self.addresses = local_addresses(conf.get("bind_ip", "0.0.0.0"))
         self.port = config_int(conf, "bind_port", self.default_port)
         self.rsync = Rsync(conf, self.kind, self.default_port, self.logger)
+        self.selection = Selection(conf)
         self.pass_number = 0
         self._ring: Ring | None = None
         self._in_step: dict[str, tuple] = {}
@@ -91,7 +101,8 @@ class DbReplicator(Daemon):
         pool = GreenPool(self.concurrency)
         for db_file, device, partition in databases(self.devices, self.datadir, self.mount_check,
                                                     self.logger):
-            if device in local:
+            if device in local and self.selection.device(device) and \
+                    self.selection.partition(partition):
                 pool.spawn_n(self._replicate_logged, db_file, partition, local[device])
                 self.brake.spend()
         pool.waitall()

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from swift.common.concurrency import Timeout, pause, subprocess
-from swift.common.conf import config_float, config_int, config_true
+from swift.common.conf import config_float, config_int, config_list, config_true
 from swift.common.storage import is_hash, is_suffix
 
 
@@ -90,6 +90,29 @@ def is_local(node: dict[str, Any], addresses: set[str], port: int | None) -> boo
     """Whether a ring's device is one of ours."""
     return node.get("replication_ip", node["ip"]) in addresses and \
         (port is None or node.get("replication_port", node["port"]) == port)
+
+
+class Selection:
+    """Which devices, partitions and storage policies a pass is about.
+
+    Options: override_devices, override_partitions, override_policies, each a list; all without.
+    """
+
+    def __init__(self, conf: dict[str, str]) -> None:
+        self._wanted = {kind: frozenset(config_list(conf.get(f"override_{kind}", "")))
+                        for kind in ("devices", "partitions", "policies")}
+
+    def device(self, name: str) -> bool:
+        """Whether a device is among them, by its folder."""
+        return not self._wanted["devices"] or name in self._wanted["devices"]
+
+    def partition(self, number: str) -> bool:
+        """Whether a partition is."""
+        return not self._wanted["partitions"] or number in self._wanted["partitions"]
+
+    def policy(self, index: int) -> bool:
+        """Whether a storage policy is."""
+        return not self._wanted["policies"] or str(index) in self._wanted["policies"]
 
 
 class Brake:

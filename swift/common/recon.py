@@ -59,6 +59,48 @@ def note_pass(conf: dict[str, str], section: str, seconds: float, logger: loggin
         logger.error("ERROR writing %s/%s.recon: %s", folder, kind, exc)
 
 
+def note_share(conf: dict[str, str], section: str, seconds: float, logger: logging.Logger,
+               facts: dict[str, Any], mine: list[str], everyone: list[str]) -> None:
+    """As `note_pass`, by one of several processes: it went over the devices `mine` of `everyone`.
+
+    Kept for each device. Once there is something of all, the whole pass is the longest share, ended
+    when the first did: since then each device has been looked at. A share's counts stand at its
+    first device, so that their sum is right.
+    """
+    kind, took, ended = _PASSES[section]
+    folder = cache_path(conf)
+    if not os.path.isdir(folder):
+        return
+    path = os.path.join(folder, f"{kind}.recon")
+    entry = {took: seconds / 60 if took in _MINUTES else seconds, ended: time.time(),
+             "pid": os.getpid()}
+    name = took.removesuffix("_time") + "_per_disk"
+    try:
+        with _locked(path):
+            known = read(path)
+            disks = {disk: told for disk, told in known.get(name, {}).items() if disk in everyone}
+            for number, disk in enumerate(mine):
+                disks[disk] = {**entry, **({} if number else facts)}
+            known[name] = disks
+            if set(disks) == set(everyone):
+                known.update(_together(list(disks.values())))
+            _write(path, known)
+    except (OSError, ValueError) as exc:
+        logger.error("ERROR writing %s: %s", path, exc)
+
+
+def _together(told: list[dict[str, Any]]) -> dict[str, Any]:
+    """What several shares of a pass make: counts added up, the longest time, the earliest end."""
+    found: dict[str, Any] = {}
+    for name in {name for entry in told for name in entry} - {"pid"}:
+        values = [entry[name] for entry in told if name in entry]
+        if isinstance(values[0], dict):
+            found[name] = {key: sum(value.get(key, 0) for value in values) for key in values[0]}
+        else:
+            found[name] = min(values) if name.endswith("_last") else max(values)
+    return found
+
+
 def count_async(devices: str) -> int:
     """Updates of containers that wait on the node's devices."""
     count = 0

@@ -16,8 +16,9 @@ import pwd
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from swift.common import concurrency, succession
 from swift.common.conf import config_float, config_int, load_context, read_conf
@@ -38,10 +39,12 @@ class Plan:
     default_port: int
 
 
-def parse_args(name: str, description: str, argv: list[str] | None = None,
-               many: bool = False) -> argparse.Namespace:
-    """CONFIG [once] [verbose], the arguments all daemons have."""
+def parse_args(name: str, description: str, argv: list[str] | None = None, many: bool = False,
+               more: Callable[[argparse.ArgumentParser], None] = lambda _: None
+               ) -> argparse.Namespace:
+    """CONFIG [once] [verbose], the arguments all daemons have; `more` adds those of one."""
     parser = argparse.ArgumentParser(prog=name, description=description)
+    more(parser)
     parser.add_argument("config", nargs="+" if many else None, help="configuration file or folder")
     if not many:
         parser.add_argument("words", nargs="*", metavar="once|verbose",
@@ -250,7 +253,7 @@ def _parent(count: int, servers: list[Server], work: Any) -> int:
             born = time.monotonic()
             pid = os.fork()
             if pid == 0:
-                _child(work)
+                child(work)
             children.add(pid)
         if not told:
             told = True
@@ -265,7 +268,8 @@ def _parent(count: int, servers: list[Server], work: Any) -> int:
     return 0
 
 
-def _child(work: Any) -> None:
+def child(work: Callable[[], int]) -> NoReturn:
+    """What a worker does after the fork: `work`, and end with its exit code."""
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)      # the parent's, even if all are signalled

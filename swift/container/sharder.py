@@ -15,11 +15,11 @@ import logging
 import os
 import sqlite3
 import time
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 from swift.common.conf import config_float, config_int
+from swift.common.daemon import DEVICES, PARTITIONS, Option
 from swift.common.db import Row
 from swift.common.devices import databases
 from swift.common.exceptions import DatabaseConnectionError, LockTimeout
@@ -41,15 +41,6 @@ from swift.container.sharder_conf import SharderConf
 _SHOWN = (State.FOUND, State.CREATED, State.CLEAVED, State.ACTIVE)
 
 
-@dataclass
-class Overrides:
-    """What the command line says instead of the configuration; empty sets mean all."""
-
-    devices: set[str] = field(default_factory=set)
-    partitions: set[str] = field(default_factory=set)
-    auto_shard: bool | None = None
-
-
 class ContainerSharder(ShardPeers):
     """Divides large containers among shards and joins small shards.
 
@@ -60,13 +51,14 @@ class ContainerSharder(ShardPeers):
     """
 
     section = "container-sharder"
-    overrides = Overrides()
+    options = (DEVICES, PARTITIONS, Option(
+        ("--no-auto-shard",), "auto_shard", "divide only what an operator has prepared",
+        switch="false"))
 
     def __init__(self, conf: dict[str, str], logger: logging.Logger | None = None) -> None:
         super().__init__(conf, logger)
         self.sizes = SharderConf.of(conf)
-        self.auto = self.sizes.auto_shard if self.overrides.auto_shard is None \
-            else self.overrides.auto_shard
+        self.auto = self.sizes.auto_shard
         self.scan_batch = config_int(conf, "shard_scanner_batch_size", 10, 1)
         self.cleave_batch = config_int(conf, "cleave_batch_size", 2, 1)
         self.cleave_rows = config_int(conf, "cleave_row_batch_size", 10000, 1)
@@ -85,11 +77,10 @@ class ContainerSharder(ShardPeers):
         self.counts = dict.fromkeys(("databases", "unchanged", "in_step", "rows", "rsyncs",
                                      "removed", "failures"), 0)
         by_name = {dev["device"]: dev for dev in self.local_nodes().values()}
-        wanted = self.overrides
         for db_file, device, partition in databases(self.devices, self.datadir, self.mount_check,
                                                     self.logger):
-            if device in by_name and device in (wanted.devices or (device,)) and \
-                    partition in (wanted.partitions or (partition,)):
+            if device in by_name and self.selection.device(device) and \
+                    self.selection.partition(partition):
                 self._visit(db_file, by_name[device], int(partition))
                 self.brake.spend()
         visited = self.sharding.all["visited"]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import Any
 
 from swift.common.concurrency import GreenPool
 from swift.common.conf import config_float, config_int
-from swift.common.daemon import Daemon
-from swift.common.devices import Brake, hash_dirs, mounted_devices
+from swift.common.daemon import DEVICES, Daemon, Option
+from swift.common.devices import Brake, Selection, hash_dirs, mounted_devices
 from swift.common.exceptions import (
     DiskFileCollision,
     DiskFileDeleted,
@@ -27,11 +28,14 @@ from swift.obj.backend import Manager
 class ObjectAuditor(Daemon):
     """Reads stored objects over and over and quarantines what is broken.
 
-    Options: files_per_second, bytes_per_second, zero_byte_files_per_second, log_time, interval,
-    concurrency and those of `Manager`.
+    Options: files_per_second, bytes_per_second, zero_byte_files_per_second, zero_byte_fps,
+    log_time, interval, concurrency, override_devices and those of `Manager`.
     """
 
     section = "object-auditor"
+    options = (replace(DEVICES, text="only these devices, comma separated", once=False),
+               Option(("-z", "--zero_byte_fps"), "zero_byte_fps",
+                      "only the quick pass, at so many files a second"))
 
     def __init__(self, conf: dict[str, str], logger: logging.Logger | None = None) -> None:
         super().__init__(conf, logger)
@@ -40,7 +44,10 @@ class ObjectAuditor(Daemon):
         self.manager.keep_cache_size = 0             # what only we read need not stay in memory
         self.files_per_second = config_float(conf, "files_per_second", 20)
         self.bytes_per_second = config_float(conf, "bytes_per_second", 10000000)
-        self.zbf_per_second = config_float(conf, "zero_byte_files_per_second", 50)
+        only_quick = config_float(conf, "zero_byte_fps", 0)
+        self.zbf_per_second = only_quick or config_float(conf, "zero_byte_files_per_second", 50)
+        self.modes = [*(() if only_quick else ("ALL",)), *(("ZBF",) if self.zbf_per_second else ())]
+        self.selection = Selection(conf)
         self.log_time = config_float(conf, "log_time", 3600)
         self.concurrency = config_int(conf, "concurrency", 1, 1)
         self.quarantined = 0
@@ -50,9 +57,8 @@ class ObjectAuditor(Daemon):
     def run_once(self) -> None:
         """One pass: all bytes of all objects, and beside it the quick one."""
         pool = GreenPool(2)
-        pool.spawn(self.audit_all, "ALL")
-        if self.zbf_per_second:
-            pool.spawn(self.audit_all, "ZBF")
+        for mode in self.modes:
+            pool.spawn(self.audit_all, mode)
         pool.waitall()
 
     def facts(self) -> dict[str, Any]:
@@ -67,6 +73,8 @@ class ObjectAuditor(Daemon):
         for policy in policies():
             for device, path in mounted_devices(self.manager.devices, self.manager.mount_check,
                                                 self.logger):
+                if not self.selection.device(device):
+                    continue
                 for hash_dir, _ in hash_dirs(path, policy.datadir):
                     try:
                         self._audit(hash_dir, path, policy, mode, counts, volume)

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from swift.common import node_client
 from swift.common.concurrency import GreenPool, Timeout
 from swift.common.conf import config_float, config_int
-from swift.common.daemon import Daemon
+from swift.common.daemon import Daemon, Option
 from swift.common.devices import Brake
 from swift.common.ring import Ring
 from swift.common.storage_policy import policies
@@ -37,6 +37,8 @@ class ObjectExpirer(Daemon):
     """
 
     section = "object-expirer"
+    options = (Option(("--processes",), "processes", "how many expirers share the work"),
+               Option(("--process",), "process", "which of them this is, from 0"))
 
     def __init__(self, conf: dict[str, str], logger: logging.Logger | None = None) -> None:
         super().__init__(conf, logger)

@@ -60,6 +60,7 @@ class ObjectReconstructor(PartitionSweep):
     """
 
     section = "object-reconstructor"
+    workers_option = "reconstructor_workers"
     verb = "reconstructing"
     counted = ("partitions", "suffixes", "syncs", "reverts", "sent", "failures", "removed")
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from swift.common.concurrency import Timeout
 from swift.common.conf import config_int, config_true
+from swift.common.daemon import DEVICES, PARTITIONS, POLICIES
 from swift.common.devices import Rsync
 from swift.common.exceptions import ConfigError
 from swift.common.storage_policy import StoragePolicy
@@ -31,11 +32,13 @@ FULL_EVERY = 10               # passes between two full looks at a partition tha
 class ObjectReplicator(PartitionSweep):
     """Brings all replicas of every partition of this node into step.
 
-    Options: handoffs_first, handoff_delete, sync_method (rsync or ssync), rsync_* and those of
-    `PartitionSweep`.
+    Options: handoffs_first, handoff_delete, sync_method (rsync or ssync), rsync_*,
+    replicator_workers and those of `PartitionSweep`.
     """
 
     section = "object-replicator"
+    workers_option = "replicator_workers"
+    options = (DEVICES, PARTITIONS, POLICIES)
     verb = "replicating"
     counted = ("partitions", "unchanged", "suffixes", "rsyncs", "ssyncs", "failures", "removed")
 

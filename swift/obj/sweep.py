@@ -14,11 +14,17 @@ from collections.abc import Iterator
 from pickle import UnpicklingError
 from typing import Any
 
-from swift.common import durable, node_client, safe_pickle
+from swift.common import durable, node_client, recon, safe_pickle
 from swift.common.concurrency import GreenPool, Timeout, run_in_thread
-from swift.common.conf import config_float, config_int, config_list
-from swift.common.daemon import Daemon
-from swift.common.devices import is_local, local_addresses, mounted_devices, partitions
+from swift.common.conf import config_float, config_int
+from swift.common.daemon import DEVICES, PARTITIONS, Daemon, Option
+from swift.common.devices import (
+    Selection,
+    is_local,
+    local_addresses,
+    mounted_devices,
+    partitions,
+)
 from swift.common.ring import Ring
 from swift.common.storage import is_suffix
 from swift.common.storage_policy import StoragePolicy, policies
@@ -33,12 +39,15 @@ class PartitionSweep(Daemon):
     """Works on every partition of every local device, some at the same time.
 
     Options: interval, concurrency, swift_dir, bind_ip, bind_port (replication_port), http_timeout,
-    node_timeout, conn_timeout, override_devices and those of `Manager`. Subclasses say which
-    policies are theirs and what is to be done with a partition.
+    node_timeout, conn_timeout, those of `Selection` and of `Manager`, and the number of worker
+    processes, among which devices are divided. Subclasses say which policies are theirs and what is
+    to be done with a partition.
     """
 
     verb = ""                     # for log lines: what failed
     counted: tuple[str, ...] = ()
+    workers_option = ""           # of the configuration
+    options: tuple[Option, ...] = (DEVICES, PARTITIONS)
 
     def __init__(self, conf: dict[str, str], logger: logging.Logger | None = None) -> None:
         super().__init__(conf, logger)
@@ -51,7 +60,7 @@ class PartitionSweep(Daemon):
         self.node_timeout = config_float(conf, "node_timeout", 10)
         self.addresses = local_addresses(conf.get("bind_ip", "0.0.0.0"))
         self.port = config_int(conf, "bind_port", 6200)
-        self.only_devices = config_list(conf.get("override_devices", ""))
+        self.selection = Selection(conf)
         self.pass_number = 0
         self.pass_seconds = 0.0
         self._rings: dict[int, Ring] = {}
@@ -83,11 +92,12 @@ class PartitionSweep(Daemon):
         start = time.monotonic()
         self.counts = dict.fromkeys(self.counted, 0)
         jobs: list[tuple] = []
-        mounted = dict(mounted_devices(self.manager.devices, self.manager.mount_check,
-                                       self.logger))
+        mine = self.shared_devices()
+        mounted = {name: path for name, path in mounted_devices(
+            self.manager.devices, self.manager.mount_check, self.logger) if name in mine}
+        for policy in self.own_policies():
+            jobs += self._jobs(policy, mounted)
         for policy in policies():
-            if self.is_mine(policy):
-                jobs += self._jobs(policy, mounted)
             for path in mounted.values():
                 _remove_left_over(f"{path}/{policy.tmpdir}")
         random.shuffle(jobs)
@@ -99,6 +109,34 @@ class PartitionSweep(Daemon):
         self.pass_seconds = time.monotonic() - start
         return [f"{count} {name}" for name, count in self.counts.items()]
 
+    def own_policies(self) -> list[StoragePolicy]:
+        """Those that are this daemon's, and selected."""
+        return [policy for policy in policies()
+                if self.is_mine(policy) and self.selection.policy(policy.index)]
+
+    def local_devices(self) -> list[str]:
+        """Devices of this node in the rings, if they are selected."""
+        return sorted({dev["device"] for policy in self.own_policies()
+                       for dev in self.ring(policy).devs
+                       if dev and is_local(dev, self.addresses, self.port)
+                       and self.selection.device(dev["device"])})
+
+    def shared_devices(self) -> list[str]:
+        """Those of them that are this process's."""
+        number, count = self.share
+        return self.local_devices()[number::count]
+
+    def worker_count(self) -> int:
+        wanted = config_int(self.conf, self.workers_option, 0) if self.workers_option else 0
+        return max(1, min(wanted, len(self.local_devices())))
+
+    def note_pass(self, seconds: float) -> None:
+        if self.share[1] == 1:
+            super().note_pass(seconds)
+        else:
+            recon.note_share(self.conf, self.section, seconds, self.logger, self.facts(),
+                             self.shared_devices(), self.local_devices())
+
     def _jobs(self, policy: StoragePolicy, mounted: dict[str, str]) -> Iterator[tuple]:
         ring = self.ring(policy)
         devs = ring.devs                             # looks at the file first
@@ -109,11 +147,10 @@ class PartitionSweep(Daemon):
             return
         for dev in devs:
             if not dev or not is_local(dev, self.addresses, self.port) or \
-                    dev["device"] not in mounted or \
-                    (self.only_devices and dev["device"] not in self.only_devices):
+                    dev["device"] not in mounted:
                 continue
             path = mounted[dev["device"]]
-            for partition in partitions(path, policy.datadir):
+            for partition in filter(self.selection.partition, partitions(path, policy.datadir)):
                 if int(partition) >= ring.partition_count:
                     self.logger.error("ERROR partition %s of %s is not in the ring", partition,
                                       path)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How server processes start, share work, drain and end."""
 import http.client
+import json
 import os
 import signal
 import socket
@@ -130,3 +131,48 @@ def test_a_taken_port_is_said_at_the_start(idle_node):
                               env=dict(os.environ, **idle_node.environment), capture_output=True,
                               text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 1 and str(idle_node.ports["object"]) in done.stderr
+
+
+def replicator_of(node, *arguments):
+    """(command, file of what it tells monitors) of a replicator of three processes."""
+    conf = node.etc / "object.conf"
+    conf.write_text(conf.read_text().replace("[DEFAULT]\n", f"[DEFAULT]\nrecon_cache_path = "
+                                             f"{node.root}\n").replace(
+        "[object-replicator]\n", "[object-replicator]\nreplicator_workers = 3\ninterval = 1\n"))
+    return [sys.executable, "-W", "ignore", "-m", "swift.cli.object_replicator", str(conf),
+            *arguments], node.root / "object.recon"
+
+
+def test_daemons_share_devices_among_processes(idle_node):
+    for device in range(4):
+        for partition in range(device + 1):
+            (idle_node.devices / f"d{device}/objects/{partition}").mkdir(parents=True)
+    command, told = replicator_of(idle_node, "once")
+    subprocess.run(command, env=idle_node.environment, check=True, timeout=PATIENCE * 3,
+                   capture_output=True)
+    known = json.loads(told.read_text())
+    disks = known["object_replication_per_disk"]
+    assert set(disks) == {"d0", "d1", "d2", "d3"} and len({d["pid"] for d in disks.values()}) == 3
+    assert disks["d0"]["pid"] == disks["d3"]["pid"]
+    assert known["replication_stats"]["attempted"] == 10
+    assert known["object_replication_last"] == min(
+        disk["object_replication_last"] for disk in disks.values())
+    subprocess.run([*command, "-d", "d1,d2", "-p", "0,1", "-i", "0"], env=idle_node.environment,
+                   check=True, timeout=PATIENCE * 3, capture_output=True)
+    known = json.loads(told.read_text())
+    assert set(known["object_replication_per_disk"]) == {"d1", "d2"}
+    assert known["replication_stats"]["attempted"] == 4
+
+
+def test_a_worker_of_a_daemon_is_replaced_and_all_end_together(idle_node):
+    command, _ = replicator_of(idle_node)
+    idle_node.process = subprocess.Popen(command, env=idle_node.environment,
+                                         stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    parent = psutil.Process(idle_node.process.pid)
+    until(lambda: len(parent.children()) == 3)
+    first = parent.children()[0]
+    first.kill()
+    until(lambda: len(alive(parent.children())) == 3 and first not in parent.children())
+    children = parent.children()
+    idle_node.kill(signal.SIGTERM)
+    assert not alive(children)
