@@ -29,8 +29,10 @@ from swift.common.ring import Ring
 from swift.common.storage import hash_path
 from swift.common.timestamp import Timestamp, decode_timestamps
 from swift.container.backend import DATADIR, ContainerBroker
+from swift.container.shard_broker import SHARDED, SHARDING
 from swift.container.sync_target import check_sync_to
 
+VERSIONS = "x-container-sysmeta-versions-container"
 _PAGE = 100
 _NOT_SENT = ("content-length", "etag", "x-timestamp", "date", "x-trans-id", "accept-ranges",
              "x-openstack-request-id", "last-modified", "connection", "x-symlink-target-bytes")
@@ -108,6 +110,13 @@ class ContainerSync(Daemon):
                     ContainerBroker.metadata_of(stat).items()}
         target, key = metadata.get("x-container-sync-to"), metadata.get("x-container-sync-key")
         if not target or not key:
+            return
+        # As OpenStack Swift: its own versions would be sent as objects, and rows in shards never.
+        why = "it keeps versions of its objects" if metadata.get(VERSIONS) else \
+            "it is divided among shards" if stat["db_state"] in (SHARDING, SHARDED) else None
+        if why is not None:
+            self.logger.warning("Container sync skips %s/%s: %s", stat["account"],
+                                stat["container"], why)
             return
         problem = check_sync_to(target, self.allowed_hosts)
         if problem is not None:

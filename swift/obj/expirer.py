@@ -4,7 +4,8 @@
 Object servers queue each object with an X-Delete-At as a row `<delete at>-<account>/<container>/
 <object>` in a container of the hidden expiring account, named by the time. An expired object is a
 404 from the second on; this daemon then writes the tombstones, on condition that it still has that
-X-Delete-At.
+X-Delete-At. Rows of the type ASYNC_DELETE (swift-container-deleter) are of objects to be deleted
+as of that time, whatever they say themselves.
 """
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from hashlib import md5
 from typing import Any
 from urllib.parse import quote
@@ -22,11 +24,32 @@ from swift.common.conf import config_float, config_int
 from swift.common.daemon import Daemon, Option
 from swift.common.devices import Brake
 from swift.common.ring import Ring
+from swift.common.shards import Namespace
 from swift.common.storage_policy import policies
 from swift.common.timestamp import Timestamp
 
+ASYNC_DELETE = "application/async-deleted"
 _PAGE = 1000
 _GONE = (404, 409, 412)       # not there, newer, or to expire at another time: nothing to do
+
+
+@dataclass(frozen=True)
+class Task:
+    """A row of the queue, and the container - one of the queue's, or a shard of it - it is in."""
+
+    holder: tuple[str, str]
+    row: str
+    at: Timestamp
+    names: tuple[str, str, str]
+    asynchronous: bool
+
+    @classmethod
+    def of(cls, holder: tuple[str, str], entry: dict[str, Any]) -> Task:
+        """The task of a listing's entry; ValueError when it is none."""
+        at, _, path = entry["name"].partition("-")
+        account, container, obj = path.split("/", 2)
+        return cls(holder, entry["name"], Timestamp(at), (account, container, obj),
+                   entry.get("content_type") == ASYNC_DELETE)
 
 
 class ObjectExpirer(Daemon):
@@ -66,19 +89,21 @@ class ObjectExpirer(Daemon):
         counts = {"deleted": 0, "left": 0}
         pool = GreenPool(self.concurrency)
         now = int(time.time())
-        for container in self._names("account", self.account, None):
+        for entry in self._pages("account", (self.account,)):
+            container = entry["name"]
             # A container may hold rows of up to one divisor after its name, and 100 s before.
             if container.isdigit() and int(container) > now:
                 break
-            for row in self._names("container", self.account, container):
-                at, dash, path = row.partition("-")
-                if not dash or not at.isdigit() or path.count("/") < 2:
-                    self.logger.error("ERROR queue row %r is none of an object", row[:200])
+            for holder, row in self._rows(self.account, container):
+                try:
+                    task = Task.of(holder, row)
+                except ValueError:
+                    self.logger.error("ERROR queue row %r is none of an object", row["name"][:200])
                     continue
-                if int(at) > now:
+                if int(task.at) > now:
                     break
-                if self._mine(row):
-                    pool.spawn_n(self._expire, container, row, int(at), path, counts)
+                if self._mine(task.row):
+                    pool.spawn_n(self._expire, task, counts)
                     self.brake.spend()
             pool.waitall()
             self._drop_empty(container, now)
@@ -108,68 +133,109 @@ class ObjectExpirer(Daemon):
                               exc)
             return None
 
-    def _names(self, kind: str, account: str, container: str | None) -> Iterator[str]:
-        """Names in the listing of an account or container, from whichever replica answers."""
-        names = (account,) if container is None else (account, container)
+    def _pages(self, kind: str, names: tuple[str, ...], query: str = "", record: str = "object",
+               marker: str = "") -> Iterator[dict[str, Any]]:
+        """Entries of the listing of an account or container, from whichever replica answers; those
+        of a container that is sharded are its shards, if `record` is auto."""
         part, nodes = self.ring(kind).get_nodes(*names)
-        marker = ""
         while True:
             for node in nodes:
                 path = node_client.path_of(node["device"], part, *names)
-                answer = self._request(node, "GET", f"{path}?format=json&limit={_PAGE}"
-                                                    f"&marker={quote(marker)}", {})
+                answer = self._request(
+                    node, "GET", f"{path}?format=json&limit={_PAGE}&marker={quote(marker)}{query}",
+                    {"X-Backend-Record-Type": record})
                 if answer is not None and answer.status == 200:
                     break
             else:
                 return
             page = json.loads(answer.body)
-            if not page:
+            yield from page
+            if not page or "lower" in page[-1]:        # shards come all at once
                 return
-            for entry in page:
-                yield entry["name"]
             marker = page[-1]["name"]
+
+    def _rows(self, account: str, container: str, space: Namespace | None = None,
+              above: frozenset[tuple[str, str]] = frozenset()
+              ) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+        """(container, entry) of all rows of a container or, if it has any, of its shards.
+
+        `space` is the part of the names to look at, `above` what has been divided: what one of
+        those is still to be asked for is its own rows.
+        """
+        here = (account, container)
+        query = "&states=listing" + (
+            f"&end_marker={quote(space.end_marker)}" if space and space.end_marker else "")
+        for entry in self._pages("container", here, query,
+                                 "object" if here in above else "auto",
+                                 space.lower if space else ""):
+            if "lower" not in entry:
+                yield here, entry
+                continue
+            shard = Namespace(entry["name"], entry["lower"], entry["upper"])
+            yield from self._rows(shard.account, shard.container, shard, above | {here})
 
     # -- one object ------------------------------------------------------
 
-    def _expire(self, container: str, row: str, at: int, path: str, counts: dict[str, int]) -> None:
-        names = path.split("/", 2)
-        index = self._policy_of(names[0], names[1])
-        policy = policies().by_index(index)
-        if policy is None or not self._delete_object(names, at, policy.ring_name, index):
+    def _expire(self, task: Task, counts: dict[str, int]) -> None:
+        if not self._delete_object(task):
             counts["left"] += 1
             return
-        part, nodes = self.ring("container").get_nodes(self.account, container)
+        part, nodes = self.ring("container").get_nodes(*task.holder)
         stamp = Timestamp.now().internal
         for node in nodes:
             self._request(node, "DELETE", node_client.path_of(
-                node["device"], part, self.account, container, row), {"X-Timestamp": stamp})
+                node["device"], part, *task.holder, task.row), {"X-Timestamp": stamp})
         counts["deleted"] += 1
 
-    def _policy_of(self, account: str, container: str) -> str:
-        """The storage policy index of a container; 0 when it is gone."""
+    def _container(self, account: str, container: str) -> dict[str, str]:
+        """What is known of a container by headers; nothing when it is gone."""
         part, nodes = self.ring("container").get_nodes(account, container)
         for node in nodes:
             answer = self._request(node, "HEAD", node_client.path_of(
                 node["device"], part, account, container), {})
             if answer is not None and "x-backend-storage-policy-index" in answer.headers:
-                return answer.headers["x-backend-storage-policy-index"]
-        return "0"
+                return answer.headers
+        return {}
 
-    def _delete_object(self, names: list[str], at: int, ring_name: str, index: str) -> bool:
+    def _row_holder(self, names: tuple[str, str, str], container: dict[str, str]
+                    ) -> tuple[tuple[str, str], dict[str, str]]:
+        """The container that has an object's row - itself or a shard - and what else tells object
+        servers so. The root would take the row, too, and move it later."""
+        state = container.get("x-backend-sharding-state", "unsharded")
+        if state not in ("sharding", "sharded"):
+            return names[:2], {}
+        headers = {"X-Container-Root-Db-State": state}
+        query = f"&states=updating&includes={quote(names[2], errors='surrogateescape')}"
+        for entry in self._pages("container", names[:2], query, "shard"):
+            shard = Namespace(entry["name"], entry["lower"], entry["upper"])
+            headers["X-Backend-Quoted-Container-Path"] = quote(shard.name)
+            return (shard.account, shard.container), headers
+        return names[:2], headers
+
+    def _delete_object(self, task: Task) -> bool:
         """Write the tombstones; whether each replica has one or needs none."""
-        part, nodes = self.ring(ring_name).get_nodes(*names)
-        container_part, container_nodes = self.ring("container").get_nodes(*names[:2])
+        found = self._container(*task.names[:2])
+        index = found.get("x-backend-storage-policy-index", "0")
+        policy = policies().by_index(index)
+        if policy is None:
+            return False
+        part, nodes = self.ring(policy.ring_name).get_nodes(*task.names)
+        holder, headers = self._row_holder(task.names, found)
+        if power := self.ring(policy.ring_name).next_part_power:
+            headers["X-Backend-Next-Part-Power"] = str(power)
+        container_part, container_nodes = self.ring("container").get_nodes(*holder)
+        headers.update({"X-Timestamp": task.at.internal, "X-Container-Partition":
+                        str(container_part), "X-Backend-Storage-Policy-Index": index})
+        if not task.asynchronous:
+            headers.update({"X-If-Delete-At": str(int(task.at)),
+                            "X-Backend-Clean-Expiring-Object-Queue": "no"})
         done = 0
         for number, node in enumerate(nodes):
             to = container_nodes[number % len(container_nodes)]
-            path = node_client.path_of(node["device"], part, *names)
-            answer = self._request(node, "DELETE", path, {
-                "X-Timestamp": Timestamp(at).internal, "X-If-Delete-At": str(at),
-                "X-Backend-Storage-Policy-Index": index,
-                "X-Backend-Clean-Expiring-Object-Queue": "no",
-                "X-Container-Host": f"{to['ip']}:{to['port']}",
-                "X-Container-Partition": str(container_part),
-                "X-Container-Device": to["device"]})
+            answer = self._request(
+                node, "DELETE", node_client.path_of(node["device"], part, *task.names), {
+                    **headers, "X-Container-Host": f"{to['ip']}:{to['port']}",
+                    "X-Container-Device": to["device"]})
             done += answer is not None and (answer.status // 100 == 2 or answer.status in _GONE)
         return done == len(nodes)
 

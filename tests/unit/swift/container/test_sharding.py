@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Databases that are sharded: their files, what they say they hold, and what servers answer."""
 import json
+import logging
 import os
 import sqlite3
+from types import SimpleNamespace
 
 import pytest
 from wsgi_call import call
@@ -12,6 +14,7 @@ from swift.container.backend import ContainerBroker
 from swift.container.fresh_db import begin_sharding, finish_sharding
 from swift.container.shard_broker import COLLAPSED, NOT_FOUND, SHARDED, SHARDING, UNSHARDED
 from swift.container.shard_table import Which
+from swift.container.sync import ContainerSync
 
 T = "1600000000.00000"
 EPOCH = "1600000100.00000"
@@ -35,6 +38,23 @@ def shard(broker, *names):
     broker.merge_shard_ranges(halves(State.CLEAVED))
     broker.enable_sharding(EPOCH)
     assert begin_sharding(broker)
+
+
+@pytest.mark.parametrize("why", ["", "versions", "shards"])
+def test_what_container_sync_cannot_send_is_told(broker, tmp_path, caplog, why):
+    """Rows in shards are in none of the databases it looks at: that must not look like success."""
+    broker.update_metadata({"X-Container-Sync-To": ("http://127.0.0.1:1/v1/a/c", T),
+                            "X-Container-Sync-Key": ("k", T)})
+    if why == "versions":
+        broker.update_metadata({"X-Container-Sysmeta-Versions-Container": ("%00v", T)})
+    if why == "shards":
+        shard(broker, "a", "b", "z")
+    daemon = ContainerSync({"swift_dir": str(tmp_path), "bind_ip": "127.0.0.1"},
+                           logging.getLogger("container-sync"))
+    node = {"id": 0, "device": "sda", "ip": "127.0.0.1", "port": 6201}
+    daemon._ring = SimpleNamespace(get_part_nodes=lambda _: [node])
+    daemon.sync(broker.db_file, "sda", 1)
+    assert [why in record.message for record in caplog.records] == ([True] if why else [])
 
 
 def test_states_and_files(broker):
