@@ -2,7 +2,8 @@
 """The object replicator: makes every replica of a partition hold the same.
 
 For each partition here the hashes of its suffixes are compared with those of the other primaries
-(REPLICATE); suffixes that differ are pushed, by rsync (and hashed anew over there) or by SSYNC. A
+(REPLICATE); suffixes that differ are pushed, by rsync (and hashed anew over there) or by SSYNC. One
+rsync takes what a device lacks of many partitions: to start one costs more than a hundred files. A
 partition that does not belong here goes to its primaries, and is removed when all of them have it.
 
 A partition that was in step with all its peers and was not written to since is looked at in full
@@ -13,9 +14,10 @@ from __future__ import annotations
 import logging
 import os
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
-from swift.common.concurrency import Timeout
+from swift.common.concurrency import GreenPool, Semaphore, Timeout
 from swift.common.conf import config_int, config_true
 from swift.common.daemon import DEVICES, PARTITIONS, POLICIES
 from swift.common.devices import Rsync
@@ -27,6 +29,21 @@ from swift.obj.ssync_sender import Sender
 from swift.obj.sweep import Node, PartitionSweep, address
 
 FULL_EVERY = 10               # passes between two full looks at a partition that did not change
+PARCEL = 100                  # suffixes that go by one rsync
+
+
+@dataclass
+class Parcel:
+    """Suffixes of some partitions of a device here that another device lacks."""
+
+    source: str                   # the directory of the partitions here
+    policy: StoragePolicy
+    node: Node
+    suffixes: dict[str, list[str]] = field(default_factory=dict)   # by partition
+
+    def size(self) -> int:
+        """How many suffixes are in it."""
+        return sum(map(len, self.suffixes.values()))
 
 
 class ObjectReplicator(PartitionSweep):
@@ -40,6 +57,7 @@ class ObjectReplicator(PartitionSweep):
     workers_option = "replicator_workers"
     options = (DEVICES, PARTITIONS, POLICIES)
     verb = "replicating"
+    at_once = 4                   # most of a partition's time is waiting for its peers
     counted = ("partitions", "unchanged", "suffixes", "rsyncs", "ssyncs", "failures", "removed")
 
     def __init__(self, conf: dict[str, str], logger: logging.Logger | None = None) -> None:
@@ -51,7 +69,10 @@ class ObjectReplicator(PartitionSweep):
         self.sync_method = conf.get("sync_method", "rsync")
         if self.sync_method not in ("rsync", "ssync"):
             raise ConfigError(f"sync_method: {self.sync_method!r} is neither rsync nor ssync")
+        # Peers refuse more exchanges than their replication_concurrency, 4, of all nodes together.
+        self._ssyncs = Semaphore(config_int(conf, "concurrency", 1, 1))
         self._in_step: dict[str, tuple] = {}         # partition directory -> what it looked like
+        self._parcels: dict[tuple[str, int], Parcel] = {}   # by source and id of the target
 
     def is_mine(self, policy: StoragePolicy) -> bool:
         return policy.coding is None
@@ -146,9 +167,10 @@ class ObjectReplicator(PartitionSweep):
         """Hash again what differs (it may be our hash that is stale), push what still does."""
         ours = self.hashes_here(part_dir, policy, different)
         suffixes = [suffix for suffix in ours if ours[suffix] != theirs.get(suffix, -1)]
-        if suffixes and self._push(part_dir, partition, policy, node, suffixes) and \
-                self.sync_method == "rsync":
-            self.hashes_of(node, partition, policy, suffixes)
+        if suffixes and self.sync_method == "ssync":
+            self._push_by_ssync(part_dir, policy, node, suffixes)
+        elif suffixes:
+            self._pack(os.path.dirname(part_dir), partition, policy, node, suffixes)
         return ours
 
     def _push(self, part_dir: str, partition: str, policy: StoragePolicy, node: Node,
@@ -156,23 +178,52 @@ class ObjectReplicator(PartitionSweep):
         """Bring a peer what is in suffix directories; whether all of it arrived."""
         if self.sync_method == "ssync":
             return self._push_by_ssync(part_dir, policy, node, suffixes)
-        sources = [f"{part_dir}/{suffix}" for suffix in suffixes
-                   if os.path.isdir(f"{part_dir}/{suffix}")]
-        if not sources:
+        return self._copy(Parcel(os.path.dirname(part_dir), policy, node, {partition: suffixes}))
+
+    def _pack(self, source: str, partition: str, policy: StoragePolicy, node: Node,
+              suffixes: list[str]) -> None:
+        """Have suffixes brought to a peer with others, at the end of the pass at the latest."""
+        key = (source, node["id"])
+        parcel = self._parcels.setdefault(key, Parcel(source, policy, node))
+        parcel.suffixes[partition] = suffixes
+        if parcel.size() >= PARCEL:
+            self._send(self._parcels.pop(key))
+
+    def finish(self) -> None:
+        """Send what is packed."""
+        waiting, self._parcels = self._parcels, {}
+        pool = GreenPool(self.concurrency)
+        for parcel in waiting.values():
+            pool.spawn_n(self._send, parcel)
+        pool.waitall()
+
+    def _send(self, parcel: Parcel) -> None:
+        """Copy a parcel, and have the peer hash what came: most of it may have, if that failed."""
+        self._copy(parcel)
+        for partition, suffixes in parcel.suffixes.items():
+            if not isinstance(self.hashes_of(parcel.node, partition, parcel.policy, suffixes),
+                              dict):
+                break                            # it is away, which costs no more than a pass
+
+    def _copy(self, parcel: Parcel) -> bool:
+        """Copy a parcel by rsync; whether all of it arrived."""
+        sources = [f"{parcel.source}/./{partition}/{suffix}"
+                   for partition, suffixes in parcel.suffixes.items() for suffix in suffixes
+                   if os.path.isdir(f"{parcel.source}/{partition}/{suffix}")]
+        # Is the disk still mounted? rsync would fill what is below its mount point. And asked for
+        # suffixes a peer makes the directories of an emptied device, which rsync may not.
+        partition, suffixes = next(iter(parcel.suffixes.items()))
+        if not sources or not isinstance(self.hashes_of(parcel.node, partition, parcel.policy,
+                                                        suffixes), dict):
             return False
         self.counts["suffixes"] += len(sources)
         self.counts["rsyncs"] += 1
-        target = self.rsync.target(node, f"{policy.datadir}/{partition}")
-        for last in (False, True):
-            if self.rsync.copy(sources, target, "--ignore-existing", "--exclude=.*.??????",
-                               "--links", "--perms", "--times"):
-                return True
-            # Asked for these suffixes a peer makes the directories of an emptied device, which
-            # rsync does not.
-            if last or not isinstance(self.hashes_of(node, partition, policy, suffixes), dict):
-                break
-        self.counts["failures"] += 1
-        return False
+        copied = self.rsync.copy(
+            sources, self.rsync.target(parcel.node, f"{parcel.policy.datadir}/"), "--relative",
+            "--no-implied-dirs", "--ignore-existing", "--exclude=.*.??????", "--links", "--perms",
+            "--times")
+        self.counts["failures"] += not copied
+        return copied
 
     def _push_by_ssync(self, part_dir: str, policy: StoragePolicy, node: Node,
                        suffixes: list[str]) -> bool:
@@ -180,7 +231,8 @@ class ObjectReplicator(PartitionSweep):
         self.counts["ssyncs"] += 1
         sender = Sender(self.manager, self.logger, self.conn_timeout, self.node_timeout)
         try:
-            sender.sync(node, part_dir, policy, suffixes)
+            with self._ssyncs:
+                sender.sync(node, part_dir, policy, suffixes)
             return True
         except (SsyncError, OSError, Timeout) as exc:
             self.counts["failures"] += 1

@@ -45,6 +45,7 @@ class PartitionSweep(Daemon):
     """
 
     verb = ""                     # for log lines: what failed
+    at_once = 1                   # partitions, unless `concurrency` says otherwise
     counted: tuple[str, ...] = ()
     workers_option = ""           # of the configuration
     options: tuple[Option, ...] = (DEVICES, PARTITIONS)
@@ -54,7 +55,7 @@ class PartitionSweep(Daemon):
         self.interval = config_float(conf, "interval", config_float(conf, "run_pause", 30))
         self.manager = Manager(conf, self.logger)
         self.swift_dir = conf.get("swift_dir", "/etc/swift")
-        self.concurrency = config_int(conf, "concurrency", 1, 1)
+        self.concurrency = config_int(conf, "concurrency", self.at_once, 1)
         self.http_timeout = config_float(conf, "http_timeout", 60)
         self.conn_timeout = config_float(conf, "conn_timeout", 0.5)
         self.node_timeout = config_float(conf, "node_timeout", 10)
@@ -78,6 +79,9 @@ class PartitionSweep(Daemon):
     def ordered(self, jobs: list[tuple]) -> list[tuple]:
         """The jobs - arguments of `work` - of a pass, in the order to do them."""
         return jobs
+
+    def finish(self) -> None:
+        """What is left to be done when all partitions of a pass were worked on."""
 
     def ring(self, policy: StoragePolicy) -> Ring:
         """The ring of a policy."""
@@ -105,6 +109,7 @@ class PartitionSweep(Daemon):
         for job in self.ordered(jobs):
             pool.spawn_n(self._work_logged, *job)
         pool.waitall()
+        self.finish()
         self.pass_number += 1
         self.pass_seconds = time.monotonic() - start
         return [f"{count} {name}" for name, count in self.counts.items()]

@@ -2,6 +2,7 @@
 """Daemons bring back what was lost, deliver what was not told and move away what is broken."""
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -35,11 +36,13 @@ def test_object_replicator_heals_an_emptied_device(node):
         node.put("a", "c", name, body)
     before = [len(files_below(node.devices / f"d{n}" / "objects", ".data")) for n in range(4)]
     shutil.rmtree(node.devices / "d1" / "objects")
-    node.once("object_replicator", "object")
+    log = node.once("object_replicator", "object")
     after = [len(files_below(node.devices / f"d{n}" / "objects", ".data")) for n in range(4)]
     assert after == before and sum(after) == 60
     for name, body in bodies.items():
         assert node.get_all("object", "a", "c", name) == [(200, body)] * 3
+    suffixes, rsyncs = map(int, re.search(r" (\d+) suffixes, (\d+) rsyncs", log).groups())
+    assert rsyncs <= 3 < suffixes            # one from each device: starting it is what is dear
 
 
 def test_object_replicator_moves_a_handoffs_partition_home(node):
