@@ -110,10 +110,12 @@ def link_open_file(fd: int, target: str, changed: list[str]) -> None:
     fsync_dirs(directory, changed)
 
 
-def write_file(path: str, data: bytes, temp_dir: str | None = None) -> None:
+def write_file(path: str, data: bytes, temp_dir: str | None = None, lasting: bool = True
+               ) -> None:
     """Put `data` into `path`, whole or not at all, durable when it returns.
 
     `temp_dir` must be on the same file system; made if missing. By default the target's own.
+    Not `lasting`, a crash of the machine may bring back what was there, or leave an empty file.
     """
     directory = temp_dir or os.path.dirname(path)
     os.makedirs(directory, exist_ok=True)
@@ -122,10 +124,14 @@ def write_file(path: str, data: bytes, temp_dir: str | None = None) -> None:
     try:
         try:
             write_all(fd, data)
-            os.fsync(fd)
+            if lasting:
+                os.fsync(fd)
         finally:
             os.close(fd)
-        rename(temp, path)
+        if lasting:
+            rename(temp, path)
+        else:
+            os.rename(temp, path)
     except BaseException:
         unlink_quietly(temp)
         raise

@@ -61,10 +61,10 @@ def read_hashes(partition_dir: str) -> dict[str, Any]:
     return clean
 
 
-def write_hashes(partition_dir: str, hashes: dict[str, Any]) -> None:
+def write_hashes(partition_dir: str, hashes: dict[str, Any], lasting: bool = True) -> None:
     """Store the dictionary; `updated` and `valid` are set."""
     hashes = {**hashes, "updated": time.time(), "valid": hashes.get("valid", True)}
-    write_file(f"{partition_dir}/{HASH_FILE}", safe_pickle.dumps(hashes))
+    write_file(f"{partition_dir}/{HASH_FILE}", safe_pickle.dumps(hashes), lasting=lasting)
 
 
 def consolidate(partition_dir: str) -> dict[str, Any]:
@@ -115,7 +115,9 @@ def get_hashes(partition_dir: str, recalculate: list[str] | None = None,
         with lock_path(partition_dir):
             current = read_hashes(partition_dir)
             if not current["valid"] or current.get("updated", -1) == stamp:
-                write_hashes(partition_dir, hashes)
+                # What a crash brings back is older: it names what was to be computed as such, or
+                # says less than there is, and either is computed again. Spares two fsyncs.
+                write_hashes(partition_dir, hashes, lasting=False)
                 break
         # Someone wrote other hashes meanwhile: what they found must not be lost, so once more.
         recalculate = None

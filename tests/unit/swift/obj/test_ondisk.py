@@ -122,6 +122,25 @@ def test_an_invalidated_suffix_is_hashed_anew(tmp_path):
     assert (partition / hashes.INVALIDATIONS_FILE).read_bytes() == b""
 
 
+def test_a_crash_brings_back_no_stale_hash(tmp_path, monkeypatch):
+    """What is computed is not fsynced; what was fsynced last says that it is to be computed."""
+    partition = tmp_path / "1"
+    make(partition, "baf", "cb76db1debc43ac989e500369a70ebaf", f"{OLD}.data")
+    hashes.get_hashes(str(partition))
+    (partition / "baf/cb76db1debc43ac989e500369a70ebaf" / f"{NEW}.meta").write_bytes(b"")
+    hashes.invalidate(str(partition / "baf"))
+    durable_bytes, write = [], hashes.write_file
+
+    def remember(path, data, lasting=True):
+        write(path, data, lasting=lasting)
+        if lasting:
+            durable_bytes.append(data)
+    monkeypatch.setattr(hashes, "write_file", remember)
+    _, after = hashes.get_hashes(str(partition))
+    (partition / hashes.HASH_FILE).write_bytes(durable_bytes[-1])
+    assert hashes.get_hashes(str(partition)) == (1, after)
+
+
 def test_old_tombstones_and_empty_directories_go(tmp_path):
     partition = tmp_path / "1"
     make(partition, "baf", "cb76db1debc43ac989e500369a70ebaf", f"{OLD}.ts")
