@@ -273,6 +273,13 @@ class Broker:
 
     def merge_timestamps(self, created_at: str, put_timestamp: str, delete_timestamp: str) -> None:
         """Take the older creation and the newer put and delete; the status follows."""
+        stat = self.stat()
+        if stat["created_at"] <= created_at and stat["put_timestamp"] >= put_timestamp and \
+                stat["delete_timestamp"] >= delete_timestamp and \
+                (stat["status"] == "DELETED") == (
+                    stat["delete_timestamp"] > stat["put_timestamp"]):
+            return                        # as nearly always, and a transaction costs three fsyncs
+
         def work(conn: sqlite3.Connection) -> None:
             before = dict(conn.execute(f"SELECT * FROM {self.stat_table}").fetchone())
             conn.execute(

@@ -69,7 +69,7 @@ class DbReplicator(Daemon):
         self.mount_check = config_true(conf.get("mount_check", "true"))
         self.swift_dir = conf.get("swift_dir", "/etc/swift")
         self.concurrency = config_int(conf, "concurrency", 8, 1)
-        self.brake = Brake(config_float(conf, "databases_per_second", 50))
+        self.brake = Brake(config_float(conf, "databases_per_second", 100))
         self.per_diff = config_int(conf, "per_diff", 1000, 1)
         self.max_diffs = config_int(conf, "max_diffs", 100, 1)
         self.reclaim_age = config_float(conf, "reclaim_age", 604800)
@@ -293,6 +293,8 @@ class DbReplicator(Daemon):
             durable.unlink_quietly(temp)
         answer = self._call(node, partition, name_hash, op, info["id"],
                             os.path.basename(broker.db_file))
+        if answer.status == 404:
+            return False                      # another peer's came first: the next pass compares
         if answer.status // 100 != 2:
             raise OSError(f"{op} answered {answer.status}")
         return True
@@ -303,6 +305,8 @@ def _snapshot(db_file: str, target: str) -> None:
     source = db_connection.connect_patiently(db_file)
     copy = db_connection.connect(target, create=True)
     try:
+        copy.execute("PRAGMA synchronous = OFF")      # it is removed when it has been sent
+        copy.execute("PRAGMA journal_mode = OFF")
         source.backup(copy)
     finally:
         copy.close()

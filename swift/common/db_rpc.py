@@ -140,6 +140,7 @@ class ReplicatorRpc:
                 raise ValueError("not the name of a database file of this hash")
             db_file = f"{os.path.dirname(db_file)}/{args[1]}"
         if os.path.exists(db_file) or not os.path.exists(temp):
+            durable.unlink_quietly(temp)
             return Answer(404, "Exists already, or nothing has arrived")
         broker = self.make_broker(temp)
         broker.keep = False

@@ -58,6 +58,18 @@ def test_a_database_is_made_in_one_transaction(tmp_path):
     conn.close()
 
 
+def test_times_that_are_known_write_nothing(broker):
+    stat = broker.stat()
+    times = [stat[name] for name in ("created_at", "put_timestamp", "delete_timestamp")]
+    before = os.stat(broker.db_file).st_mtime_ns
+    broker.merge_timestamps(*times)
+    assert os.stat(broker.db_file).st_mtime_ns == before
+    broker.merge_timestamps(times[0], times[1], stamp(9))
+    assert broker.stat()["status"] == "DELETED"
+    broker.merge_timestamps(times[0], stamp(10), times[2])
+    assert broker.stat()["status"] == ""
+
+
 def test_counts_follow_the_rows(broker):
     put(broker, "a", size=5)
     put(broker, "b", size=7)

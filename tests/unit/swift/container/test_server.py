@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The container server as a WSGI application over one device."""
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -120,6 +121,17 @@ def test_bad_replication_messages_are_refused(app, message):
     assert status in (400, 404)
     assert call(app, "REPLICATE", f"/sda/1/{name_hash}", {}, b"\xff")[0] == 400
     assert replicate(app, "sync", name_hash="..")[0] == 400
+
+
+def test_a_database_that_arrives_second_leaves_nothing(app):
+    """Two peers filled an emptied device at once; what the second one copied is not kept."""
+    req(app, "PUT", when=1)
+    db_file = Path(app.db_file("sda", "1", "a", "c"))
+    late = Path(app.device_path("sda")) / "tmp/some-id"
+    late.parent.mkdir(exist_ok=True)
+    late.write_bytes(db_file.read_bytes())
+    assert replicate(app, "complete_rsync", "some-id", name_hash=db_file.stem)[0] == 404
+    assert db_file.exists() and not late.exists()
 
 
 TEXT = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=20)
