@@ -142,13 +142,16 @@ class FaultCluster(SwiftCluster):
         return [self.direct(kind, node["id"], "GET", *names, query=query)[::2]
                 for node in self.places(kind, *names)[1]]
 
-    def files_of(self, *names: str) -> str:
-        """What is on which disk of an object."""
-        part, nodes = self.places("object", *names)
+    def object_files(self, *names: str) -> list[Path]:
+        """The files of an object, on all disks."""
         saved = storage._secrets
         storage.set_hash_secrets(b"changeme", b"tests")
         name_hash = storage.hash_path(*names)
         storage._secrets = saved
-        found = [str(path.relative_to(self.root)) for n in range(self.nodes)
-                 for path in self.device(n).rglob(f"{name_hash}/*")]
-        return f"primaries {[node['id'] for node in nodes]}: {sorted(found)}\n"
+        return [path for n in range(self.nodes)
+                for path in self.device(n).rglob(f"{name_hash}/*")]
+
+    def files_of(self, *names: str) -> str:
+        """What is on which disk of an object."""
+        found = sorted(str(path.relative_to(self.root)) for path in self.object_files(*names))
+        return f"primaries {[node['id'] for node in self.places('object', *names)[1]]}: {found}\n"
