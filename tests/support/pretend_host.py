@@ -215,8 +215,9 @@ class PretendHost(Namespace):
     def _prepare_libvirt(self) -> None:
         """Private folders of libvirt: the machine's configuration, no networks, no guests."""
         etc = self.work / "etc/libvirt"
-        shutil.copytree("/etc/libvirt", etc, dirs_exist_ok=True)
-        shutil.rmtree(etc / "qemu/networks", ignore_errors=True)
+        # below qemu are the machine's own guests and networks, of a running stack for one
+        shutil.copytree("/etc/libvirt", etc, dirs_exist_ok=True,
+                        ignore=lambda folder, names: names if Path(folder).name == "qemu" else ())
         with open(etc / "libvirtd.conf", "a", encoding="utf-8") as conf:
             conf.write(f'\nhost_uuid = "{uuid.uuid4()}"\nauth_unix_rw = "none"\n'
                        'auth_unix_ro = "none"\nunix_sock_group = "root"\n')
