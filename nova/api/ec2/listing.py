@@ -12,11 +12,16 @@ from nova.db import ec2_ids
 T = TypeVar("T")
 MAX_RESULTS = 1000
 MAX_FILTER_VALUES = 200
-_KINDS = {"i": "InvalidInstanceID", "ami": "InvalidAMIID", "aki": "InvalidAMIID",
-          "ari": "InvalidAMIID", "sg": "InvalidGroup", "eipalloc": "InvalidAllocationID",
-          "eipassoc": "InvalidAssociationID", "vpc": "InvalidVpcID", "subnet": "InvalidSubnetID",
-          "key": "InvalidKeyPair", "vol": "InvalidVolume", "snap": "InvalidSnapshot",
-          "eni": "InvalidNetworkInterfaceID", "sgr": "InvalidSecurityGroupRuleId"}
+# prefix of an id: (code of AWS, what AWS calls the thing)
+_KINDS = {"i": ("InvalidInstanceID", "instance"), "ami": ("InvalidAMIID", "image"),
+          "aki": ("InvalidAMIID", "image"), "ari": ("InvalidAMIID", "image"),
+          "sg": ("InvalidGroup", "security group"),
+          "eipalloc": ("InvalidAllocationID", "allocation"),
+          "eipassoc": ("InvalidAssociationID", "association"), "vpc": ("InvalidVpcID", "vpc"),
+          "subnet": ("InvalidSubnetID", "subnet"), "key": ("InvalidKeyPair", "key pair"),
+          "vol": ("InvalidVolume", "volume"), "snap": ("InvalidSnapshot", "snapshot"),
+          "eni": ("InvalidNetworkInterfaceID", "network interface"),
+          "sgr": ("InvalidSecurityGroupRuleId", "security group rule")}
 # What is looked for: texts of a thing, or of tags their mapping.
 Known = Mapping[str, Callable[[Any], Any]]
 
@@ -124,7 +129,8 @@ def page(things: Sequence[T], params: Mapping[str, Any],
 def not_found(kind: str, missing: Iterable[str]) -> Ec2Error:
     """Return the refusal of ids nothing of the caller's has."""
     shown = ", ".join(ascii(one[:64])[1:-1] for one in missing)
-    return Ec2Error(f"{_KINDS[kind]}.NotFound", f"The {kind} ID '{shown}' does not exist")
+    code, name = _KINDS[kind]
+    return Ec2Error(f"{code}.NotFound", f"The {name} ID '{shown}' does not exist")
 
 
 def uuids_of(kind: str, wanted: Sequence[str]) -> dict[str, str]:
@@ -134,7 +140,7 @@ def uuids_of(kind: str, wanted: Sequence[str]) -> dict[str, str]:
     """
     for one in wanted:
         if not one.startswith(kind + "-"):
-            raise Ec2Error(f"{_KINDS[kind]}.Malformed",
+            raise Ec2Error(f"{_KINDS[kind][0]}.Malformed",
                            f"Invalid id: {ascii(one[:64])} (expecting \"{kind}-...\")")
     found = ec2_ids.uuids_of(kind, wanted)
     if missing := [one for one in wanted if one not in found]:

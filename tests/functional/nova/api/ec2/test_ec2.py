@@ -4,6 +4,8 @@
 import base64
 import re
 
+import pytest
+from botocore.exceptions import ClientError
 from compute_api import IMAGE_ID
 from ec2_client import client
 from ec2_cloud import FAST, image_id, one_of, refused, run, waiter
@@ -258,6 +260,8 @@ def test_security_projects_see_only_their_own(cloud):
         assert foreign.describe_instances(Filters=[
             {"Name": "owner-id", "Values": ["alpha"]}])["Reservations"] == []
         assert foreign.describe_addresses()["Addresses"] == []
+    with pytest.raises(ClientError, match=f"The instance ID '{one}' does not exist"):
+        other.reboot_instances(InstanceIds=[one])
     with refused("InvalidAMIID.NotFound"):
         other.run_instances(ImageId=mine, MinCount=1, MaxCount=1, InstanceType="m1.tiny")
     assert one_of(ec2, one)["State"]["Name"] == "running"
