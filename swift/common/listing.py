@@ -97,6 +97,7 @@ def successor(prefix: str) -> str | None:
 
 Fetch = Callable[[str, list[Any], bool, int], list[Any]]
 _AHEAD = 16                    # rows read at once after a group
+_FROM, _AFTER = 0, 1           # a lower bound with itself, and without: the closer one is greater
 
 
 def walk(fetch: Fetch, query: Query) -> list[Any]:
@@ -115,33 +116,35 @@ def walk(fetch: Fetch, query: Query) -> list[Any]:
         low, high = high, low
     if not query.reserved and prefix.startswith(RESERVED):
         return []
-    limits = [("name >= ?", prefix), ("name < ?", successor(prefix)), ("name > ?", low),
-              ("name < ?", high)]
-    # One lower bound at most: with two SQLite may begin at the wrong one.
-    hide = not (query.reserved or prefix or low >= FIRST_VISIBLE)
-    fixed = [condition for condition, value in limits if value]
-    arguments: list[Any] = [value for _, value in limits if value]
+    first = prefix or ("" if query.reserved else FIRST_VISIBLE)
+    lower = max((first, _FROM), (low, _AFTER))
+    upper = min((value for value in (high, successor(prefix)) if value), default="")
     results: list[Any] = []
-    bound: tuple[str, str] | None = None       # condition that steps over what was folded
     marker = query.marker
     ahead = _AHEAD
     while len(results) < query.limit:
-        conditions, values = list(fixed), list(arguments)
-        if hide and (bound is None or query.reverse):
-            conditions.append("name >= ?")
-            values.append(FIRST_VISIBLE)
-        if bound is not None:
-            conditions.append(bound[0])
-            values.append(bound[1])
+        # One bound at either end, the closest: with two SQLite begins at whichever it likes, and
+        # reads all the rows between them - in a folder in the middle of millions, millions.
+        conditions, values = [], []
+        if lower[0]:
+            conditions.append("name >= ?" if lower[1] == _FROM else "name > ?")
+            values.append(lower[0])
+        if upper:
+            conditions.append("name < ?")
+            values.append(upper)
         want = query.limit - len(results)
         rows = fetch(" AND ".join(conditions), values, query.reverse,
                      min(want, ahead) if delimiter else want)
         if not rows:
             break
         before = len(results)
-        bound, ended = _fold(rows, query, prefix, delimiter, path_mode, marker, results)
-        if ended:
+        bound = _fold(rows, query, prefix, delimiter, path_mode, marker, results)
+        if bound is None:
             break
+        if query.reverse:
+            upper = min(bound[0], upper or bound[0])
+        else:
+            lower = max(lower, bound)
         # With a delimiter the next group may come soon: rows beyond it are read in vain.
         ahead = min(4 * ahead, 4096) if len(results) - before == len(rows) else _AHEAD
         if not delimiter and len(rows) < want:
@@ -150,8 +153,8 @@ def walk(fetch: Fetch, query: Query) -> list[Any]:
 
 
 def _fold(rows: list[Any], query: Query, prefix: str, delimiter: str, path_mode: bool,
-          marker: str, results: list[Any]) -> tuple[tuple[str, str] | None, bool]:
-    """Take rows up to the first group; where to go on, and whether that is nowhere."""
+          marker: str, results: list[Any]) -> tuple[str, int] | None:
+    """Take rows up to the first group; the bound to go on from, None when this was all."""
     last = ""
     for row in rows:
         name = last = row[0]
@@ -169,16 +172,14 @@ def _fold(rows: list[Any], query: Query, prefix: str, delimiter: str, path_mode:
                     if group == name:          # an object that stands for a directory
                         results.append(row)
                         if len(results) >= query.limit:
-                            return None, True
+                            return None
                 elif group != marker:
                     results.append((group,))
-                if query.reverse:
-                    return ("name < ?", group), False
-                above = successor(group)
-                return (("name >= ?", above), False) if above is not None else (None, True)
+                above = group if query.reverse else successor(group)
+                return None if above is None else (above, _FROM)
         if len(results) >= query.limit:
-            return None, True
-    return ("name < ?" if query.reverse else "name > ?", last), False
+            return None
+    return last, _AFTER
 
 
 def xml_escape(value: str) -> str:

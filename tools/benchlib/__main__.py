@@ -17,7 +17,7 @@ from stacklib.packages import CHECKOUT
 from stacklib.supervise import Supervisor
 from stacklib.swift_config import TEMPAUTH_USER
 
-from . import heal, images, measures, scale, target
+from . import heal, images, listing, measures, scale, target
 from .accounting import Meter
 from .measures import Figures
 from .target import Target
@@ -132,12 +132,13 @@ def table(mine: Figures, theirs: Figures | None) -> str:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tools/bench", description=__doc__)
-    parser.add_argument("subject", choices=sorted([*KIND, "heal", "scale"]))
+    parser.add_argument("subject", choices=sorted([*KIND, "heal", "listing", "scale"]))
     parser.add_argument("--data", type=lambda text: Path(text).absolute(),
                         help="measure the stack that runs there (nova: on the fake driver)")
     parser.add_argument("--db", metavar="URL", help="scale: the database server, as "
                         "mysql+pymysql://user:password@host/ (default: the one of the tests)")
-    parser.add_argument("--count", type=int, help="requests of a phase; heal: objects")
+    parser.add_argument("--count", type=int,
+                        help="requests of a phase; heal and listing: objects")
     parser.add_argument("--only", default="", help="heal: cases whose title holds this")
     parser.add_argument("--alone", action="store_true", help="heal: without real Swift beside it")
     parser.add_argument("--mib", type=int, default=2048,
@@ -161,6 +162,9 @@ def main() -> int:
         return 0
     if options.subject == "heal":
         print(heal.run(options.count or 2000, options.only, not options.alone))
+        return 0
+    if options.subject == "listing":
+        print(listing.run(options.count or listing.MANY))
         return 0
     source = (contextlib.nullcontext(Cloud.load(options.data)) if options.data
               else private_stack([options.subject]))

@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from benchlib import listing
 from benchlib.accounting import Meter
 from benchlib.load import Request, send
 
@@ -33,6 +34,13 @@ def test_a_meter_counts_what_its_leader_started():
 def test_idling_is_taken_off():
     meter = Meter(lambda: [], idle=0.5)
     assert meter.cost(lambda: None) == 0.0
+
+
+def test_pages_of_listings_are_measured(monkeypatch):
+    monkeypatch.setattr(listing, "FEW", 1200)
+    table = listing.run(2400).splitlines()
+    assert len(table) == 14 and table[0].endswith("1,200         2,400")
+    assert all(float(cell) > 0 for line in table[1:] for cell in line.split()[-2:])
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
