@@ -12,7 +12,7 @@ import routes
 import webob
 from routes.util import RoutesException
 
-from glance import exceptions
+from glance import concurrency, exceptions
 from glance.context import RequestContext
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ PUBLIC_URL_KEY = "glance.public_url"
 #: bytes a JSON body may have: an image document is far smaller
 MAX_JSON = 1 << 20
 MAX_DEPTH = 20
+#: bytes of a piece that the server surely sends before it asks for the next
+SENT_AT_ONCE = 1 << 14
 
 Handler = Callable[..., webob.Response]
 
@@ -241,18 +243,36 @@ class LoggedIterator:
 
     The status line is out by then; all that can still be said is that the body is not whole, which
     a missing tail says clearly.
+
+    :param environ: of the request.  Pieces that can be transferred go past the server, if it has
+        a way, once it has sent the first of them and with it the headers.
     """
 
-    def __init__(self, pieces: Iterator[bytes], what: str) -> None:
+    def __init__(self, pieces: Iterator[bytes], what: str, environ: dict[str, Any]) -> None:
         self._pieces = pieces
         self._what = what
+        self._way_around = (concurrency.way_around(environ) if hasattr(pieces, "transfer")
+                            else None)
+        #: bytes that did not pass through the server
+        self.beside = 0
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._pieces
+            for piece in self._pieces:
+                yield piece
+                if self._way_around is not None and len(piece) >= SENT_AT_ONCE:
+                    self._way_around(self._transfer)
+                    return
         except exceptions.GlanceError as error:
             LOG.error("%s broken off: %s", self._what, error.message)
             raise OSError("the body cannot be completed") from None
+
+    def _transfer(self, sink: Callable[[memoryview], None]) -> None:
+        def count(piece: memoryview) -> None:
+            sink(piece)
+            self.beside += len(piece)
+
+        self._pieces.transfer(count)  # type: ignore[attr-defined]
 
     def close(self) -> None:
         """Release what the body holds open; called by the server however the request ends."""

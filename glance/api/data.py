@@ -22,10 +22,10 @@ def announced_size(request: webob.Request) -> int | None:
         raise exceptions.Invalid("Content-Length: not a number") from None
 
 
-def data_response(pieces: Iterator[bytes], length: int, headers: Mapping[str, str], status: int,
-                  what: str) -> webob.Response:
+def data_response(request: webob.Request, pieces: Iterator[bytes], length: int,
+                  headers: Mapping[str, str], status: int, what: str) -> webob.Response:
     """An answer whose body is read from a store while it is sent."""
     response = webob.Response(status=status, headerlist=list(headers.items()))
-    response.app_iter = wsgi.LoggedIterator(pieces, what)
+    response.app_iter = wsgi.LoggedIterator(pieces, what, request.environ)
     response.content_length = length
     return response

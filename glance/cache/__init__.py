@@ -10,21 +10,24 @@ the image.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import logging
 import os
 import pathlib
 import time
 import uuid
-import zlib
 from collections.abc import Iterator
 
+from isal import isal_zlib
 from oslo_config import cfg
 
 from glance import concurrency, exceptions
 from glance.cache.drivers import DRIVERS, Driver, Entry
 from glance.registry.types import Image
 from glance.store.base import SAFE_ID
+from glance.store.blocks import Reading
+from glance.store.checked import checked
 
 LOG = logging.getLogger(__name__)
 
@@ -41,7 +44,6 @@ OPTIONS = [
                help="Seconds after which glance-cache-cleaner takes an unfinished copy for "
                     "abandoned."),
 ]
-CHUNK = 1 << 20
 
 
 class ImageCache:
@@ -91,9 +93,15 @@ class ImageCache:
         except FileNotFoundError:
             return None
         self.books.hit(image["id"])
-        whole = offset == 0 and length == entry.size
-        return self._pieces(descriptor, offset, length, image["id"],
-                            entry.crc32 if whole else None)
+        pieces = Reading(descriptor, offset, length, keep=True)
+        if (offset, length) != (0, entry.size):
+            return pieces
+        return checked(pieces, length, entry.crc32,
+                       functools.partial(self._drop_bad, image["id"]))
+
+    def _drop_bad(self, image_id: str, problem: str) -> None:
+        LOG.error("image %s: removed from the cache: %s", image_id, problem)
+        self.delete(image_id)
 
     def _valid(self, image: Image) -> Entry | None:
         """The entry of an image, if it is of its hash and the file is of its size."""
@@ -109,29 +117,6 @@ class ImageCache:
             self.delete(image["id"])
             return None
         return entry
-
-    def _pieces(self, descriptor: int, offset: int, length: int, image_id: str,
-                crc32: int | None) -> Iterator[bytes]:
-        """The bytes; the last of a whole image only if all were right."""
-        seen, held = 0, b""
-        try:
-            while length > 0:
-                piece = concurrency.blocking(os.pread, descriptor, min(CHUNK, length), offset)
-                if not piece:
-                    break
-                if held:
-                    yield held
-                held = piece
-                seen = zlib.crc32(piece, seen) if crc32 is not None else 0
-                offset += len(piece)
-                length -= len(piece)
-        finally:
-            os.close(descriptor)
-        if length or (crc32 is not None and seen != crc32):
-            self.delete(image_id)
-            raise exceptions.CorruptData(f"the cached data of image {image_id} is corrupt")
-        if held:
-            yield held
 
     # Filling
 
@@ -272,7 +257,7 @@ class _Copy:
             LOG.warning("the image cache cannot be written to: %s", error)
             return False
         self._hash.update(piece)
-        self.crc32 = zlib.crc32(piece, self.crc32)
+        self.crc32 = isal_zlib.crc32(piece, self.crc32)
         self.size += len(piece)
         return True
 

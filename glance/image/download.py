@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-import zlib
 from collections.abc import Iterator, Sequence
 
 from glance import exceptions
 from glance.registry.types import Image
 from glance.store import Stores
+from glance.store.checked import checked
 
 LOG = logging.getLogger(__name__)
 
@@ -36,24 +37,9 @@ def open_image(stores: Stores, image: Image, offset: int = 0, length: int | None
             problem = error
             continue
         if offset == 0 and length in (None, image["size"]) and place["crc32"] is not None:
-            return _verified(pieces, image, place["crc32"])
+            return checked(pieces, image["size"], place["crc32"], functools.partial(
+                LOG.error, "image %s in store %s is corrupt: %s", image["id"], store.name))
         return pieces
     if isinstance(problem, exceptions.NotFound):
         problem = exceptions.CorruptData(f"the data of image {image['id']} is missing")
     raise problem
-
-
-def _verified(pieces: Iterator[bytes], image: Image, crc32: int) -> Iterator[bytes]:
-    seen = 0
-    held = b""
-    for piece in pieces:
-        if held:
-            yield held
-        seen = zlib.crc32(piece, seen)
-        held = piece
-    if seen != crc32:
-        LOG.error("image %s is corrupt: crc32 of its data is %08x, was %08x", image["id"], seen,
-                  crc32)
-        raise exceptions.CorruptData(f"the data of image {image['id']} is corrupt")
-    if held:
-        yield held

@@ -5,15 +5,19 @@ from __future__ import annotations
 
 import hashlib
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
+
+from isal import isal_zlib
 
 from glance import concurrency, exceptions
 from glance.image.formats import Inspector
 
-#: bytes per read: large enough that a thread switch per piece does not matter
-CHUNK = 1 << 20
+#: bytes per read, from a client that is slow to one that is fast: what happens between two reads
+#: should neither wait for long, nor cost more than hashing what came
+SMALLEST, LARGEST = 1 << 16, 1 << 22
+#: seconds between which a read should take
+PROMPT, SLUGGISH = 0.25, 1.0
 #: seconds between signs of life; also how soon a delete stops a running upload
 BEAT_INTERVAL = 2.0
 
@@ -51,6 +55,7 @@ class UploadStream:
         self._strong = hashlib.new(self.algorithm)
         self.crc32 = 0
         self.received = 0
+        self._wanted = SMALLEST
         self.virtual_size: int | None = None
 
     def __iter__(self) -> Iterator[bytes]:
@@ -70,25 +75,34 @@ class UploadStream:
         self.virtual_size = self._inspector.finish()
 
     def _next(self) -> bytes:
-        wanted = CHUNK
+        wanted = self._wanted
         if self.announced is not None:
-            wanted = min(CHUNK, self.announced - self.received)
+            wanted = min(wanted, self.announced - self.received)
         if wanted <= 0:
             return b""
+        began = time.monotonic()
         try:
             chunk = self._source.read(wanted)
         except (OSError, ValueError) as error:  # a lost or silent client, a malformed chunk
             raise exceptions.ClientDisconnected(
                 f"image data: broken off after {self.received} bytes "
                 f"({type(error).__name__})") from None
+        self._suit(time.monotonic() - began)
         self.received += len(chunk)
         self._check_size(self.received)
         return chunk
 
+    def _suit(self, seconds: float) -> None:
+        """Ask for more next time, or for less, by how long this took."""
+        if seconds < PROMPT:
+            self._wanted = min(LARGEST, 2 * self._wanted)
+        elif seconds > SLUGGISH:
+            self._wanted = max(SMALLEST, self._wanted // 2)
+
     def _digest(self, chunk: bytes) -> None:
         self._md5.update(chunk)
         self._strong.update(chunk)
-        self.crc32 = zlib.crc32(chunk, self.crc32)
+        self.crc32 = isal_zlib.crc32(chunk, self.crc32)
         self._inspector.eat(chunk)
 
     @property

@@ -7,11 +7,13 @@ more free space first among equals.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import pathlib
 import shutil
+import time
 import urllib.parse
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +22,7 @@ from typing import Any
 from oslo_config import cfg
 
 from glance import concurrency, exceptions
+from glance.store import blocks
 from glance.store.base import SAFE_ID, Store, Stored, checked_id
 
 LOG = logging.getLogger(__name__)
@@ -33,8 +36,11 @@ OPTIONS = [
     cfg.StrOpt("filesystem_store_file_perm", default="600", regex="^0?[0-7]{3}$",
                help="Permission bits of image files, in octal."),
 ]
-CHUNK = 1 << 20
 PARTIAL = ".partial"
+#: seconds within which a second reader makes an image worth the page cache
+DEMAND = 3600.0
+#: images whose readers are remembered
+REMEMBERED = 1000
 
 
 class FilesystemStore(Store):
@@ -54,6 +60,7 @@ class FilesystemStore(Store):
         self._directories = [(pathlib.Path(path).absolute(), priority)
                              for path, priority in pairs]
         self.file_mode = file_mode
+        self._read_at: dict[str, float] = {}
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts, name: str) -> FilesystemStore:
@@ -65,7 +72,7 @@ class FilesystemStore(Store):
                    file_mode=int(group.filesystem_store_file_perm, 8))
 
     def details(self) -> dict[str, Any]:
-        return {"chunk_size": CHUNK, "directories": len(self._directories)}
+        return {"chunk_size": blocks.CHUNK, "directories": len(self._directories)}
 
     def check(self) -> None:
         for path, _ in self._directories:
@@ -134,16 +141,13 @@ class FilesystemStore(Store):
 
     def _write(self, path: pathlib.Path, chunks: Iterable[bytes], size: int | None) -> int:
         written = 0
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self.file_mode)
-        try:
+        with contextlib.closing(blocks.Writer(path, self.file_mode)) as target:
             if size:
-                concurrency.blocking(_reserve, descriptor, size)
+                target.reserve(size)
             for chunk in chunks:
-                concurrency.blocking(_write_all, descriptor, chunk)
+                target.write(chunk)
                 written += len(chunk)
-            concurrency.blocking(os.fsync, descriptor)
-        finally:
-            os.close(descriptor)
+            target.finish()
         return written
 
     def read(self, url: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
@@ -154,20 +158,16 @@ class FilesystemStore(Store):
             raise self._translate(error, path.name) from None
         if length is None:
             length = max(0, os.fstat(descriptor).st_size - offset)
-        return self._pieces(descriptor, offset, length)
+        return blocks.Reading(descriptor, offset, length, keep=self._is_in_demand(path.name))
 
-    def _pieces(self, descriptor: int, offset: int, length: int) -> Iterator[bytes]:
-        try:
-            while length > 0:
-                chunk = concurrency.blocking(os.pread, descriptor, min(CHUNK, length), offset)
-                if not chunk:
-                    raise exceptions.CorruptData(
-                        f"image data in store {self.name} ends {length} bytes early")
-                yield chunk
-                offset += len(chunk)
-                length -= len(chunk)
-        finally:
-            os.close(descriptor)
+    def _is_in_demand(self, image_id: str) -> bool:
+        """Whether an image that is about to be read was read lately, too."""
+        now = time.monotonic()
+        before = self._read_at.pop(image_id, None)
+        self._read_at[image_id] = now  # at the end: the first is the one read longest ago
+        if len(self._read_at) > REMEMBERED:
+            del self._read_at[next(iter(self._read_at))]
+        return before is not None and now - before < DEMAND
 
     def size(self, url: str) -> int:
         path = self.path(url)
@@ -239,21 +239,6 @@ def _with_priority(text: str, name: str) -> tuple[str, int]:
         raise exceptions.ConfigurationError(
             f"[{name}] filesystem_store_datadirs: {text!r} is not DIRECTORY or DIRECTORY:PRIORITY")
     return path, int(priority)
-
-
-def _reserve(descriptor: int, size: int) -> None:
-    """Claim the room now, so that a full disk shows before gigabytes have travelled."""
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-            raise
-
-
-def _write_all(descriptor: int, chunk: bytes) -> None:
-    view = memoryview(chunk)
-    while view:
-        view = view[os.write(descriptor, view):]
 
 
 def _sync(path: pathlib.Path) -> None:

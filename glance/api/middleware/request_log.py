@@ -86,7 +86,8 @@ class _LoggedBody:
         path = _UNPRINTABLE.sub("?", environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
         LOG.info('%s %s %s "%s %s" status: %s len: %d time: %.4f user: %s project: %s',
                  environ.get("REMOTE_ADDR", "-"), *self._ids, environ.get("REQUEST_METHOD"),
-                 path[:500], self._state["status"], self._state["sent"],
+                 path[:500], self._state["status"],
+                 self._state["sent"] + getattr(self._body, "beside", 0),
                  time.monotonic() - self._started,
                  getattr(context, "user_id", None) or "-",
                  getattr(context, "project_id", None) or "-")

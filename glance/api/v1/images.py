@@ -57,7 +57,7 @@ def show(request: wsgi.Request, image_id: str) -> webob.Response:
     sent = {**_described(image, request), "Content-Type": OCTETS}
     if part is not None:
         sent["Content-Range"] = f"bytes {offset}-{offset + length - 1}/{size}"
-    return data_response(content.pieces, length, sent, 200 if part is None else 206,
+    return data_response(request, content.pieces, length, sent, 200 if part is None else 206,
                          f"download of image {image_id}")
 
 

@@ -45,5 +45,5 @@ def download(request: wsgi.Request, image_id: str) -> webob.Response:
         headers["Content-MD5"] = image["checksum"]
     elif part is not None:
         headers["Content-Range"] = f"bytes {offset}-{offset + length - 1}/{size}"
-    return data_response(content.pieces, length, headers, 200 if part is None else 206,
+    return data_response(request, content.pieces, length, headers, 200 if part is None else 206,
                          f"download of image {image_id}")

@@ -136,7 +136,7 @@ def test_damaged_downloads_are_noticed(images, api, monkeypatch):
 
     store = api.service.stores["file"]
     monkeypatch.setattr(store, "read", other)
-    monkeypatch.setattr("glance.image.download._verified", lambda pieces, *_args: pieces)
+    monkeypatch.setattr("glance.image.download.checked", lambda pieces, *_args: pieces)
     pieces, _ = images.download(image["id"])
     with pytest.raises(client.CorruptDownload, match="hash"):
         list(pieces)

@@ -193,12 +193,12 @@ def test_uploads_at_a_time(make_api):
 def test_full_disk_is_413_and_clean(api, image_files, monkeypatch):
     import errno
 
-    from glance.store import filesystem
+    from glance.store import blocks
 
     def full(_descriptor, _chunk):
         raise OSError(errno.ENOSPC, "No space left on device", "/secret/path")
 
-    monkeypatch.setattr(filesystem, "_write_all", full)
+    monkeypatch.setattr(blocks, "write_all", full)
     image = api.create()
     response = api.upload(image["id"], DATA)
     assert response.status_int == 413

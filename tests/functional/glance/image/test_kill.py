@@ -4,29 +4,13 @@
 import http.client
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
+from glance_daemon import CONFIG, Daemon
 
 from glance import client
 from glance.cmd import manage
-
-READY_TIMEOUT = 30.0
-CONFIG = """\
-[DEFAULT]
-bind_host = 127.0.0.1
-bind_port = {port}
-state_path = {folder}/state
-[database]
-connection = {database}
-[file]
-filesystem_store_datadir = {folder}/images
-[paste_deploy]
-flavor = noauth
-"""
-
 
 REGISTRY = """\
 [DEFAULT]
@@ -37,43 +21,6 @@ connection = {database}
 [paste_deploy]
 flavor = trusted
 """
-
-
-class Daemon:
-    """A glance-api process, or with another program and configuration that one."""
-
-    def __init__(self, folder, database, port, program="api", config=CONFIG):
-        self.port = port
-        self.program = program
-        self.config = folder / f"glance-{program}.conf"
-        self.config.write_text(config.format(port=port, folder=folder, database=database))
-        self.log = folder / f"{program}.log"
-        self.process = None
-
-    def start(self):
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", f"glance.cmd.{self.program}", "--config-file",
-                 str(self.config)],
-                stdout=log, stderr=log)
-        deadline = time.monotonic() + READY_TIMEOUT
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                break
-            try:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-                connection.request("GET", "/healthcheck")
-                if connection.getresponse().status == 200:
-                    return
-            except OSError:
-                time.sleep(0.05)
-            finally:
-                connection.close()
-        raise AssertionError(self.log.read_text())
-
-    def end(self, signum):
-        self.process.send_signal(signum)
-        return self.process.wait(30)
 
 
 @pytest.fixture

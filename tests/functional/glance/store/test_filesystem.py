@@ -3,13 +3,14 @@
 
 import errno
 import os
+import random
 import shutil
 import uuid
 
 import pytest
 
 from glance import exceptions
-from glance.store import filesystem
+from glance.store import blocks, filesystem
 from glance.store.filesystem import FilesystemStore
 
 
@@ -60,7 +61,7 @@ def test_errors_say_nothing_of_the_place(store, tmp_path, monkeypatch, code, kin
     def fail(_descriptor, _chunk):
         raise OSError(code, os.strerror(code), str(tmp_path))
 
-    monkeypatch.setattr(filesystem, "_write_all", fail)
+    monkeypatch.setattr(blocks, "write_all", fail)
     with pytest.raises(kind) as caught:
         store.add(str(uuid.uuid4()), iter([b"x"]), None)
     assert str(tmp_path) not in caught.value.message
@@ -97,6 +98,59 @@ def test_data_that_ends_early_is_noticed(store, tmp_path):
     os.truncate(tmp_path / "images" / image_id, 50)
     with pytest.raises(exceptions.CorruptData):
         b"".join(pieces)
+
+
+@pytest.mark.parametrize("size", [1, blocks.CHUNK, blocks.BLOCK, 2 * blocks.BLOCK + 4097])
+@pytest.mark.parametrize("chunk", [4096, 1000003, 6 << 20])
+def test_blocks_and_what_is_left_over(store, size, chunk):
+    """Whatever pieces data comes in, it is that data, read either way."""
+    data = random.Random(size).randbytes(size)
+    url = store.add(str(uuid.uuid4()), (data[start:start + chunk]
+                                        for start in range(0, size, chunk)), size).url
+    for offset in {0, min(4096, size - 1), size // 2}:
+        got = []
+        store.read(url, offset).transfer(lambda piece, got=got: got.append(bytes(piece)))
+        assert b"".join(got) == data[offset:]
+        reader = store.read(url, offset, size - offset)
+        got = [next(reader)]
+        reader.transfer(lambda piece, got=got: got.append(bytes(piece)))
+        assert b"".join(got) == data[offset:]
+    assert b"".join(store.read(url)) == data
+
+
+def test_a_disk_that_fills_up_while_a_block_is_on_its_way(store, monkeypatch):
+    def fail(_descriptor, _data):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(blocks, "write_all", fail)
+    with pytest.raises(exceptions.StorageFull):
+        store.add(str(uuid.uuid4()), iter([bytes(blocks.BLOCK)] * 3), None)
+    assert list(store.list_ids()) == []
+
+
+def test_an_unreadable_disk_is_told_as_corrupt_data(store, monkeypatch):
+    """And in words that name no place."""
+    url = store.add(str(uuid.uuid4()), iter([b"x" * 100]), None).url
+
+    def fail(*_arguments):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "preadv", fail)
+    with pytest.raises(exceptions.CorruptData):
+        next(store.read(url))
+    with pytest.raises(exceptions.CorruptData):
+        store.read(url).transfer(lambda _piece: None)
+
+
+def test_what_two_read_in_an_hour_stays_in_the_page_cache(store, monkeypatch):
+    url = store.add(str(uuid.uuid4()), iter([b"x" * 100]), None).url
+    kept = []
+    monkeypatch.setattr(blocks, "Reading", lambda *_arguments, keep: kept.append(keep))
+    clock = iter([0.0, 10.0, 20.0 + filesystem.DEMAND])
+    monkeypatch.setattr(filesystem.time, "monotonic", lambda: next(clock))
+    for _ in range(3):
+        store.read(url)
+    assert kept == [False, True, False]
 
 
 def test_directories_by_priority_then_by_room(tmp_path, monkeypatch):
