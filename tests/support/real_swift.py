@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from stacklib import packages
@@ -194,7 +195,9 @@ class MixedCluster(SwiftCluster):
             self.kill(kind, n)
             (self.real.add if real else self.real.discard)((kind, n))
         for kind in TYPES:
-            self.start(kind, n)
+            self.start(kind, n, wait=False)
+        for kind in TYPES:
+            self.wait(kind, n)
 
     def swap_object_server(self, n: int) -> None:
         """End the object server of a node and start the other one on its disk."""
@@ -215,6 +218,11 @@ class MixedCluster(SwiftCluster):
         if check:
             assert done.returncode == 0 and "Traceback" not in output, output[-4000:]
         return output
+
+    def node_once(self, n: int, daemon: str) -> None:
+        """One pass of a daemon that all kinds of servers have, of each kind at the same time."""
+        with ThreadPoolExecutor(len(TYPES)) as pool:
+            list(pool.map(lambda kind: self.once(f"{kind}_{daemon}", n), TYPES))
 
     def everyone_once(self, module: str) -> None:
         """One pass of a daemon on each node."""

@@ -109,6 +109,7 @@ class Suite:
     def run(self, host, port, tests, workdir, timeout, keystone=None):
         """Run tests by their ids; ``(ids that passed, the output)``.
 
+        ``timeout`` is seconds for all of them; one that hangs for half of that is stopped.
         With ``keystone``, the URL of its version 3, as users of `KEYSTONE_CONFIGURATION`.
         """
         workdir = Path(workdir)
@@ -123,8 +124,8 @@ class Suite:
         environment.pop('SWIFT_TEST_POLICY_FILE', None)
         done = subprocess.run(
             [self.python, '-m', 'pytest', '-p', 'no:requests_mock', '-p', 'no:cacheprovider', '-q',
-             '-rA', '--tb=short', '-o', 'python_files=test_*.py tests.py', '--timeout=300',
-             f'@{workdir}/ids'],
+             '-rA', '--tb=short', '-o', 'python_files=test_*.py tests.py',
+             f'--timeout={timeout // 2}', f'@{workdir}/ids'],
             cwd=self.root, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False)
         return set(re.findall(r'^PASSED (\S+)', done.stdout, re.MULTILINE)), done.stdout

@@ -10,7 +10,7 @@ import pytest
 from swift.common import node_client, safe_pickle
 from swift.common.ring import Ring
 
-pytestmark = [pytest.mark.whole, pytest.mark.timeout(600)]      # forty processes a test
+pytestmark = [pytest.mark.whole, pytest.mark.timeout(900)]      # forty processes a test
 OBJECTS = 24
 BOTH_WAYS = pytest.mark.parametrize("halves", ["rsync", "ssync"], indirect=True)
 
@@ -61,9 +61,7 @@ def files(cluster, n, kind):
 
 def replicate(cluster, nodes):
     for n in nodes:
-        cluster.once("object_replicator", n)
-        cluster.once("container_replicator", n)
-        cluster.once("account_replicator", n)
+        cluster.node_once(n, "replicator")
 
 
 @BOTH_WAYS
@@ -114,9 +112,7 @@ def test_a_node_changes_hands_and_back(halves):
     check(user, stored)
     stored.update(fill(user, "later"))
     for n in range(4):
-        halves.once("object_auditor", n)
-        halves.once("container_auditor", n)
-        halves.once("account_auditor", n)
+        halves.node_once(n, "auditor")
     assert not list(halves.root.glob("n*/d*/quarantined/*/*"))
     for n in range(4):
         halves.swap(n, real=n % 2 == 1)
