@@ -380,27 +380,30 @@ class ObjectApp(BackendApp):
                          {"X-Timestamp": timestamp.internal})
         headers = {"X-Backend-Timestamp": timestamp.internal,
                    "X-Backend-Content-Type": wire(metadata.get("Content-Type", ""))}
-        if metadata and (not expired or "HTTP_X_IF_DELETE_AT" in request.env):
+        if (metadata and not expired) or "HTTP_X_IF_DELETE_AT" in request.env:
             return Answer(204, b"", headers)
         return Answer(404, "The resource could not be found.", headers)
 
     @staticmethod
     def _check_delete_at(request: Request, metadata: dict[str, str], stored: Timestamp,
                          timestamp: Timestamp) -> None:
-        """X-If-Delete-At, by which the expirer deletes only what it means."""
+        """X-If-Delete-At, by which the expirer deletes only what it means.
+
+        Our expirer writes whole seconds, OpenStack Swift's a timestamp.
+        """
         wanted = request.env.get("HTTP_X_IF_DELETE_AT")
         if wanted is None:
             return
         try:
-            at = int(wanted)
+            at = Timestamp(wanted)
         except ValueError:
             raise Answer(400, "Bad X-If-Delete-At header value") from None
-        if not metadata:
-            if stored >= timestamp:
-                raise Answer(409, "There was a conflict when trying to complete your request.",
-                             {"X-Backend-Timestamp": stored.internal})
+        if not stored.raw:
             raise Answer(404, "The resource could not be found.")
-        if int(metadata.get("X-Delete-At") or 0) != at:
+        if stored >= timestamp:
+            raise Answer(409, "There was a conflict when trying to complete your request.",
+                         {"X-Backend-Timestamp": stored.internal})
+        if Timestamp(int(metadata.get("X-Delete-At") or 0)) != at:
             raise Answer(412, "X-If-Delete-At and X-Delete-At do not match")
 
     # -- replication -----------------------------------------------------

@@ -102,8 +102,10 @@ def test_objects(pair):
         ask("object", "DELETE", OBJECT + "gone", at(seconds))
     ask("object", "GET", OBJECT + "gone")
     ask("object", "PUT", OBJECT + "gone", at(6.2, **text), b"x")
-    for at_time in ("55", "abc"):
-        ask("object", "DELETE", o, at(8, X_If_Delete_At=at_time))
+    for name in (o, OBJECT + "gone", OBJECT + "nothing"):
+        for seconds, at_time in ((8, "55"), (8, "55.00000"), (8, "0.00000"), (8, "abc"), (1, "55")):
+            if (name, at_time) != (o, "0.00000"):
+                ask("object", "DELETE", name, at(seconds, X_If_Delete_At=at_time))
 
 
 def test_metadata_of_objects(pair):
@@ -136,7 +138,7 @@ def test_expiry_of_objects(pair):
         ask("object", "GET", OBJECT + "exp", headers)
     ask("object", "POST", OBJECT + "exp", at(9))
     ask("object", "POST", OBJECT + "exp", at(9, X_Backend_Open_Expired="true"))
-    ask("object", "DELETE", OBJECT + "exp2", at(10, X_If_Delete_At=past))
+    ask("object", "DELETE", OBJECT + "exp2", at(10, X_If_Delete_At=past + ".00000"))
     ask("object", "PUT", OBJECT + "past", at(0, Content_Type="a/b", X_Delete_At=past), b"x")
     queue = {"X-Delete-At": str(int(pair.start) + 86400), "X-Delete-At-Container": "1700000000",
              "X-Delete-At-Partition": "1", "X-Delete-At-Host": "127.0.0.1:1",

@@ -120,6 +120,25 @@ def test_expired_objects_are_gone(app):
                                                 "X-If-Delete-At": str(soon)})[0] == 204
 
 
+@pytest.mark.parametrize("form", ["{}", "{}.00000"], ids=["our expirer", "Swift's expirer"])
+def test_an_expirer_deletes_what_it_means(app, form):
+    soon = int(time.time()) + 1000
+    put(app, X_Delete_At=str(soon))
+
+    def delete(seconds, name="o", when=soon):
+        return call(app, "DELETE", "/sda/1/a/c/" + name, {
+            "X-Timestamp": at(seconds), "X-If-Delete-At": form.format(when)})[0]
+
+    assert delete(9, "none") == 404                # and no tombstone stays
+    assert delete(9, when=soon + 1) == 412
+    assert delete(-9) == 409                       # what is stored is newer
+    assert get(app)[0] == 200
+    assert delete(10) == 204 and get(app)[0] == 404
+    assert delete(10) == 409
+    assert delete(11) == 412                       # a tombstone expires at no time
+    assert delete(9, "none") == 404
+
+
 @pytest.mark.parametrize("headers, status", [
     ({"Content-Type": "t/p"}, 400), ({"X-Timestamp": "x", "Content-Type": "t/p"}, 400),
     ({"X-Timestamp": at(0)}, 400),
