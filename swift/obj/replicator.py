@@ -201,8 +201,7 @@ class ObjectReplicator(PartitionSweep):
         """Copy a parcel, and have the peer hash what came: most of it may have, if that failed."""
         self._copy(parcel)
         for partition, suffixes in parcel.suffixes.items():
-            if not isinstance(self.hashes_of(parcel.node, partition, parcel.policy, suffixes),
-                              dict):
+            if not self.came(parcel.node, partition, parcel.policy, suffixes):
                 break                            # it is away, which costs no more than a pass
 
     def _copy(self, parcel: Parcel) -> bool:
@@ -213,8 +212,7 @@ class ObjectReplicator(PartitionSweep):
         # Is the disk still mounted? rsync would fill what is below its mount point. And asked for
         # suffixes a peer makes the directories of an emptied device, which rsync may not.
         partition, suffixes = next(iter(parcel.suffixes.items()))
-        if not sources or not isinstance(self.hashes_of(parcel.node, partition, parcel.policy,
-                                                        suffixes), dict):
+        if not sources or not self.came(parcel.node, partition, parcel.policy, suffixes):
             return False
         self.counts["suffixes"] += len(sources)
         self.counts["rsyncs"] += 1
@@ -255,10 +253,8 @@ class ObjectReplicator(PartitionSweep):
                 continue
             missing = [suffix for suffix in suffixes if ours[suffix] != theirs.get(suffix, -1)]
             if missing:
-                if not self._push(part_dir, partition, policy, node, missing):
-                    continue
-                theirs = self.hashes_of(node, partition, policy, missing)
-                if not isinstance(theirs, dict):
+                if not self._push(part_dir, partition, policy, node, missing) or \
+                        not self.came(node, partition, policy, missing):
                     continue
             succeeded += 1
         needed = self.handoff_delete or len(nodes)

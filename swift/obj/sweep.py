@@ -181,9 +181,29 @@ class PartitionSweep(Daemon):
             hashes.get_hashes, part_dir, recalculate, listdir, self.manager.reclaim_age,
             self.manager.diskfile_class(policy).hasher(self.manager, policy))[1]
 
-    def hashes_of(self, node: Node, partition: str, policy: StoragePolicy,
-                  suffixes: list[str] | None = None) -> dict[str, Any] | str | None:
+    def hashes_of(self, node: Node, partition: str, policy: StoragePolicy
+                  ) -> dict[str, Any] | str | None:
         """The hashes a peer has; None when its device is out, an error text when it fails."""
+        answer = self._ask(node, partition, policy)
+        if not isinstance(answer, bytes):
+            return answer
+        try:
+            found = safe_pickle.loads(answer)
+            if not isinstance(found, dict):
+                raise UnpicklingError("no dictionary")
+        except UnpicklingError as exc:
+            return self._failed(node, partition, exc)
+        return {key: value for key, value in found.items()
+                if isinstance(key, str) and is_suffix(key)}
+
+    def came(self, node: Node, partition: str, policy: StoragePolicy, suffixes: list[str]) -> bool:
+        """Tell a peer what suffixes are to be hashed anew; whether it took notice. It makes the
+        partition's directory. (Ours answers with the hashes, OpenStack Swift's with nothing.)"""
+        return isinstance(self._ask(node, partition, policy, suffixes), bytes)
+
+    def _ask(self, node: Node, partition: str, policy: StoragePolicy,
+             suffixes: list[str] | None = None) -> bytes | str | None:
+        """A peer's answer to REPLICATE; None when its device is out, the error when it fails."""
         path = node_client.path_of(node["device"], partition)
         if suffixes:
             path += "/" + "-".join(sorted(suffixes))
@@ -198,15 +218,15 @@ class PartitionSweep(Daemon):
                 return None
             if answer.status != 200:
                 raise OSError(f"answered {answer.status}")
-            found = safe_pickle.loads(answer.body)
-            if not isinstance(found, dict):
-                raise UnpicklingError("no dictionary")
-            return {key: value for key, value in found.items()
-                    if isinstance(key, str) and is_suffix(key)}
-        except (OSError, Timeout, UnpicklingError) as exc:
-            self.counts["failures"] += 1
-            self.logger.error("ERROR REPLICATE %s:%s%s: %s", host, port, path, exc)
-            return str(exc) or "timeout"
+            return answer.body
+        except (OSError, Timeout) as exc:
+            return self._failed(node, partition, exc)
+
+    def _failed(self, node: Node, partition: str, exc: BaseException) -> str:
+        self.counts["failures"] += 1
+        self.logger.error("ERROR REPLICATE %s:%s/%s/%s: %s", *address(node), node["device"],
+                          partition, exc)
+        return str(exc) or "timeout"
 
     def remove(self, part_dir: str, pushed: dict[str, Any]) -> None:
         """Remove a partition that is safe elsewhere, unless something was written meanwhile."""
