@@ -21,7 +21,7 @@ from swift.common.exceptions import ConfigError
 from swift.common.ring import Ring
 from swift.common.ring.format import RingFileError
 from swift.common.storage_policy import policies
-from swift.inspection.recon import FIGURES, OF_OBJECTS, Recon, hosts_of
+from swift.inspection.recon import FIGURES, OF_CONTAINERS, OF_OBJECTS, Recon, hosts_of
 
 RULE = "=" * 79
 # option -> (letter, help); those not in FIGURES are methods of Recon.
@@ -30,6 +30,7 @@ CHECKS = {
     "auditor": (None, "auditors' passes"), "updater": (None, "updaters' passes"),
     "expirer": (None, "expirers' passes"), "replication": ("-r", "replicators' passes"),
     "reconstruction": ("-R", "reconstructors' passes"),
+    "sharding": (None, "sharders' passes"),
     "unmounted": ("-u", "devices that are not mounted"),
     "loadstats": ("-l", "load averages"), "diskusage": ("-d", "bytes used"),
     "md5": (None, "rings and swift.conf as on this machine"),
@@ -51,11 +52,17 @@ def make_parser() -> argparse.ArgumentParser:
         parser.add_argument(*([letter] if letter else []), f"--{name}", action="store_true",
                             help=text)
     parser.add_argument("--all", action="store_true", help="all checks")
+    parser.add_argument("--human-readable", action="store_true", help="sizes of disks in GB and so")
+    parser.add_argument("--top", type=int, default=0, metavar="COUNT",
+                        help="with -d: as many of the fullest devices")
+    parser.add_argument("--lowest", type=int, default=0, metavar="COUNT",
+                        help="with -d: as many of the emptiest devices")
     parser.add_argument("--region", type=int)
     parser.add_argument("-z", "--zone", type=int)
     parser.add_argument("-t", "--timeout", type=float, default=5, help="seconds for an answer")
     parser.add_argument("--jitter", type=float, default=0.0, help="seconds clocks may differ")
-    parser.add_argument("-p", "--policy", help="only this storage policy's objects")
+    parser.add_argument("-p", "--policy", help="only this storage policy's objects, by name "
+                        "or index")
     parser.add_argument("--swiftdir", default=os.environ.get("SWIFT_DIR", SWIFT_DIR))
     return parser
 
@@ -71,9 +78,11 @@ def run_check(recon: Recon, name: str, args: argparse.Namespace) -> None:
         recon.digests("swift.conf md5sum", "swiftconfmd5", list(folder.glob("swift.conf")))
     elif name == "time":
         recon.time_sync(time.time, args.jitter)
+    elif name == "diskusage":
+        recon.disk_usage(args.top, args.lowest, args.human_readable)
     else:
-        {"unmounted": recon.unmounted, "diskusage": recon.disk_usage,
-         "validate-servers": recon.server_type, "swift-versions": recon.versions}[name]()
+        {"unmounted": recon.unmounted, "validate-servers": recon.server_type,
+         "swift-versions": recon.versions}[name]()
 
 
 def say(line: str) -> None:
@@ -97,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
             recon = Recon(kind, hosts, say, args.timeout, args.verbose, args.suppress)
             for name in wanted:
                 if kind != "object" and name in OF_OBJECTS or kind == "account" and \
-                        name == "updater":
+                        name == "updater" or kind != "container" and name in OF_CONTAINERS:
                     if not args.all:
                         print(f"Error: no {name} of {kind}s")
                     continue
@@ -118,7 +127,8 @@ def ring_names(kind: str, policy_name: str | None) -> list[str]:
         return [kind]
     if policy_name is None:
         return [policy.ring_name for policy in policies()]
-    policy = policies().by_name(policy_name)
+    policy = policies().by_name(policy_name) or (
+        policies().by_index(policy_name) if policy_name.isdigit() else None)
     if policy is None:
         raise ConfigError(f"no policy named {policy_name!r}")
     return [policy.ring_name]

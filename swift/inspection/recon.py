@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections import Counter
 from collections.abc import Callable
 from hashlib import md5
 from pathlib import Path
@@ -26,6 +28,9 @@ FIGURES: dict[str, tuple[str, str, list[tuple[str, tuple[str, ...]]]]] = {
         *((name, ("replication_stats", name)) for name in _STATS)]),
     "reconstruction": ("Checking on reconstructors", "reconstruction/{kind}", [
         ("object_reconstruction_time", ("object_reconstruction_time",))]),
+    "sharding": ("Checking on sharders", "sharding/{kind}", [
+        ("sharding_time", ("sharding_time",)),
+        *((name, ("sharding_stats", name)) for name in _STATS)]),
     "updater": ("Checking updater times", "updater/{kind}",
                 [("updater_last_sweep", ("{kind}_updater_sweep",))]),
     "expirer": ("Checking on expirers", "expirer/{kind}", [
@@ -48,6 +53,11 @@ FIGURES: dict[str, tuple[str, str, list[tuple[str, tuple[str, ...]]]]] = {
                    [("drive_audit_errors", ("drive_audit_errors",))]),
 }
 OF_OBJECTS = ("async", "expirer", "reconstruction")
+OF_CONTAINERS = ("sharding",)
+# check -> when a pass ended
+_ENDED = {"replication": "replication_last", "reconstruction": "object_reconstruction_last",
+          "sharding": "sharding_last"}
+_GRAPH = 69                   # characters of the longest bar
 
 
 def hosts_of(ring: Ring, region: int | None = None, zone: int | None = None) -> list[Host]:
@@ -64,11 +74,11 @@ class Recon:
         self.kind, self.hosts, self.say = kind, hosts, say
         self.timeout, self.verbose, self.suppress = timeout, verbose, suppress
 
-    def ask(self, path: str) -> dict[Host, Any]:
+    def ask(self, path: str, hosts: list[Host] | None = None) -> dict[Host, Any]:
         """What each host answers to /recon/`path`; hosts that fail are left out, and told."""
         found: dict[Host, Any] = {}
         pool = GreenPool(CONCURRENCY)
-        for host in self.hosts:
+        for host in self.hosts if hosts is None else hosts:
             pool.spawn_n(self._ask_one, host, path, found)
         pool.waitall()
         return dict(sorted(found.items()))
@@ -101,6 +111,19 @@ class Recon:
             values = [_dig(answer, [key.format(kind=self.kind) for key in keys])
                       for answer in answers.values()]
             self._sum_up(label.format(kind=self.kind), values)
+        if check in _ENDED:
+            self._tell_ends({host: _dig(answer, [_ENDED[check]])
+                             for host, answer in answers.items()})
+
+    def _tell_ends(self, ends: dict[Host, Any]) -> None:
+        """Who ended a pass first and last; one that never did is first."""
+        known = sorted((end if isinstance(end, (int, float)) else 0, host)
+                       for host, end in ends.items())
+        for which, (end, host) in zip(("Oldest", "Most recent"), known[:1] + known[-1:],
+                                      strict=False):
+            when = "NEVER" if not end else time.strftime(
+                "%Y-%m-%d %H:%M:%S", time.localtime(end)) + f" ({_ago(time.time() - end)})"
+            self.say(f"{which} completion was {when} by {bracket(host[0])}:{host[1]}.")
 
     def _sum_up(self, label: str, values: list[Any]) -> None:
         numbers = [value for value in values if isinstance(value, (int, float))]
@@ -122,20 +145,42 @@ class Recon:
             for entry in entries:
                 self.say(f"Not mounted: {entry['device']} on {bracket(host[0])}:{host[1]}")
 
-    def disk_usage(self) -> None:
-        """Bytes used, and how full the emptiest and the fullest device are."""
+    def disk_usage(self, top: int = 0, lowest: int = 0, for_people: bool = False) -> None:
+        """How full devices are: a graph, the bytes, and as many of the fullest and the emptiest."""
         self.say("Checking disk usage now")
-        disks = [entry for entries in self.ask("diskusage").values() for entry in entries
-                 if entry.get("mounted") and entry.get("size")]
+        # A host may have a server for each of its disks; all of them tell of all disks.
+        one_each = self.ask("diskusage", list(dict(self.hosts).items()))
+        disks = [(100 * entry["used"] / entry["size"], host[0], entry)
+                 for host, entries in one_each.items() for entry in entries
+                 if entry.get("mounted") is True and entry.get("size")]
+        for host in one_each:
+            if not any(place == host[0] for _, place, _ in disks):
+                self.say(f"-> {bracket(host[0])}:{host[1]}: Error. No drive info available.")
         if not disks:
-            self.say("Disk usage: no hosts returned valid data.")
+            self.say("No hosts returned valid data.")
             return
-        used, size = (sum(entry[name] for entry in disks) for name in ("used", "size"))
-        shares = [100 * entry["used"] / entry["size"] for entry in disks]
-        self.say(f"Disk usage: space used: {used} of {size}")
-        self.say(f"Disk usage: space free: {sum(entry['avail'] for entry in disks)} of {size}")
+        self._graph(Counter(int(share) for share, _, _ in disks))
+        used, free = (sum(entry[name] for _, _, entry in disks) for name in ("used", "avail"))
+        told: Callable[[int], str] = size_for_people if for_people else str
+        shares = [share for share, _, _ in disks]
+        self.say(f"Disk usage: space used: {told(used)} of {told(used + free)}")
+        self.say(f"Disk usage: space free: {told(free)} of {told(used + free)}")
         self.say(f"Disk usage: lowest: {min(shares):.2f}%, highest: {max(shares):.2f}%, "
-                 f"avg: {100 * used / size:.2f}%")
+                 f"avg: {100 * used / ((used + free) or 1):.2f}%")
+        disks.sort(key=lambda disk: -disk[0])
+        for title, count, some in (("TOP", top, disks[:top]),
+                                   ("LOWEST", lowest, disks[::-1][:lowest])):
+            if count:
+                self.say(f"{title} {count}")
+            for share, place, entry in some:
+                self.say(f"{share:.2f}%  {place:<15} {entry['device']}")
+
+    def _graph(self, devices: Counter[int]) -> None:
+        """How many devices are how full, in per cent."""
+        self.say("Distribution Graph:")
+        scale = _GRAPH / max(devices.values())
+        for share, count in sorted(devices.items()):
+            self.say(f"{share:3d}%{count:5d} {'*' * int(count * scale)}")
 
     def digests(self, what: str, path: str, files: list[Path]) -> None:
         """Whether all hosts have the same files as this machine."""
@@ -188,6 +233,23 @@ class Recon:
 
     def _tally(self, fine: int, failed: int, word: str) -> None:
         self.say(f"{fine}/{len(self.hosts)} hosts {word}, {failed} error[s] while checking hosts.")
+
+
+def size_for_people(size: int) -> str:
+    """Bytes in whole units of a thousand: 12 GB."""
+    for unit in ("bytes", "kB", "MB", "GB", "TB", "PB", "EB", "ZB"):
+        if size < 1000:
+            return f"{size} {unit}"
+        size //= 1000
+    return f"{size} YB"
+
+
+def _ago(seconds: float) -> str:
+    """A length of time in the largest unit there is at least one of."""
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{max(0, seconds):.0f} seconds ago"
 
 
 def _dig(answer: Any, keys: list[str]) -> Any:

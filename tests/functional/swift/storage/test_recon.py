@@ -52,8 +52,10 @@ def test_what_daemons_did_is_told(node):
                  r"\[quarantined_objects\] low: 0", r"Disk usage: lowest: ",
                  r"1/1 hosts matched, 0 error", r"1/1 hosts ok, 0 error", r"Versions matched \("):
         assert re.search(line, said), (line, said)
-    said = recon(node, "container", "-r", "--auditor", "--updater", "-v")
-    for line in (r"\[attempted\] low: 3", r"\[container_audits_passed\] low: 3",
+    said = recon(node, "container", "-r", "--auditor", "--updater", "--sharding", "-v")
+    for line in (r"Oldest completion was \d.* \(\d+ \w+ ago\) by 127", "Checking on sharders",
+                 r"\[sharding_time\] - No hosts", r"Oldest completion was NEVER by 127",
+                 r"\[attempted\] low: 3", r"\[container_audits_passed\] low: 3",
                  r"\[updater_last_sweep\] low: \d", r"-> http://127.0.0.1:\d+/recon/auditor/"):
         assert re.search(line, said), (line, said)
     assert "no updater of accounts" in recon(node, "account", "--updater")
