@@ -62,6 +62,10 @@ class DiskFileQuarantined(DiskFileError):
     """Found broken and moved to quarantine."""
 
 
+class QuarantineRequest(SwiftException):
+    """An audit watcher wants an object to go to quarantine."""
+
+
 class DiskFileNoSpace(DiskFileError):
     """The disk is full or keeps a reserve."""
 

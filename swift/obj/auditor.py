@@ -20,16 +20,18 @@ from swift.common.exceptions import (
     DiskFileDeleted,
     DiskFileNotExist,
     DiskFileQuarantined,
+    QuarantineRequest,
 )
 from swift.common.storage_policy import policies
-from swift.obj.backend import Manager
+from swift.obj.backend import DiskFile, Manager
+from swift.obj.watchers import watchers_of
 
 
 class ObjectAuditor(Daemon):
     """Reads stored objects over and over and quarantines what is broken.
 
     Options: files_per_second, bytes_per_second, zero_byte_files_per_second, zero_byte_fps,
-    log_time, interval, concurrency, override_devices and those of `Manager`.
+    log_time, interval, concurrency, override_devices, watchers and those of `Manager`.
     """
 
     section = "object-auditor"
@@ -48,6 +50,8 @@ class ObjectAuditor(Daemon):
         self.zbf_per_second = only_quick or config_float(conf, "zero_byte_files_per_second", 50)
         self.modes = [*(() if only_quick else ("ALL",)), *(("ZBF",) if self.zbf_per_second else ())]
         self.selection = Selection(conf)
+        # of each kind of pass their own: both run at the same time
+        self.watchers = {mode: watchers_of(conf, self.logger) for mode in self.modes}
         self.log_time = config_float(conf, "log_time", 3600)
         self.concurrency = config_int(conf, "concurrency", 1, 1)
         self.quarantined = 0
@@ -70,6 +74,8 @@ class ObjectAuditor(Daemon):
         start = reported = time.monotonic()
         files = Brake(self.zbf_per_second if mode == "ZBF" else self.files_per_second)
         volume = Brake(self.bytes_per_second)
+        for watcher in self.watchers[mode]:
+            watcher.start(mode)
         for policy in policies():
             for device, path in mounted_devices(self.manager.devices, self.manager.mount_check,
                                                 self.logger):
@@ -85,6 +91,8 @@ class ObjectAuditor(Daemon):
                     if time.monotonic() - reported > self.log_time:
                         reported = time.monotonic()
                         self._report(mode, counts, reported - start)
+        for watcher in self.watchers[mode]:
+            watcher.end()
         self._report(mode, counts, time.monotonic() - start)
         self.last[f"object_auditor_stats_{mode}"] = {
             "audit_time": time.monotonic() - start, "bytes_processed": counts["bytes"],
@@ -100,20 +108,29 @@ class ObjectAuditor(Daemon):
         try:
             with diskfile.open():
                 counts["passes"] += 1
-                if mode == "ZBF":
-                    return
-                reader = diskfile.reader()
-                for chunk in reader:
-                    counts["bytes"] += len(chunk)
-                    volume.spend(len(chunk))
-                if reader.broken:
+                if mode == "ALL" and not self._read(diskfile, counts, volume):
                     counts["quarantined"] += 1
+                    return
+                for watcher in self.watchers[mode]:
+                    try:
+                        watcher.see_object(diskfile.metadata, diskfile.data_file)
+                    except QuarantineRequest:
+                        raise diskfile.found_broken(f"asked for by {watcher.name}") from None
         except DiskFileQuarantined:
             counts["quarantined"] += 1
         except DiskFileCollision as exc:
             self.logger.error("ERROR %s", exc)
         except (DiskFileDeleted, DiskFileNotExist):
             return
+
+    @staticmethod
+    def _read(diskfile: DiskFile, counts: dict[str, int], volume: Brake) -> bool:
+        """Read an open object; whether it is what was stored."""
+        reader = diskfile.reader()
+        for chunk in reader:
+            counts["bytes"] += len(chunk)
+            volume.spend(len(chunk))
+        return not reader.broken
 
     def _report(self, mode: str, counts: dict[str, int], seconds: float) -> None:
         now = time.monotonic()

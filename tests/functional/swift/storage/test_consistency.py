@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Daemons bring back what was lost, deliver what was not told and move away what is broken."""
 import json
+import logging
 import os
 import re
 import shutil
@@ -10,6 +11,9 @@ import threading
 import time
 
 import pytest
+
+from swift.common import storage, storage_policy
+from swift.obj.auditor import ObjectAuditor
 
 
 def names_in(answers):
@@ -139,6 +143,34 @@ def test_container_updater_tells_the_account(node):
     for _, body in node.get_all("account", "a", query="?format=json"):
         [entry] = json.loads(body)
         assert (entry["count"], entry["bytes"]) == (1, 5)
+
+
+def test_dark_data_is_found(node, monkeypatch, caplog):
+    """Objects that are in no listing, told from those of a container that does not answer."""
+    node.make_container("a", "c")
+    node.put("a", "c", "known", b"x")
+    node.put("a", "c", "dark", b"x", inform=False)
+    node.put("a", "none", "unknown", b"x", inform=False)
+    monkeypatch.setattr(storage, "_secrets", (b"node", b"tests"))
+    monkeypatch.setattr(storage_policy, "_policies", storage_policy.parse_policies({}))
+    conf = {"devices": str(node.devices), "mount_check": "false", "swift_dir": str(node.etc),
+            "watchers": "swift#dark_data", "zero_byte_files_per_second": "0",
+            "files_per_second": "0", "node_timeout": "60", "conn_timeout": "10"}
+
+    def audit(**options):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            ObjectAuditor({**conf, **options}, logging.getLogger("auditor")).run_once()
+        return caplog.text
+
+    assert "0 objects are dark, 9 are not" in audit()                  # too young
+    assert "3 objects are dark, 3 are not, of 3 it is unknown" in audit(grace_age="0")
+    audit(grace_age="0", action="quarantine")
+    assert len(list(node.devices.glob("*/quarantined/objects/*"))) == 3
+    node.put("a", "c", "dark", b"x", inform=False)
+    audit(grace_age="0", action="delete")
+    assert [node.get_all("object", "a", *names)[0][0] for names in (
+        ("c", "dark"), ("c", "known"), ("none", "unknown"))] == [404, 200, 200]
 
 
 def test_object_auditor_quarantines_a_changed_body(node):
