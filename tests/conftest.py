@@ -32,6 +32,15 @@ def pytest_collection_modifyitems(config, items) -> None:
                 for item in (*slow[number::workers], *rest[number * part:(number + 1) * part])]
 
 
+def pytest_collection_finish() -> None:
+    """Refuse modules of tests that make this process green: its workers would wait for ever."""
+    patcher = sys.modules.get("eventlet.patcher")
+    if patcher and patcher.is_monkey_patched("thread"):
+        raise pytest.UsageError("a module of tests imports what calls concurrency.patch(), a "
+                                "program of nova.cmd, glance.cmd or swift.cli: start it as a "
+                                "process instead")
+
+
 def pytest_terminal_summary(terminalreporter) -> None:
     """Print the sum of what the parts of the kill matrix recorded, whichever worker ran them."""
     found = [dict(report.user_properties)["kill_matrix"]

@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The queue of what expires, divided among shards, and objects of divided containers in it."""
 import json
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
 import pytest
 
-from swift.cli import container_deleter
+from swift.common.internal_client import InternalClient
+from swift.common.ring import Ring
+from swift.common.timestamp import Timestamp
 from swift.container.sharder import ContainerSharder
 from swift.obj.expirer import ObjectExpirer
+from swift.operations.async_delete import AsyncDeletion, NotMarked
 
+DELETER_TIMEOUT = 120
 NAMES = [f"o{n:02}" for n in range(30)]
 
 
@@ -62,15 +68,21 @@ def test_what_expires_is_found_in_shards_of_the_queue(expiring):
                             {"X-Backend-Replication": "true"})[0] == 404
 
 
+def deleter(store, *words):
+    """swift-container-deleter's result."""
+    return subprocess.run([sys.executable, "-W", "ignore", "-m", "swift.cli.container_deleter",
+                           *words], env=store.environment, capture_output=True, text=True,
+                          timeout=DELETER_TIMEOUT, check=False)
+
+
 @pytest.mark.whole
-def test_objects_are_deleted_in_the_background(store, monkeypatch, capsys):
-    monkeypatch.setenv("SWIFT_DIR", str(store.etc))
+def test_objects_are_deleted_in_the_background(store):
     store.make_container("a", "c")
     store.fill(NAMES)
     shard(store, ("a", "c"))
-    assert container_deleter.main(["a", "c", "--marker", "o04", "--end-marker", "o25"]) == 0
+    done = deleter(store, "a", "c", "--marker", "o04", "--end-marker", "o25")
+    assert done.returncode == 0 and "Marked 20 objects" in done.stdout, done
     store.fill(["o10"])                                    # newer than what is to be deleted
-    assert "Marked 20 objects" in capsys.readouterr().out
     assert store.listed() == NAMES
     store.get_count("a")
     # the rows as OpenStack Swift's tool makes them: fractions of seconds, and a type
@@ -81,13 +93,15 @@ def test_objects_are_deleted_in_the_background(store, monkeypatch, capsys):
     assert list(queue(store).values()) == [[]]
 
 
-def test_a_queue_that_cannot_be_written_is_told(store, monkeypatch, capsys):
-    monkeypatch.setenv("SWIFT_DIR", str(store.etc))
+def test_a_queue_that_cannot_be_written_is_told(store, monkeypatch):
     store.make_container("a", "c")
     store.fill(NAMES[:2])
+    done = deleter(store, "a", "none", "--request-tries", "1")
+    assert done.returncode == 1 and "answered 404" in done.stderr, done
     monkeypatch.setattr("swift.operations.async_delete.node_client.request",
                         lambda *_: (_ for _ in ()).throw(OSError("no way")))
-    assert container_deleter.main(["a", "c", "--request-tries", "1"]) == 1
-    assert "took the objects: no way" in capsys.readouterr().err
-    assert container_deleter.main(["a", "none", "--request-tries", "1"]) == 1
-    assert "answered 404" in capsys.readouterr().err
+    deletion = AsyncDeletion(InternalClient.of({"swift_dir": str(store.etc)}),
+                             Ring(str(store.etc), ring_name="container"), "a", "c",
+                             Timestamp.now(), tries=1)
+    with pytest.raises(NotMarked, match="took the objects: no way"):
+        list(deletion.mark())
