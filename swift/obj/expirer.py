@@ -16,19 +16,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import md5
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from swift.common import node_client
 from swift.common.concurrency import GreenPool, Timeout
 from swift.common.conf import config_float, config_int
 from swift.common.daemon import Daemon, Option
 from swift.common.devices import Brake
+from swift.common.exceptions import ConfigError
 from swift.common.ring import Ring
 from swift.common.shards import Namespace
 from swift.common.storage_policy import policies
 from swift.common.timestamp import Timestamp
 
 ASYNC_DELETE = "application/async-deleted"
+_DELAY = "delay_reaping_"
 _PAGE = 1000
 _GONE = (404, 409, 412)       # not there, newer, or to expire at another time: nothing to do
 
@@ -52,11 +54,26 @@ class Task:
                    entry.get("content_type") == ASYNC_DELETE)
 
 
+def read_delays(conf: dict[str, str]) -> dict[tuple[str, str], float]:
+    """(account, container) -> seconds of the options delay_reaping_ACCOUNT[/CONTAINER], whose names
+    are quoted; the container is empty for all of an account. ConfigError for what is neither."""
+    found = {}
+    for name in conf:
+        if not name.startswith(_DELAY):
+            continue
+        account, slash, container = unquote(name.removeprefix(_DELAY)).partition("/")
+        if not account or bool(slash) != bool(container) or "/" in container:
+            raise ConfigError(f"{name} is not {_DELAY}ACCOUNT or {_DELAY}ACCOUNT/CONTAINER")
+        found[account, container] = config_float(conf, name, 0)
+    return found
+
+
 class ObjectExpirer(Daemon):
     """Deletes expired objects.
 
     Options: swift_dir, interval, concurrency, tasks_per_second, processes, process,
-    node_timeout, conn_timeout, auto_create_account_prefix, expiring_objects_account_name.
+    node_timeout, conn_timeout, auto_create_account_prefix, expiring_objects_account_name,
+    delay_reaping_*.
     """
 
     section = "object-expirer"
@@ -75,6 +92,7 @@ class ObjectExpirer(Daemon):
         self.conn_timeout = config_float(conf, "conn_timeout", 0.5)
         self.account = conf.get("auto_create_account_prefix", ".") + \
             conf.get("expiring_objects_account_name", "expiring_objects")
+        self.delays = read_delays(conf)
         self._rings: dict[str, Ring] = {}
         self.expired = 0
 
@@ -102,7 +120,7 @@ class ObjectExpirer(Daemon):
                     continue
                 if int(task.at) > now:
                     break
-                if self._mine(task.row):
+                if self._mine(task.row) and not self._delayed(task, now):
                     pool.spawn_n(self._expire, task, counts)
                     self.brake.spend()
             pool.waitall()
@@ -110,6 +128,12 @@ class ObjectExpirer(Daemon):
         self.expired = counts["deleted"]
         if any(counts.values()):
             self.logger.info("Expired %(deleted)d objects, %(left)d left for later", counts)
+
+    def _delayed(self, task: Task, now: int) -> bool:
+        """Whether what has expired is kept for those who may open it all the same."""
+        account, container, _ = task.names
+        delay = self.delays.get((account, container), self.delays.get((account, ""), 0))
+        return not task.asynchronous and float(task.at) + delay > now
 
     def facts(self) -> dict[str, Any]:
         return {"expired_last_pass": self.expired}

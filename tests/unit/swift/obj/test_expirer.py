@@ -2,8 +2,9 @@
 """Rows of the expirer's queue, as object servers and swift-container-deleter make them."""
 import pytest
 
+from swift.common.exceptions import ConfigError
 from swift.common.timestamp import Timestamp
-from swift.obj.expirer import ASYNC_DELETE, Task
+from swift.obj.expirer import ASYNC_DELETE, ObjectExpirer, Task
 
 HOLDER = (".expiring_objects", "1700000000")
 
@@ -21,3 +22,22 @@ def test_both_kinds_of_rows():
 def test_what_is_no_row(name):
     with pytest.raises(ValueError):
         Task.of(HOLDER, {"name": name})
+
+
+def test_what_expired_may_stay_for_a_while():
+    daemon = ObjectExpirer({"delay_reaping_AUTH_a%20b": "100", "delay_reaping_AUTH_a%20b/c": "0"})
+
+    def delayed(row, content_type="text/plain"):
+        return daemon._delayed(Task.of(HOLDER, {"name": row, "content_type": content_type}), 1050)
+
+    assert delayed("1000-AUTH_a b/other/o") and not delayed("1000-AUTH_a b/c/o")
+    assert not delayed("1000-AUTH_other/c/o") and not delayed("900-AUTH_a b/other/o")
+    assert not delayed("1000-AUTH_a b/other/o", ASYNC_DELETE)
+
+
+@pytest.mark.parametrize("name, value", [("delay_reaping_", "1"), ("delay_reaping_a/", "1"),
+                                         ("delay_reaping_/c", "1"), ("delay_reaping_a/b/c", "1"),
+                                         ("delay_reaping_a", "-1"), ("delay_reaping_a", "soon")])
+def test_delays_that_cannot_be_are_refused(name, value):
+    with pytest.raises(ConfigError, match="delay_reaping_"):
+        ObjectExpirer({name: value})
