@@ -8,14 +8,18 @@ import json
 import os
 import sqlite3
 import sys
+from collections import Counter
 from typing import Any
+from urllib.parse import unquote
 
 from swift.common.conf import SWIFT_DIR
 from swift.common.exceptions import ConfigError
 from swift.common.ring.format import RingFileError
+from swift.common.shards import State
 from swift.common.storage import hash_path
 from swift.common.storage_policy import policies
 from swift.common.timestamp import Timestamp
+from swift.container.shard_broker import COLLAPSED, SHARDED, SHARDING, SYSMETA, UNSHARDED
 from swift.inspection import whereabouts
 from swift.inspection.whereabouts import moment
 
@@ -39,7 +43,7 @@ def read(path: str, kind: str) -> tuple[Row, dict[str, list[Row]]]:
                 for table in ("policy_stat", "incoming_sync", "outgoing_sync") if table in tables}
         if "shard_range" in tables:
             more["shard_range"] = [dict(row) for row in conn.execute(
-                "SELECT * FROM shard_range WHERE deleted = 0")]
+                "SELECT * FROM shard_range WHERE deleted = 0 ORDER BY lower, upper")]
         return stat, more
     finally:
         conn.close()
@@ -72,8 +76,6 @@ def print_info(kind: str, stat: Row, more: dict[str, list[Row]], drop_prefixes: 
         for row in more["policy_stat"]:
             print(f"Policy {_policy_name(row['storage_policy_index'])}: " + ", ".join(
                 f"{_title(key)} {row[key]}" for key in _COUNTS[kind]))
-    if more.get("shard_range"):
-        print(f"Shard Ranges: {len(more['shard_range'])}")
 
 
 def _title(key: str) -> str:
@@ -91,6 +93,45 @@ def _print_container(stat: Row) -> None:
         print(f"  {_title(key)}: {moment(stat[key])}")
     for key in ("reported_object_count", "reported_bytes_used"):
         print(f"  {_title(key)}: {stat[key]}")
+
+
+def sharding_state(path: str, own: Row | None, others: bool) -> str:
+    """As `ShardBroker.db_state`, which would count the rows that wait."""
+    base = os.path.basename(path).removesuffix(".db").partition("_")[0]
+    files = [name for name in os.listdir(os.path.dirname(os.path.abspath(path)))
+             if name.startswith(base) and name.endswith(".db")]
+    if len(files) > 1:
+        return SHARDING
+    epoch = os.path.basename(path).removesuffix(".db").partition("_")[2]
+    if not epoch or own is None or own["epoch"] != epoch:
+        return UNSHARDED
+    return SHARDED if others else COLLAPSED
+
+
+def print_shards(path: str, stat: Row, ranges: list[Row], verbose: bool) -> None:
+    """What a container is to a division among shards, and its shards."""
+    name = f"{stat['account']}/{stat['container']}"
+    own = next((row for row in ranges if row["name"] == name), None)
+    ranges = [row for row in ranges if row["name"] != name]
+    metadata = json.loads(stat.get("metadata") or "{}")
+    roots = {unquote(metadata[key][0]) for key in (SYSMETA + "Quoted-Root", SYSMETA + "Root")
+             if metadata.get(key, [""])[0]}
+    print(f"Sharding Metadata:\n  Type: {'shard' if roots - {name} else 'root'}\n"
+          f"  State: {sharding_state(path, own, bool(ranges))}")
+    if not ranges:
+        return
+    print(f"Shard Ranges ({len(ranges)}):\n  States:")
+    for state, count in sorted(Counter(row["state"] for row in ranges).items()):
+        print(f"    {State(state).name.lower():>9}: {count}")
+    if not verbose:
+        print("(Use -v/--verbose to show more Shard Ranges details)")
+        return
+    for row in ranges:
+        print(f"  Name: {row['name']}\n    lower: {row['lower']!r}, upper: {row['upper']!r}\n"
+              f"    Object Count: {row['object_count']}, Bytes Used: {row['bytes_used']}, "
+              f"State: {State(row['state']).name.lower()} ({row['state']})\n"
+              f"    Created at: {moment(row['timestamp'])}\n"
+              f"    Meta Timestamp: {moment(row['meta_timestamp'])}")
 
 
 def _print_metadata(kind: str, metadata: dict[str, list[str]], drop_prefixes: bool) -> None:
@@ -132,6 +173,8 @@ def run(kind: str, argv: list[str] | None = None) -> int:
                         help=f"leave X-{kind.title()}-Meta- and the like away")
     parser.add_argument("-s", "--sync", action="store_true",
                         help="show up to which rows it is in step with its replicas")
+    if kind == "container":
+        parser.add_argument("-v", "--verbose", action="store_true", help="show all shard ranges")
     args = parser.parse_args(argv)
     os.environ["SWIFT_DIR"] = args.swift_dir
     sys.stdout.reconfigure(errors="surrogateescape")     # type: ignore[union-attr]
@@ -143,6 +186,8 @@ def run(kind: str, argv: list[str] | None = None) -> int:
         if not stat:
             raise ValueError("it holds nothing")
         print_info(kind, stat, more, args.drop_prefixes)
+        if kind == "container":
+            print_shards(args.file, stat, more.get("shard_range", []), args.verbose)
         if args.sync:
             _print_syncs(more)
         try:

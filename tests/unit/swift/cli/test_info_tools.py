@@ -10,6 +10,7 @@ from swift.account.backend import AccountBroker
 from swift.cli import account_info, container_info, get_nodes, object_info
 from swift.common import storage, storage_policy
 from swift.common.ring import Ring, RingBuilder
+from swift.common.shards import ShardRange, State
 from swift.container.backend import ContainerBroker
 from swift.inspection import databases
 from swift.obj.backend import Manager
@@ -147,11 +148,29 @@ def test_database_info_reads_and_changes_nothing(etc, tmp_path, capsys):
                  "  Storage Policy: gold (1)", "    X-Container-Meta-A: b",
                  "    X-Container-Sysmeta-S: s", "Incoming Syncs:"):
         assert line in out.splitlines(), line
-    assert "Not counted yet" in out
+    assert "Not counted yet" in out and "  Type: root\n  State: unsharded\nIncoming" in out
     assert contents(path) == before
     code, _, err = run(lambda argv: databases.run("account", argv), capsys, path)
     assert code == 1 and "not the database of accounts" in err
     assert callable(container_info.main)
+
+
+def test_container_info_shows_shards(etc, tmp_path, capsys):
+    path = str(tmp_path / "d0/containers/5/7ae/hash/hash.db")
+    broker = ContainerBroker(path, "AUTH_a", "c")
+    stamp = "1700000000.00000"
+    broker.initialize(stamp, 0)
+    broker.merge_shard_ranges([
+        ShardRange(".shards_AUTH_a/c-1", stamp, "", "m", state=State.CLEAVED, object_count=2,
+                   bytes_used=6),
+        ShardRange(".shards_AUTH_a/c-2", stamp, "m", "", state=State.FOUND)])
+    broker.enable_sharding("1700000100.00000")
+    code, out, _ = run(lambda argv: databases.run("container", argv), capsys, path)
+    assert code == 0 and "Shard Ranges (2):\n  States:\n        found: 1\n      cleaved: 1\n" in out
+    assert "c-1" not in out and "(Use -v/--verbose" in out
+    _, out, _ = run(lambda argv: databases.run("container", argv), capsys, path, "-v")
+    assert "  Name: .shards_AUTH_a/c-1\n    lower: '', upper: 'm'\n    Object Count: 2, " \
+           "Bytes Used: 6, State: cleaved (30)\n    Created at: 2023-11-14T" in out
 
 
 def test_account_info_tells_policies_apart(etc, tmp_path, capsys, monkeypatch):
