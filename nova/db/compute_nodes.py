@@ -5,39 +5,17 @@ from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 
+from nova.db import reports
 from nova.db.models import ComputeNode
 from nova.db.session import reader, retry, writer
 from nova.exception import HostNotFound
-
-# Written by claims alone.
-_NOT_TO_SET = {"id", "host", "generation", "created_at", "updated_at"}
 
 
 @retry
 def report(host: str, **values: Any) -> ComputeNode:
     """Write down what a host offers; a row that says the same already is left alone."""
-    if wrong := _NOT_TO_SET & values.keys():
-        raise ValueError(f"{sorted(wrong)} are not a worker's to set")
-    try:
-        return _report(host, values)
-    except IntegrityError:      # two first reports at once
-        return _report(host, values)
-
-
-def _report(host: str, values: dict[str, Any]) -> ComputeNode:
-    with writer() as session:
-        row = session.scalars(select(ComputeNode).where(ComputeNode.host == host)).one_or_none()
-        if row is None:
-            row = ComputeNode(host=host, **values)
-            session.add(row)
-        for name, value in values.items():
-            if getattr(row, name) != value:
-                setattr(row, name, value)
-        session.flush()
-        session.refresh(row)
-        return row
+    return reports.report(ComputeNode, host, values)
 
 
 @retry

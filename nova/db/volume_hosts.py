@@ -4,40 +4,18 @@
 from typing import Any
 
 from sqlalchemy import func, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from nova.db.session import affected, reader, retry, writer
+from nova.db import reports
+from nova.db.session import affected, reader, retry
 from nova.db.volume_models import Volume, VolumeHost, VolumeSnapshot
 from nova.exception import ClaimFailed, VolumeHostNotFound
-
-# Written by claims alone.
-_NOT_TO_SET = {"id", "host", "generation", "created_at", "updated_at"}
 
 
 @retry
 def report(host: str, **values: Any) -> VolumeHost:
     """Write down what a host has room for; a row that says the same already is left alone."""
-    if wrong := _NOT_TO_SET & values.keys():
-        raise ValueError(f"{sorted(wrong)} are not a worker's to set")
-    try:
-        return _report(host, values)
-    except IntegrityError:      # two first reports at once
-        return _report(host, values)
-
-
-def _report(host: str, values: dict[str, Any]) -> VolumeHost:
-    with writer() as session:
-        row = session.scalars(select(VolumeHost).where(VolumeHost.host == host)).one_or_none()
-        if row is None:
-            row = VolumeHost(host=host, **values)
-            session.add(row)
-        for name, value in values.items():
-            if getattr(row, name) != value:
-                setattr(row, name, value)
-        session.flush()
-        session.refresh(row)
-        return row
+    return reports.report(VolumeHost, host, values)
 
 
 @retry
