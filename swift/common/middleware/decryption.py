@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reading half of encryption at rest: objects, parts of them, and listings."""
 
-import json
 from typing import Any
 
 from swift.common.middleware.crypto import CryptoError, ctr, decrypt_text, load_meta, split_text
-from swift.common.middleware.segments import drain
+from swift.common.middleware.listing_entries import answer_changed
 from swift.common.middleware.versions_common import run
 from swift.common.request import Response
 
@@ -13,7 +12,6 @@ BODY, ETAG = 'x-object-sysmeta-crypto-body-meta', 'x-object-sysmeta-crypto-etag'
 OVERRIDE = 'x-object-sysmeta-container-update-override-etag'
 META = 'x-object-transient-sysmeta-crypto-meta'
 OWN = ('x-object-sysmeta-crypto-', META)
-MAX_LISTING = 64 << 20
 MAX_PART_HEAD = 8192
 
 
@@ -98,22 +96,13 @@ class Decryption:
 
     def listing(self, env, start_response):
         """A container's listing with the hashes in clear."""
-        status, headers, pieces = run(self.app, env)
-        if status != 200:
-            return Response(status, headers, pieces)(env, start_response)
-        body = drain(pieces, MAX_LISTING)
-        if body[:1] == b'[' and b'; swift_meta=' in body:
-            keys = env['swift.crypto_keys']
-            items = json.loads(body)
-            for item in items:
-                found = split_text(item.get('hash', ''))
-                if found is not None:
-                    item['hash'] = decrypt_text(item['hash'],
-                                                self._key_of(keys, found[1], 'container_key'))
-            body = json.dumps(items).encode()
-            headers = [h for h in headers if h[0].lower() != 'content-length']
-            headers.append(('Content-Length', str(len(body))))
-        return Response(status, headers, body)(env, start_response)
+        def change(item):
+            found = split_text(item.get('hash', ''))
+            if found is not None:
+                item['hash'] = decrypt_text(item['hash'], self._key_of(
+                    env['swift.crypto_keys'], found[1], 'container_key'))
+
+        return answer_changed(self.app, env, start_response, (b'; swift_meta=',), change)
 
 
 def _exposed(headers):

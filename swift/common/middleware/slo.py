@@ -12,6 +12,7 @@ import os
 from swift.common.conditional import Unsatisfiable, parse_range
 from swift.common.conf import config_int
 from swift.common.middleware.authbase import need_auth_above
+from swift.common.middleware.listing_entries import answer_changed
 from swift.common.middleware.segments import (
     Body,
     SegmentError,
@@ -30,7 +31,6 @@ from swift.proxy.controllers.info import register
 ETAG, SIZE = 'x-object-sysmeta-slo-etag', 'x-object-sysmeta-slo-size'
 OWN = ('x-object-sysmeta-slo-', 'x-object-sysmeta-container-update-override-')
 MAX_DEPTH = 10                # manifests within manifests
-MAX_LISTING = 64 << 20
 NO_PART = b'The requested part number is not satisfiable'
 
 
@@ -283,35 +283,21 @@ class StaticLargeObjects:
 
         What S3 calls their ETag is s3_etag.
         """
-        got: list = []
+        return answer_changed(self.app, env, start_response, (b'; slo_etag=', b'; s3_etag='),
+                              show_etags)
 
-        def start(status, headers, exc_info=None):
-            got[:] = status, headers
 
-        pieces = self.app(env, start)
-        status, headers = got
-        if status[:3] != '200':
-            start_response(status, headers)
-            return pieces
-        body = pieces[0] if isinstance(pieces, list) and len(pieces) == 1 else drain(
-            pieces, MAX_LISTING)
-        if (b'; slo_etag=' in body or b'; s3_etag=' in body) and body[:1] == b'[':
-            items = json.loads(body)
-            for item in items:
-                value, *facts = item.get('hash', '').split('; ')
-                for fact in facts:
-                    name, _, etag = fact.partition('=')
-                    if name in ('slo_etag', 's3_etag'):
-                        item[name] = f'"{etag}"'
-                    else:
-                        value += '; ' + fact
-                if facts:
-                    item['hash'] = value
-            body = json.dumps(items).encode()
-            headers = [h for h in headers if h[0].lower() != 'content-length']
-            headers.append(('Content-Length', str(len(body))))
-        start_response(status, headers)
-        return [body]
+def show_etags(item):
+    """Turn what a listing's entry has in its hash of ETags into keys of the entry."""
+    value, *facts = item.get('hash', '').split('; ')
+    for fact in facts:
+        name, _, etag = fact.partition('=')
+        if name in ('slo_etag', 's3_etag'):
+            item[name] = f'"{etag}"'
+        else:
+            value += '; ' + fact
+    if facts:
+        item['hash'] = value
 
 
 def _plain_type(value):

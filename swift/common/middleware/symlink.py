@@ -7,12 +7,12 @@ target has changed. What it points to is kept in X-Object-Sysmeta-Symlink-*, as 
 does, and for listings in the entry's hash.
 """
 
-import json
 from urllib.parse import quote, unquote
 
 from swift.common.conf import config_int
 from swift.common.middleware.copy import PathHeaderError, parse_target
-from swift.common.middleware.segments import discard, drain
+from swift.common.middleware.listing_entries import answer_changed
+from swift.common.middleware.segments import discard
 from swift.common.request import (
     ALLOW_RESERVED,
     PathError,
@@ -31,7 +31,6 @@ RESERVED_OK = 'x-object-sysmeta-allow-reserved-names'
 OVERRIDE = 'X-Object-Sysmeta-Container-Update-Override-Etag'
 LENGTH = len(TARGET)
 SEEN = ('200', '206', '304', '412', '416')       # answers about an object that is there
-MAX_LISTING = 64 << 20
 SHOWN = {TARGET: 'X-Symlink-Target', ACCOUNT: 'X-Symlink-Target-Account',
          ETAG: 'X-Symlink-Target-Etag', BYTES: 'X-Symlink-Target-Bytes'}
 POSTED = ('The requested POST was applied to a symlink. POST directly to the target to apply '
@@ -273,29 +272,12 @@ class Symlink:
     # -- listings ------------------------------------------------------------
     def _listing(self, env, start_response):
         """A container's listing in which links say where they lead."""
-        got: list = []
+        def change(item):
+            if '; symlink_target=' in item.get('hash', ''):
+                version, account, _, _ = split_path(env)
+                show_link(item, version, account)
 
-        def start(status, headers, exc_info=None):
-            got[:] = status, headers
-
-        pieces = self.app(env, start)
-        status, headers = got
-        if status[:3] != '200':
-            start_response(status, headers)
-            return pieces
-        body = pieces[0] if isinstance(pieces, list) and len(pieces) == 1 else drain(
-            pieces, MAX_LISTING)
-        if b'; symlink_target=' in body and body[:1] == b'[':
-            version, account, _, _ = split_path(env)
-            items = json.loads(body)
-            for item in items:
-                if '; symlink_target=' in item.get('hash', ''):
-                    show_link(item, version, account)
-            body = json.dumps(items).encode()
-            headers = [h for h in headers if h[0].lower() != 'content-length']
-            headers.append(('Content-Length', str(len(body))))
-        start_response(status, headers)
-        return [body]
+        return answer_changed(self.app, env, start_response, (b'; symlink_target=',), change)
 
 
 def show_link(item, version, account):
