@@ -18,6 +18,7 @@ from swift.common.exceptions import ConfigError
 
 MAX_LOCAL = 100_000        # entries of the in-process cache
 SHARED_TTL = 1.0           # seconds, when other workers have caches of their own
+JSON_FLAG = 2              # by which OpenStack Swift's proxies know what to parse
 
 
 class LocalCache:
@@ -69,7 +70,7 @@ class LocalCache:
 
 
 class MemcacheCache:
-    """A cache in memcached servers, which all workers and proxies share."""
+    """A cache in memcached servers, which all workers and proxies share, OpenStack Swift's too."""
 
     def __init__(self, servers, timeout=1.5, connect_timeout=0.3, pool_size=10):
         self.client = HashClient(
@@ -102,7 +103,8 @@ class MemcacheCache:
         if isinstance(value, bytes):
             value = value.decode('latin-1')
         try:
-            self.client.set(self._key(key), json.dumps(value), max(1, round(ttl)))
+            self.client.set(self._key(key), json.dumps(value), max(1, round(ttl)),
+                            flags=JSON_FLAG)
         except (MemcacheError, OSError):
             pass                     # a cache that is down is a miss next time
 

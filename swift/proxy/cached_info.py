@@ -2,13 +2,23 @@
 """What the proxy remembers of accounts and containers for a while.
 
 The cache is whatever the cache filter put into ``swift.cache``; without that filter each request
-asks the servers once. Entries are plain dictionaries. What does not exist is remembered a tenth
-of the time, failures not at all.
+asks the servers once. Entries are plain dictionaries of header values as WSGI has them. What does
+not exist is remembered a tenth of the time, failures not at all.
+
+OpenStack Swift's proxies may share the memcached: keys and fields are theirs, and so is the form in
+the cache, real text. Their entries of accounts have no `deleted`.
 """
 
 import random
 
-from swift.common.request import ALLOW_RESERVED, Request, http_date, split_path
+from swift.common.request import (
+    ALLOW_RESERVED,
+    Request,
+    http_date,
+    real_text,
+    split_path,
+    wsgi_text,
+)
 from swift.common.timestamp import Timestamp
 from swift.proxy.footers import CALLBACK
 
@@ -159,7 +169,7 @@ def _known(env, key):
         return None
     entry = cache.get(key)
     if entry is not None:
-        env.setdefault('swift.infocache', {})[key] = entry
+        entry = env.setdefault('swift.infocache', {})[key] = _recoded(entry, wsgi_text)
     return entry
 
 
@@ -171,9 +181,31 @@ def remember(env, key, entry, seconds):
         return
     if 200 <= entry['status'] < 300:
         # Not all at once: entries made together should not run out together.
-        cache.set(key, entry, seconds * (0.9 + 0.1 * random.random()))
+        seconds *= 0.9 + 0.1 * random.random()
     elif entry['status'] in (404, 410):
-        cache.set(key, entry, seconds * 0.1)
+        seconds *= 0.1
+    else:
+        return
+    try:
+        cache.set(key, _recoded(entry, real_text), seconds)
+    except UnicodeDecodeError:
+        pass                      # a header that is no UTF-8: each request asks the servers
+
+
+def _recoded(entry, change):
+    """An entry with `change` done to all its text that is not ASCII; itself when there is none."""
+    changed = {}
+    for name, value in entry.items():
+        if isinstance(value, str):
+            new = value if value.isascii() else change(value)
+        else:
+            new = _recoded(value, change) if isinstance(value, dict) and value else value
+        if new is not value or not name.isascii():
+            changed[name] = new
+    if not changed:
+        return entry
+    return {name if name.isascii() else change(name): changed.get(name, value)
+            for name, value in entry.items()}
 
 
 # -- for filters ---------------------------------------------------------------

@@ -84,7 +84,7 @@ class Controller:
         if entry['status'] // 100 == 2:
             return entry
         if entry['status'] == 404 and create and self.app.account_autocreate and \
-                not entry['deleted']:
+                not entry.get('deleted'):
             self.create_account()
             self.app.info_cache.forget(self.req, self.account)
             entry = self.app.info_cache.account(self.req, self.account)
