@@ -8,7 +8,7 @@ import sys
 import pytest
 from real_swift import real_command, real_python
 
-pytestmark = [pytest.mark.whole, pytest.mark.timeout(600)]      # thirty processes a test
+pytestmark = [pytest.mark.whole, pytest.mark.timeout(600)]      # twenty processes a test
 TIMEOUT = 120
 LOOK_UP = """
 import json, sys
@@ -61,9 +61,8 @@ def test_a_builder_goes_to_and_fro(tmp_path, writer, form):
     first, second = TOOLS[writer]
     builder = tmp_path / "object.builder"
     first(builder, "create", 6, 3, 1)
-    for n in range(8):
-        first(builder, "add", f"r{1 + n % 2}z{n % 4}-10.0.{n % 4}.{n}:6200R10.1.0.{n}:6201/"
-              f"sd{n}_meta{n}", 100 + n)
+    first(builder, "add", *(word for n in range(8) for word in (
+        f"r{1 + n % 2}z{n % 4}-10.0.{n % 4}.{n}:6200R10.1.0.{n}:6201/sd{n}_meta{n}", 100 + n)))
     first(builder, "rebalance", "--seed", "1", *form)
     second(builder, "validate")
     assert nodes(sys.executable, tmp_path) == nodes(real_python(), tmp_path)
