@@ -29,7 +29,8 @@ from swift.obj.ssync_sender import Sender
 from swift.obj.sweep import Node, PartitionSweep, address
 
 FULL_EVERY = 10               # passes between two full looks at a partition that did not change
-PARCEL = 100                  # suffixes that go by one rsync
+PARCEL = 100                  # suffixes that go by one rsync,
+PARCEL_BYTES = 256 << 20      # unless they are as large as this: rsync_timeout is for all of them
 
 
 @dataclass
@@ -40,10 +41,30 @@ class Parcel:
     policy: StoragePolicy
     node: Node
     suffixes: dict[str, list[str]] = field(default_factory=dict)   # by partition
+    bytes: int = 0
 
-    def size(self) -> int:
-        """How many suffixes are in it."""
-        return sum(map(len, self.suffixes.values()))
+    def add(self, partition: str, suffixes: list[str]) -> None:
+        """Put suffixes of a partition in."""
+        self.suffixes[partition] = suffixes
+        self.bytes += sum(_bytes_below(f"{self.source}/{partition}/{suffix}")
+                          for suffix in suffixes)
+
+    def full(self) -> bool:
+        """Whether it is time to send it."""
+        return self.bytes >= PARCEL_BYTES or \
+            sum(map(len, self.suffixes.values())) >= PARCEL
+
+
+def _bytes_below(directory: str) -> int:
+    """The size of all files below a directory, of those that stay while it is looked at."""
+    total = 0
+    for base, _, names in os.walk(directory):
+        for name in names:
+            try:
+                total += os.stat(f"{base}/{name}").st_size
+            except FileNotFoundError:
+                pass
+    return total
 
 
 class ObjectReplicator(PartitionSweep):
@@ -185,8 +206,8 @@ class ObjectReplicator(PartitionSweep):
         """Have suffixes brought to a peer with others, at the end of the pass at the latest."""
         key = (source, node["id"])
         parcel = self._parcels.setdefault(key, Parcel(source, policy, node))
-        parcel.suffixes[partition] = suffixes
-        if parcel.size() >= PARCEL:
+        parcel.add(partition, suffixes)
+        if parcel.full():
             self._send(self._parcels.pop(key))
 
     def finish(self) -> None:

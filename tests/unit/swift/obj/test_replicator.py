@@ -6,7 +6,7 @@ import pytest
 
 from swift.common import node_client
 from swift.common.storage_policy import StoragePolicy
-from swift.obj.replicator import ObjectReplicator
+from swift.obj.replicator import PARCEL, PARCEL_BYTES, ObjectReplicator, Parcel
 
 NODE = {"id": 1, "ip": "10.0.0.1", "port": 6200, "device": "sda"}
 POLICY = StoragePolicy(0, "gold")
@@ -43,3 +43,18 @@ def test_a_peer_that_fails_took_no_notice(asked, status):
     replicator, _ = asked(status, pickle.dumps({}, 2))
     assert not replicator.came(NODE, "7", POLICY, ["abc"])
     assert replicator.counts["failures"] == (status != 507)       # that one is out, not failing
+
+
+def test_a_parcel_is_full_by_number_or_by_size(tmp_path):
+    few = [f"{number:03x}" for number in range(PARCEL - 1)]
+    parcel = Parcel(str(tmp_path), POLICY, NODE)
+    parcel.add("1", few)                          # none of which is there any more
+    assert not parcel.full()
+    parcel.add("2", ["abc"])
+    assert parcel.full()
+    large = Parcel(str(tmp_path), POLICY, NODE)
+    (tmp_path / "1/abc/hash").mkdir(parents=True)
+    with open(tmp_path / "1/abc/hash/1.data", "wb") as data:
+        data.truncate(PARCEL_BYTES)
+    large.add("1", ["abc"])
+    assert large.full()
