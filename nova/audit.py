@@ -13,9 +13,9 @@ import datetime
 import importlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from oslo_config import cfg
 
@@ -42,6 +42,17 @@ class Finding:
     thing: str          # its name or id
     what: str           # what is wrong, a sentence
     repaired: bool = False
+
+
+Thing = TypeVar("Thing", bound=Hashable)
+
+
+def lasting(look: Callable[[], Iterable[Thing]]) -> list[Thing]:
+    """Return what two looks find, in the order of the second; the first may find nothing."""
+    if not (first := set(look())):
+        return []
+    time.sleep(SECOND_LOOK)
+    return [one for one in look() if one in first]
 
 
 CHECKS: dict[str, str] = {

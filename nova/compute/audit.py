@@ -2,12 +2,12 @@
 """Guests, instance directories and base images of a host against the rows of its instances."""
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 
 from nova import config
-from nova.audit import Finding
+from nova.audit import Finding, lasting
 from nova.compute.evacuation import leftover_removed
 from nova.compute.power import GUEST_MISSING
 from nova.compute.reconciler import known_deleted
@@ -20,8 +20,6 @@ from nova.virt.driver import ComputeDriver, Problem, load_driver
 from nova.volume.states import AttachStatus
 
 CONF = config.CONF
-
-SECOND_LOOK = 3.0     # seconds; what is not wrong any more then was in the middle of something
 
 
 def problems(host: str, driver: ComputeDriver) -> list[Problem]:
@@ -74,12 +72,7 @@ def check(host: str, repair: bool, driver: ComputeDriver | None = None,
     if driver is None and host != CONF.host:
         raise NotSupported(what=f"Looking at the guests of {host} from {CONF.host}")
     driver = driver or load_driver(host)
-    if not (first := set(problems(host, driver))):
-        return
-    time.sleep(SECOND_LOOK)
-    for one in problems(host, driver):
-        if one not in first:
-            continue
+    for one in lasting(partial(problems, host, driver)):
         repaired = False
         if repair and one.kind in ("guest", "instance-directory"):
             with holding(one.id) as held:

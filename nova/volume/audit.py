@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files and targets of a host against the rows of its volumes, and the rows against each other."""
 
-import time
 from collections.abc import Iterator
+from functools import partial
 
 from nova import config
-from nova.audit import SECOND_LOOK, Finding
+from nova.audit import Finding, lasting
 from nova.db import (
     instances,
     services,
@@ -39,12 +39,7 @@ def check(host: str, repair: bool, driver: VolumeDriver | None = None) -> Iterat
     if driver is None and host != CONF.host:
         raise NotSupported(what=f"Looking at the volumes of {host} from {CONF.host}")
     driver = driver or load_driver(host)
-    if not (first := set(problems(host, driver))):
-        return
-    time.sleep(SECOND_LOOK)
-    for one in problems(host, driver):
-        if one not in first:
-            continue
+    for one in lasting(partial(problems, host, driver)):
         repaired = False
         if repair and one.kind == "volume-target" and one.problem == "has no row":
             driver.remove_stray_export(one.thing[-36:])

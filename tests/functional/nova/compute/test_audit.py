@@ -12,7 +12,7 @@ from nova.db.models import Instance
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(audit, "SECOND_LOOK", 0)
+    monkeypatch.setattr("nova.audit.SECOND_LOOK", 0)
 
 
 def check(cloud, repair=False):
@@ -65,7 +65,7 @@ def test_what_changes_meanwhile_is_no_finding(cloud, monkeypatch):
     one = boot(cloud)
     guest = cloud.driver()._read(one)
     cloud.driver().lose(one)
-    monkeypatch.setattr(audit.time, "sleep", lambda _seconds: cloud.driver()._write(guest))
+    monkeypatch.setattr("nova.audit.time.sleep", lambda _seconds: cloud.driver()._write(guest))
     assert check(cloud) == []
 
 

@@ -248,7 +248,7 @@ def _refuse(_self):
 
 def test_the_audit_finds_what_does_not_fit(cloud, monkeypatch):
     worker = cloud.add_host()
-    monkeypatch.setattr(audit, "SECOND_LOOK", 0)
+    monkeypatch.setattr("nova.audit.SECOND_LOOK", 0)
     row, lost, short = (cloud.volume(1) for _ in range(3))
     stray = cloud.path("00000000-0000-4000-8000-000000000000")
     stray.write_bytes(b"somebody's data")
