@@ -3,7 +3,7 @@
 
 import pytest
 
-from swift.common import storage
+from swift.common import storage, storage_policy
 from swift.common.internal_client import InternalClient
 from swift.container.sync import ContainerSync
 
@@ -13,6 +13,7 @@ def daemons(cluster, monkeypatch):
     """One pass of the daemon on each node."""
     monkeypatch.setenv('SWIFT_DIR', str(cluster.etc))
     monkeypatch.setattr(storage, '_secrets', (b'changeme', b'tests'))
+    monkeypatch.setattr(storage_policy, '_policies', None)
     conf = {'swift_dir': str(cluster.etc), 'mount_check': 'false', 'bind_ip': '127.0.0.1'}
     client = InternalClient.of(conf)
     made = [ContainerSync({**conf, 'devices': str(cluster.root / f'n{n}'),

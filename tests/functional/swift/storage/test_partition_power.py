@@ -8,6 +8,7 @@ import time
 import pytest
 
 from swift.cli import object_relinker, ringbuilder
+from swift.common import storage_policy
 from swift.common.ring import Ring, RingBuilder
 from swift.obj import relinker
 from swift.obj.relinker import Relinker, Task
@@ -16,6 +17,7 @@ from swift.obj.relinker import Relinker, Task
 @pytest.fixture
 def growing(node, monkeypatch):
     """A node whose object ring an operator is about to grow."""
+    monkeypatch.setattr(storage_policy, "_policies", None)     # not those of another test's node
     return Growing(node, monkeypatch)
 
 
