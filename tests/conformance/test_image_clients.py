@@ -290,7 +290,9 @@ def test_openstacksdk(environments, stack, tmp_path):
     images.add_tag(made, "t")
     images.deactivate_image(made)
     images.reactivate_image(made)
-    images.update_image(made, name="sdk2", os_distro="linux")
+    # as it is now: openstacksdk counts its own add_tag as a change to be patched in, which the
+    # API has no path for
+    images.update_image(images.get_image(made.id), name="sdk2", os_distro="linux")
     assert images.find_image("sdk2").os_distro == "linux"
     member = images.add_member(made, member_id=connection.identity.find_project("demo").id)
     assert [each.status for each in images.members(made)] == [member.status] == ["pending"]
