@@ -16,7 +16,7 @@ requests to storage nodes carry their timestamp, so that doing one twice does it
 import errno
 import time
 
-from swift.common.concurrency import socket
+from swift.common.concurrency import StreamSocket, socket
 from swift.common.exceptions import (
     ChunkReadError,
     ChunkReadTimeout,
@@ -230,12 +230,18 @@ class Conn:
             self.timeout = timeout
 
     def send(self, data, timeout=10):
-        """Send all of ``data``. Raises StaleConnection, ChunkWriteTimeout or OSError."""
+        """Send all of ``data``, bytes or (after a head) a tuple of them.
+
+        Raises StaleConnection, ChunkWriteTimeout or OSError.
+        """
         self._limit(timeout)
         if not self.method:
             self.method = bytes(data[:data.index(b' ')])
         try:
-            self.sock.sendall(data)
+            if type(data) is tuple:
+                self.sock.send_pieces(data)
+            else:
+                self.sock.sendall(data)
         except TimeoutError:
             self.close()
             raise expired(ChunkWriteTimeout, timeout) from None
@@ -357,7 +363,7 @@ class Pool:
             if conn is not None:
                 return conn
         family = socket.AF_INET6 if ':' in addr[0] else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = StreamSocket(family, socket.SOCK_STREAM)
         try:
             sock.settimeout(self.conn_timeout)
             sock.connect(addr)

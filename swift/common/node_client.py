@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from swift.common.concurrency import socket
+from swift.common.concurrency import StreamSocket, socket
 from swift.common.exceptions import (
     ChunkReadError,
     ConnectionTimeout,
@@ -90,7 +90,7 @@ def _take(key: tuple[str, int]) -> Any:
 
 def _connect(host: str, port: int, timeout: float) -> Any:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = StreamSocket(family, socket.SOCK_STREAM)
     try:
         sock.settimeout(timeout)
         sock.connect((host, port))

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a daemon loads, and names it looks up."""
+import subprocess
+import sys
+
+HEAVY = ("boto3", "botocore", "cryptography", "dns", "jsonschema", "lxml",
+         "numpy", "pymemcache", "requests", "sqlalchemy")
+
+
+def _run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True,
+                          timeout=60).stdout
+
+
+def test_storage_servers_load_nothing_heavy():
+    # 16 MB of each of four daemons on every node went to a resolver nobody called.
+    loaded = set(_run("""
+import sys
+import swift.cli.storage_server, swift.account.server, swift.container.server, swift.obj.server
+print(*sys.modules)""").split())
+    assert "swift.obj.server" in loaded
+    assert not loaded.intersection(HEAVY)
+
+
+def test_names_are_looked_up_beside_other_green_threads():
+    """A name server that does not answer must not stop the daemon."""
+    assert _run("""
+from swift.common import concurrency
+concurrency.patch()
+import socket, threading, time
+sleep, seen = concurrency._original_sleep, []
+def slow(host, *args, **kwargs):
+    sleep(0.2)
+    return [(host, concurrency._original_threading.get_ident() == concurrency._main_thread)]
+concurrency._original_socket.getaddrinfo = slow
+concurrency.spawn(lambda: [time.sleep(0.02) or seen.append(1) for _ in range(5)])
+found = socket.getaddrinfo("keystone.example", 80)
+print(found, len(seen), socket.getaddrinfo("127.0.0.1", 80))
+""").split("\n")[0] == "[('keystone.example', False)] 5 [('127.0.0.1', True)]"
+
+
+STREAMS = """
+from swift.common import concurrency
+concurrency.patch()
+import time
+from swift.common.concurrency import StreamSocket, _original_socket, get_hub, sleep, spawn
+
+def pair():
+    return [StreamSocket(end) for end in _original_socket.socketpair()]
+
+def outcome(function, *args):
+    start = time.monotonic()
+    try:
+        result = function(*args)
+    except OSError as exc:
+        result = type(exc).__name__ if exc.errno is None else exc.errno
+    return result, round(time.monotonic() - start, 1)
+
+a, b = pair()
+"""
+
+
+def test_a_stream_waits_for_what_comes():
+    assert _run(STREAMS + """
+for n in range(3):
+    thread = spawn(a.recv, 100)
+    sleep(0)
+    b.sendall(b"%d" % n)
+    print(thread.wait().decode(), end=" ")
+print(len(get_hub().kept), end=" ")
+b.sendall(b"nobody waits")
+sleep(0.02)
+print(len(get_hub().kept), a.recv(100).decode(), end=" ")
+thread = spawn(a.recv, 100)
+sleep(0)
+b.close()
+print(thread.wait())
+""") == "0 1 2 1 0 nobody waits b''\n"
+
+
+def test_a_stream_gives_up_at_each_waits_own_deadline():
+    assert _run(STREAMS + """
+a.settimeout(0.5)
+thread = spawn(outcome, a.recv, 1)
+sleep(0.3)
+b.sendall(b"x")
+print(thread.wait(), end=" ")
+print(outcome(a.recv, 1), end=" ")          # the first wait's timer fires in the middle of this
+a.settimeout(10)
+thread = spawn(outcome, a.recv, 1)
+sleep(0.1)
+b.sendall(b"y")
+thread.wait()
+a.settimeout(0.2)                           # sooner than the timer there is
+print(outcome(a.recv, 1))
+""") == "(b'x', 0.3) ('TimeoutError', 0.5) ('TimeoutError', 0.2)\n"
+
+
+def test_a_stream_is_written_while_it_is_read():
+    assert _run(STREAMS + """
+big = bytes(1 << 22)
+reader, writer = spawn(outcome, a.recv, 100), spawn(a.sendall, big)
+sleep(0.05)
+b.sendall(b"ping")
+print(reader.wait()[0].decode(), end=" ")
+b.sendall(b"unread")                        # must not keep the hub from waiting for room
+sleep(0.05)
+got = 0
+while got < len(big):
+    got += len(b.recv(1 << 20))
+writer.wait()
+print(got == len(big), a.recv(100).decode(), end=" ")
+before = time.process_time()
+sleep(0.2)
+print(time.process_time() - before < 0.1)
+""") == "ping True unread True\n"
+
+
+def test_closing_a_stream_ends_waits_on_it():
+    assert _run(STREAMS + """
+thread = spawn(outcome, a.recv, 1)
+sleep(0)
+a.close()
+a.close()
+c, d = pair()                               # with the descriptor numbers of the closed ones
+d.sendall(b"z")
+print(thread.wait(), c.recv(1), get_hub().kept)
+""") == "(9, 0.0) b'z' {}\n"
