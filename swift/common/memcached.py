@@ -10,14 +10,15 @@ import os
 import time
 from hashlib import md5
 
-from pymemcache.client.hash import HashClient
-from pymemcache.exceptions import MemcacheError
+from pymemcache.client.murmur3 import murmur3_32
 
+from swift.common.concurrency import StreamSocket, socket
 from swift.common.conf import config_float, config_int, config_list, read_sections
 from swift.common.exceptions import ConfigError
 
 MAX_LOCAL = 100_000        # entries of the in-process cache
 SHARED_TTL = 1.0           # seconds, when other workers have caches of their own
+DEAD_SECONDS = 60          # a memcached that failed is left alone
 JSON_FLAG = 2              # by which OpenStack Swift's proxies know what to parse
 
 
@@ -70,28 +71,52 @@ class LocalCache:
 
 
 class MemcacheCache:
-    """A cache in memcached servers, which all workers and proxies share, OpenStack Swift's too."""
+    """A cache in memcached servers, which all workers and proxies share, OpenStack Swift's too.
+
+    A server that fails is left alone for a minute; its keys are looked for on others meanwhile.
+    """
 
     def __init__(self, servers, timeout=1.5, connect_timeout=0.3, pool_size=10):
-        self.client = HashClient(
-            [_address(s) for s in servers], timeout=timeout, connect_timeout=connect_timeout,
-            use_pooling=True, max_pool_size=pool_size, ignore_exc=True, retry_attempts=0,
-            dead_timeout=60, no_delay=True)
+        self.servers = {name: Server(name, timeout, connect_timeout, pool_size)
+                        for name in servers}
 
     def close(self):
         """Drop the connections."""
-        self.client.close()
+        for server in self.servers.values():
+            server.close()
 
     @staticmethod
     def _key(key):
         return md5(key.encode('utf-8', 'surrogateescape'), usedforsecurity=False).hexdigest()
 
+    def _server(self, key):
+        """Who has a key: the one with the highest hash of both (rendezvous hashing)."""
+        now = time.monotonic()
+        live = [server for server in self.servers.values() if server.dead_until <= now]
+        if len(live) > 1:
+            return max(live, key=lambda server: murmur3_32(f'{server.name}-{key}'))
+        return live[0] if live else None
+
+    def _ask(self, command, key, more=''):
+        """The answer to a command, None when no server gives one: ``(first line, value)``."""
+        key = self._key(key)
+        server = self._server(key)
+        if server is None:
+            return None
+        try:
+            return server.ask(f'{command} {key}{more}\r\n'.encode())
+        except (OSError, ValueError):
+            server.fail()
+            return None
+
     def get(self, key):
         """The value, None when there is none or no server answers."""
+        answer = self._ask('get', key)
+        if answer is None or answer[1] is None:
+            return None
         try:
-            raw = self.client.get(self._key(key))
-            return json.loads(raw) if raw is not None else None
-        except (MemcacheError, OSError, ValueError):
+            return json.loads(answer[1])
+        except ValueError:
             return None
 
     def set(self, key, value, ttl=0, time=0):
@@ -102,35 +127,115 @@ class MemcacheCache:
         ttl = ttl or time
         if isinstance(value, bytes):
             value = value.decode('latin-1')
-        try:
-            self.client.set(self._key(key), json.dumps(value), max(1, round(ttl)),
-                            flags=JSON_FLAG)
-        except (MemcacheError, OSError):
-            pass                     # a cache that is down is a miss next time
+        data = json.dumps(value)         # ASCII
+        self._ask('set', key, f' {JSON_FLAG} {max(1, round(ttl))} {len(data)}\r\n{data}')
 
     def incr(self, key, delta, ttl):
         """Add to a number, which is zero when there is none; what it is then.
 
         None when no server answers. memcached's numbers are never below zero.
         """
-        name, seconds = self._key(key), max(1, round(ttl))
-        try:
-            for _ in range(2):             # another process may make it in between
-                change = self.client.incr if delta >= 0 else self.client.decr
-                value = change(name, abs(delta))
-                if value is not None:
-                    return int(value)
-                if self.client.add(name, str(max(0, delta)), seconds, noreply=False):
-                    return max(0, delta)
-        except (MemcacheError, OSError, ValueError):
-            pass
+        start = str(max(0, delta))
+        for _ in range(2):             # another process may make it in between
+            answer = self._ask('incr' if delta >= 0 else 'decr', key, f' {abs(delta)}')
+            if answer is not None and answer[0].strip().isdigit():
+                return int(answer[0])
+            answer = self._ask('add', key, f' 0 {max(1, round(ttl))} {len(start)}\r\n{start}')
+            if answer is None:
+                return None
+            if answer[0] == b'STORED':
+                return int(start)
         return None
 
     def delete(self, key):
+        self._ask('delete', key)
+
+
+class Server:
+    """One memcached: kept connections, and whether it is left alone."""
+
+    def __init__(self, name, timeout, connect_timeout, pool_size):
+        self.name, self.address = name, _address(name)
+        self.timeout, self.connect_timeout, self.pool_size = timeout, connect_timeout, pool_size
+        self.idle = []
+        self.dead_until = 0.0
+
+    def close(self):
+        while self.idle:
+            self.idle.pop().close()
+
+    def fail(self):
+        """It did not answer as it should: leave it alone for a while."""
+        self.dead_until = time.monotonic() + DEAD_SECONDS
+        self.close()
+
+    def ask(self, message):
+        """``(first line, value)`` of the answer; the value is None unless there is one.
+
+        Raises OSError when there is no answer in time, ValueError for one that is none.
+        """
+        kept = bool(self.idle)
+        sock = self.idle.pop() if kept else self._connect()
+        good = False
         try:
-            self.client.delete(self._key(key))
-        except (MemcacheError, OSError):
-            pass                     # as above
+            sock.sendall(message)
+            answer = self._read(sock)
+            good = True
+        except ConnectionError:
+            if not kept:
+                raise
+        finally:
+            if good and len(self.idle) < self.pool_size:
+                self.idle.append(sock)
+            else:
+                sock.close()
+        if not good:
+            # It was closed since it was used: so will the others be.
+            self.close()
+            return self.ask(message)
+        return answer
+
+    def _connect(self):
+        found = socket.getaddrinfo(*self.address, 0, socket.SOCK_STREAM)
+        family, kind, _, _, address = found[0]
+        sock = StreamSocket(family, kind)
+        try:
+            sock.settimeout(self.connect_timeout)
+            sock.connect(address)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.settimeout(self.timeout)
+        except BaseException:     # also a green thread's end must not leak the socket
+            sock.close()
+            raise
+        return sock
+
+    def _read(self, sock):
+        data = _more(sock, b'', b'\r\n')
+        line, _, rest = data.partition(b'\r\n')
+        if not line.startswith(b'VALUE '):
+            if rest:
+                raise ValueError(f'memcached said more than {line[:80]!r}')
+            return line, None
+        size = int(line.split(b' ')[3])
+        while len(rest) < size + len(_END):
+            rest += _more(sock)
+        if rest[size:] != _END:
+            raise ValueError('a value of memcached does not end where it should')
+        return line, rest[:size]
+
+
+_END = b'\r\nEND\r\n'
+
+
+def _more(sock, data=b'', until=b''):
+    """``data`` and what comes, at least until ``until`` is in it."""
+    while True:
+        piece = sock.recv(65536)
+        if not piece:
+            raise ConnectionResetError('memcached closed the connection')
+        data = data + piece if data else piece
+        if until in data:
+            return data
 
 
 def _address(text):

@@ -20,6 +20,10 @@ def cache(memcached_address):
     made.close()
 
 
+def server_of(cache):
+    return next(iter(cache.servers.values()))
+
+
 def test_values_come_back(cache):
     assert isinstance(cache, MemcacheCache)
     key = f'container/ä/{uuid.uuid4()}'
@@ -61,7 +65,10 @@ class Flags:
 def test_security_a_pickle_in_the_cache_is_a_miss(cache):
     """S1: what is no JSON is not looked at any further."""
     key = str(uuid.uuid4())
-    cache.client.set(cache._key(key), pickle.dumps({'status': 200}))
+    data = pickle.dumps({'status': 200})
+    answer = server_of(cache).ask(b'set %b 0 60 %d\r\n%b\r\n' % (
+        cache._key(key).encode(), len(data), data))
+    assert answer == (b'STORED', None)
     assert cache.get(key) is None
 
 
@@ -76,3 +83,39 @@ def test_keystonemiddleware_can_keep_its_tokens_here(cache):
     key = str(uuid.uuid4())
     cache.set(key, b'["x"]', time=60)
     assert cache.get(key) == '["x"]'
+
+
+def test_long_values_and_those_that_look_like_an_end(cache):
+    key = str(uuid.uuid4())
+    for value in ('x' * 500_000, 'a\r\nEND\r\nb', ''):
+        cache.set(key, value, 60)
+        assert cache.get(key) == value
+    cache.set(key, 'x' * 2_000_000, 60)         # more than memcached takes
+    assert cache.get(key) in (None, '')
+    assert cache.get(key + 'other') is None     # and the connection is in step
+
+
+def test_numbers(cache):
+    key = str(uuid.uuid4())
+    assert [cache.incr(key, delta, 60) for delta in (5, 3, -1, -100, 2)] == [5, 8, 7, 0, 2]
+    assert cache.incr(key + 'b', -1, 60) == 0
+
+
+def test_a_server_that_closed_idle_connections_is_asked_anew(cache):
+    key = str(uuid.uuid4())
+    cache.set(key, 'here', 60)
+    for _ in range(2):
+        server_of(cache).idle[0].sendall(b'quit\r\n')
+        assert cache.get(key) == 'here'
+
+
+def test_keys_of_a_dead_server_live_on_another(memcached_address, free_port):
+    cache = MemcacheCache([f'127.0.0.1:{free_port()}', memcached_address])
+    keys = [str(uuid.uuid4()) for _ in range(40)]
+    dead, live = cache.servers.values()
+    assert {cache._server(cache._key(key)) for key in keys} == {dead, live}
+    for _ in range(2):                          # the first that is tried finds out
+        for key in keys:
+            cache.set(key, key, 60)
+    assert [cache.get(key) for key in keys] == keys
+    cache.close()
