@@ -23,7 +23,7 @@ from swift.common.exceptions import (
     InsufficientStorage,
     LockTimeout,
 )
-from swift.common.log import get_logger
+from swift.common.log import get_logger, log_line
 from swift.common.timestamp import Timestamp
 
 _STATUS = {**{int(code): f"{int(code)} {reason}" for code, reason in responses.items()},
@@ -37,6 +37,17 @@ _DATABASE_ERRORS = ("readonly database", "disk is full", "disk I/O error",
 _PARTITION = re.compile(r"[0-9]{1,10}\Z")
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 _header_names: dict[str, str] = {}
+_stamp: tuple[int, str] = (0, "")
+
+
+def _date(second: int) -> str:
+    """A time as it stands in log lines; formatted once a second."""
+    global _stamp
+    if _stamp[0] != second:
+        at = time.gmtime(second)
+        _stamp = (second, f"{at.tm_mday:02d}/{_MONTHS[at.tm_mon - 1]}/{at.tm_year}:"
+                          f"{at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d} +0000")
+    return _stamp[1]
 
 
 def _is_the_disk(exc: OSError | sqlite3.OperationalError) -> bool:
@@ -240,12 +251,10 @@ class BackendApp:
         if not logger.isEnabledFor(level):
             return
         get = env.get
-        moment = time.gmtime(start)
-        logger.log(
-            level, '%s - - [%02d/%s/%d:%02d:%02d:%02d +0000] "%s %s" %s %s "%s" "%s" "%s" %.4f "%s"'
-                   " %d %s", env["REMOTE_ADDR"], moment.tm_mday, _MONTHS[moment.tm_mon - 1],
-            moment.tm_year, moment.tm_hour, moment.tm_min, moment.tm_sec, method,
-            get("RAW_PATH_INFO", ""), status[:3], sent or "-", get("HTTP_REFERER", "-"),
-            get("HTTP_X_TRANS_ID", "-"), get("HTTP_USER_AGENT", "-"), end - start,
-            get("swift.extra_log", "-"), os.getpid(),
-            get("HTTP_X_BACKEND_STORAGE_POLICY_INDEX", "-"))
+        log_line(logger, level, (
+            f'{env["REMOTE_ADDR"]} - - [{_date(int(start))}] "{method} '
+            f'{get("RAW_PATH_INFO", "")}" {status[:3]} {sent or "-"} '
+            f'"{get("HTTP_REFERER", "-")}" "{get("HTTP_X_TRANS_ID", "-")}" '
+            f'"{get("HTTP_USER_AGENT", "-")}" {end - start:.4f} '
+            f'"{get("swift.extra_log", "-")}" {os.getpid()} '
+            f'{get("HTTP_X_BACKEND_STORAGE_POLICY_INDEX", "-")}'))

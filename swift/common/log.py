@@ -7,10 +7,12 @@ import logging.handlers
 import os
 import socket
 import sys
+from typing import Any
 
 from swift.common.concurrency import is_patched
 from swift.common.exceptions import ConfigError
 
+_ROOT = "swift."
 _FORMAT = "%(server)s: %(message)s"
 _STDERR_FORMAT = "%(asctime)s %(levelname)s %(server)s: %(message)s"
 
@@ -35,6 +37,40 @@ class _OneLine(logging.Formatter):
         return text.replace("\n", "#012") if "\n" in text else text
 
 
+class _SysLog(logging.handlers.SysLogHandler):
+    """The standard library's, that also sends a line without making a record of it first."""
+
+    socket: Any
+
+    def line(self, server: str, level: int, text: str) -> bool:
+        """Send a line to a Unix socket; False when it did not take it at once."""
+        if not self.unixsocket or self.socket is None:
+            return False
+        number = self.encodePriority(self.facility,
+                                     self.mapPriority(logging.getLevelName(level)))
+        try:
+            # Below the green socket: a full one is waited for by `emit`.
+            getattr(self.socket, "fd", self.socket).send(
+                f"<{number}>{server}: {text}\0".encode("utf-8", "surrogateescape"))
+        except (OSError, UnicodeError):
+            return False
+        return True
+
+
+def log_line(logger: logging.Logger, level: int, text: str) -> None:
+    """Log what has to be said for each request: `logger.log` at a fifth of its cost.
+
+    `text` is the whole message; the logger is one of `get_logger`.
+    """
+    if not logger.isEnabledFor(level):
+        return
+    handlers = logger.handlers
+    if len(handlers) == 1 and type(handlers[0]) is _SysLog and "\n" not in text and \
+            handlers[0].line(logger.name[len(_ROOT):], level, text):
+        return
+    logger.log(level, "%s", text)
+
+
 def _handler(conf: dict[str, str], to_stderr: bool) -> logging.Handler:
     address = conf.get("log_address", "/dev/log")
     host = conf.get("log_udp_host")
@@ -46,9 +82,9 @@ def _handler(conf: dict[str, str], to_stderr: bool) -> logging.Handler:
         try:
             if host:
                 port = int(conf.get("log_udp_port", logging.handlers.SYSLOG_UDP_PORT))
-                return logging.handlers.SysLogHandler((host, port), number)
+                return _SysLog((host, port), number)
             if os.path.exists(address):
-                return logging.handlers.SysLogHandler(address, number, socket.SOCK_DGRAM)
+                return _SysLog(address, number, socket.SOCK_DGRAM)
         except OSError:
             pass               # a socket file without a listener: standard error, as documented
     return logging.StreamHandler(sys.stderr)
@@ -74,7 +110,7 @@ def get_logger(conf: dict[str, str] | None = None, name: str | None = None,
         _make_cheap()
     conf = conf or {}
     server = name or conf.get("log_name", "swift")
-    logger = logging.getLogger("swift." + server)
+    logger = logging.getLogger(_ROOT + server)
     level = conf.get("log_level", "INFO").upper()
     if level not in logging.getLevelNamesMapping():
         raise ConfigError(f"log_level: unknown level {level!r}")

@@ -5,12 +5,13 @@ The server calls `access_log` when a request is over; the filter itself is no la
 Where it also stands right before the proxy, it logs the requests that other filters make.
 """
 
+import logging
 import os
 import time
 from urllib.parse import quote, unquote
 
 from swift.common.conf import config_int, config_list, config_true
-from swift.common.log import get_logger
+from swift.common.log import get_logger, log_line
 from swift.common.middleware.log_template import Template
 from swift.common.request import PathError, split_path
 from swift.common.statsd import Statsd
@@ -109,14 +110,14 @@ class ProxyLogging:
                 'client_ip': client, 'path': path, 'status_int': code, 'auth_token': token,
                 'headers': None if shown == '-' else unquote(shown), 'access_user_id': user})
             return
-        self.logger.info(
-            '%s %s %s %s %s %s %s %s %s %s %s %d %s %s %s %.4f %s %s %.9f %.9f %s %s',
+        log_line(self.logger, logging.INFO, ' '.join((
             _field(client), get('REMOTE_ADDR', '-'), _date(end), env['REQUEST_METHOD'],
-            _field(path), env['SERVER_PROTOCOL'], code, _field(get('HTTP_REFERER')),
+            _field(path), env['SERVER_PROTOCOL'], str(code), _field(get('HTTP_REFERER')),
             _field(get('HTTP_USER_AGENT')), _field(token), _field(get('CONTENT_LENGTH')),
-            bytes_out, _field(get('HTTP_ETAG')), get('swift.trans_id', '-'), shown, end - start,
-            get('swift.source') or '-', _field(','.join(get('swift.log_info', ()))), start, end,
-            self._policy(env), _field(user))
+            str(bytes_out), _field(get('HTTP_ETAG')), get('swift.trans_id', '-'), shown,
+            f'{end - start:.4f}', get('swift.source') or '-',
+            _field(','.join(get('swift.log_info', ()))), f'{start:.9f}', f'{end:.9f}',
+            str(self._policy(env)), _field(user))))
 
     @staticmethod
     def _policy(env):
@@ -144,7 +145,7 @@ class ProxyLogging:
             'ttfb': None, 'policy_index': self._policy(env), 'account': account,
             'container': container, 'object': obj, 'pid': os.getpid(),
             'wire_status_int': status[:3]})
-        self.logger.info('%s', template.line(fields, _word))
+        log_line(self.logger, logging.INFO, template.line(fields, _word))
 
     def _headers(self, env):
         """The request's headers as one word, without what opens doors."""
