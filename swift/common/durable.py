@@ -12,7 +12,7 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from swift.common.concurrency import pause
@@ -22,21 +22,22 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _FALLOC_FL_KEEP_SIZE = 1
 
 
-def fsync_dir(path: str) -> None:
+def fsync_dir(path: str, sync: Callable[[int], None] = os.fsync) -> None:
     """Make the names in directory `path` durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(fd)
+        sync(fd)
     finally:
         os.close(fd)
 
 
-def fsync_dirs(directory: str, parents: list[str]) -> None:
+def fsync_dirs(directory: str, parents: list[str],
+               sync: Callable[[int], None] = os.fsync) -> None:
     """Make a directory's names durable, and itself in those `parents` that got a new entry."""
-    fsync_dir(directory)
+    fsync_dir(directory, sync)
     if parents and not journals_in_order(directory):
         for parent in parents:
-            fsync_dir(parent)
+            fsync_dir(parent, sync)
 
 
 def make_dirs(path: str) -> list[str]:
@@ -93,7 +94,8 @@ def _file_system(device: int) -> str:
     return ""
 
 
-def link_open_file(fd: int, target: str, changed: list[str]) -> None:
+def link_open_file(fd: int, target: str, changed: list[str],
+                   sync: Callable[[int], None] = os.fsync) -> None:
     """Give an O_TMPFILE its name; durable, with `changed` directories, when it returns.
 
     A file that already has the name is replaced, at no moment is there none.
@@ -107,7 +109,7 @@ def link_open_file(fd: int, target: str, changed: list[str]) -> None:
         spare = f"{directory}/.{os.path.basename(target)}.{secrets.token_hex(4)}"
         os.link(source, spare, src_dir_fd=fd)
         os.rename(spare, target)
-    fsync_dirs(directory, changed)
+    fsync_dirs(directory, changed, sync)
 
 
 def write_file(path: str, data: bytes, temp_dir: str | None = None, lasting: bool = True
@@ -142,6 +144,18 @@ def write_all(fd: int, data: bytes) -> None:
     written = os.write(fd, data)
     while written < len(data):
         written += os.write(fd, memoryview(data)[written:])
+
+
+def write_chunks(fd: int, chunks: list[bytes]) -> int:
+    """Write all of `chunks`, as one call if the system takes them; how many bytes."""
+    size = sum(map(len, chunks))
+    if len(chunks) > 256:                  # the least that IOV_MAX may be is 16, on Linux 1024
+        write_all(fd, b"".join(chunks))
+        return size
+    written = os.writev(fd, chunks)
+    if written < size:
+        write_all(fd, b"".join(chunks)[written:])
+    return size
 
 
 def unlink_quietly(path: str) -> bool:

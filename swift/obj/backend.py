@@ -9,9 +9,10 @@
     with diskfile.open():
         body = b"".join(diskfile.reader())
 
-A small object is written in one call in a native thread (it waits for the disk twice), a large one
-in batches, so that hashing and writing release the interpreter; a small one is read in place, from
-the page cache more often than not, because a thread costs more than the read.
+A small object is written in place, into the page cache, and the kernel is asked to say when it is
+on the disk; a large one in batches in a native thread, so that hashing and writing release the
+interpreter. A small one is read in place, from the page cache more often than not, because a
+thread costs more than the read.
 """
 from __future__ import annotations
 
@@ -27,6 +28,7 @@ from typing import Any
 from swift.common import durable, safe_pickle
 from swift.common.concurrency import run_in_thread
 from swift.common.conf import config_fallocate, config_float, config_int, config_true
+from swift.common.disk_sync import fsync
 from swift.common.exceptions import (
     DiskFileBadMetadata,
     DiskFileCollision,
@@ -41,7 +43,7 @@ from swift.common.exceptions import (
 from swift.common.storage import hash_path, storage_directory
 from swift.common.storage_policy import StoragePolicy
 from swift.common.timestamp import Timestamp
-from swift.obj import hashes, partition_power
+from swift.obj import checksum, hashes, partition_power
 from swift.obj.ondisk import (
     Chosen,
     FileInfo,
@@ -293,14 +295,21 @@ class DiskFile:
         size = self.content_length
         return Reader(self, [(start, size if stop is None else min(stop, size))])
 
+    def quick_reader(self) -> Reader:
+        """All bytes, checked by the cheapest checksum there is."""
+        reader = self.reader()
+        reader.check_quickly()
+        return reader
+
     # -- writing ---------------------------------------------------------
 
-    def create(self, size: int | None = None) -> Writer:
-        """A writer for a new version of `size` bytes (None: not known).
+    def create(self, size: int | None = None, hashed: bool = True) -> Writer:
+        """A writer for a new version of `size` bytes (None: not known), which computes its md5
+        unless `hashed` is false.
 
         DiskFileNoSpace when there is no room for it.
         """
-        return Writer(self, size)
+        return Writer(self, size, hashed)
 
     def write_metadata(self, metadata: dict[str, str]) -> None:
         """Write a `.meta` file of time X-Timestamp, and Content-Type-Timestamp if given."""
@@ -314,11 +323,12 @@ class DiskFile:
         self.write_small(b"", {"X-Timestamp": timestamp.internal, "name": self.name or ""},
                          make_name(timestamp, ".ts"))
 
-    def write_small(self, data: bytes, metadata: dict[str, str], name: str) -> None:
+    def write_small(self, data: bytes, metadata: dict[str, str], name: str,
+                    crc: int | None = None) -> None:
         """Make one file of the object, whole and durable when this returns.
 
-        Up to the fsync everything happens in the page cache, here; in a thread it would spend
-        its time handing the interpreter's lock to and fro.
+        All but the fsyncs happens in the page cache, here; in a thread it would spend its time
+        handing the interpreter's lock to and fro.
         """
         changed = durable.make_dirs(self.datadir)
         fd, temp = self.open_temp()
@@ -326,7 +336,7 @@ class DiskFile:
             if data:
                 durable.check_reserve(fd, len(data), self.manager.reserve)
                 durable.write_all(fd, data)
-            self.commit(fd, metadata, name, changed)
+            self.commit(fd, metadata, name, changed, crc)
         except OSError as exc:
             if exc.errno in NO_SPACE:
                 raise DiskFileNoSpace(str(exc)) from exc
@@ -351,10 +361,13 @@ class DiskFile:
         path = f"{self.datadir}/.{secrets.token_hex(8)}"
         return os.open(path, os.O_CREAT | os.O_EXCL | flags, 0o644), path
 
-    def commit(self, fd: int, metadata: dict[str, str], name: str, changed: list[str]) -> None:
+    def commit(self, fd: int, metadata: dict[str, str], name: str, changed: list[str],
+               crc: int | None = None) -> None:
         """Give the open file metadata and its name; then let go of what it replaces."""
         write_metadata(fd, metadata)
-        run_in_thread(self._make_durable, fd, f"{self.datadir}/{name}", changed)
+        if crc is not None:
+            checksum.store(fd, crc)
+        self._make_durable(fd, f"{self.datadir}/{name}", changed)
         hashes.invalidate(os.path.dirname(self.datadir))
         if not changed:
             self.clean_up(self.datadir)
@@ -363,21 +376,21 @@ class DiskFile:
                                    self.manager.logger)
 
     def _make_durable(self, fd: int, target: str, changed: list[str]) -> None:
-        """The part that waits for the disk. Runs in a thread."""
-        os.fsync(fd)
+        """The part that waits for the disk."""
+        fsync(fd)
         try:
-            durable.link_open_file(fd, target, changed)
+            durable.link_open_file(fd, target, changed, fsync)
         except FileNotFoundError:
             # The directory was empty when a replicator cleaned up, and is gone.
-            durable.link_open_file(fd, target, durable.make_dirs(self.datadir))
+            durable.link_open_file(fd, target, durable.make_dirs(self.datadir), fsync)
 
 
 class Reader:
     """Iterates over pieces of an open object: byte ranges, and literal bytes between them.
 
     Takes the file over and closes it at the end or by `close`. A complete read is checked against
-    the ETag and quarantines what does not match; by then the bytes are out, so the next reader is
-    who gains.
+    the ETag, or after `check_quickly` the CRC, if there is one, and quarantines what does not
+    match; by then the bytes are out, so the next reader is who gains.
     """
 
     def __init__(self, diskfile: DiskFile, pieces: list[tuple[int, int] | bytes]) -> None:
@@ -386,7 +399,16 @@ class Reader:
         self.fd, diskfile.fd = diskfile.fd, -1
         whole = pieces == [(0, diskfile.content_length)]
         self._digest = md5(usedforsecurity=False) if whole else None
+        self._crc: int | None = None
+        self._wanted_crc: int | None = None
         self.broken = False
+
+    def check_quickly(self) -> None:
+        """Check a complete read by the file's CRC instead of the ETag, if it has one."""
+        if self._digest is not None:
+            self._wanted_crc = checksum.load(self.fd)
+            if self._wanted_crc is not None:
+                self._crc, self._digest = 0, None
 
     def __iter__(self) -> Iterator[bytes]:
         try:
@@ -415,20 +437,25 @@ class Reader:
                 durable.drop_cache(fd, offset, len(data))
             offset += len(data)
             yield data
-        if self._digest is not None and not self._is_whole(offset):
+        checked = self._digest is not None or self._crc is not None
+        if checked and not self._is_whole(offset):
             self.broken = True
-            diskfile.found_broken("the body does not match its ETag or length")
+            diskfile.found_broken("the body does not match its checksum or length")
 
     def _is_whole(self, offset: int) -> bool:
         """Whether what was read up to `offset` is what was stored."""
-        assert self._digest is not None
-        return offset == self.diskfile.content_length and \
-            self._digest.hexdigest() == self.diskfile.metadata.get("ETag")
+        if offset != self.diskfile.content_length:
+            return False
+        if self._digest is None:
+            return self._crc == self._wanted_crc
+        return self._digest.hexdigest() == self.diskfile.metadata.get("ETag")
 
     def _read(self, fd: int, want: int, offset: int) -> bytes:
         data = os.pread(fd, want, offset)
         if self._digest is not None:
             self._digest.update(data)
+        elif self._crc is not None:
+            self._crc = checksum.crc64nvme(data, self._crc)
         return data
 
     def close(self) -> None:
@@ -441,15 +468,20 @@ class Reader:
 
 
 class Writer:
-    """Takes the body of a new version; nothing of it is visible before `put`."""
+    """Takes the body of a new version; nothing of it is visible before `put`.
 
-    def __init__(self, diskfile: DiskFile, size: int | None) -> None:
+    `crc`, after `finish`, is the CRC-64/NVME of a body of more than `checksum.FROM` bytes, or of
+    any if it is not `hashed`.
+    """
+
+    def __init__(self, diskfile: DiskFile, size: int | None, hashed: bool = True) -> None:
         self.diskfile = diskfile
         self.expected = size
         self.size = 0
+        self.crc = 0
         self._fd = -1
         self._temp = ""
-        self._digest = md5(usedforsecurity=False)
+        self._digest = md5(usedforsecurity=False) if hashed else None
         self._buffer: list[bytes] = []
         self._buffered = 0
         self._synced = 0
@@ -503,25 +535,31 @@ class Writer:
 
     def _write_batch(self, chunks: list[bytes]) -> None:
         """Hash and write, and from time to time push to disk. Runs in a thread."""
-        data = b"".join(chunks)
-        self._digest.update(data)
-        durable.write_all(self._fd, data)
+        self._synced += durable.write_chunks(self._fd, chunks)
+        self._hash(chunks)
         manager = self.diskfile.manager
-        self._synced += len(data)
         if manager.bytes_per_sync and self._synced >= manager.bytes_per_sync:
             os.fdatasync(self._fd)
             durable.drop_cache(self._fd, 0, 0)
             self._synced = 0
 
     def finish(self) -> tuple[int, str]:
-        """(size, md5) of all that was written."""
+        """(size, md5) of all that was written; no md5 if that was not wanted."""
         if self._fd >= 0:
             if self._buffer:
                 self._flush()
         else:
-            for chunk in self._buffer:
-                self._digest.update(chunk)
-        return self.size, self._digest.hexdigest()
+            self._hash(self._buffer)
+        return self.size, self._digest.hexdigest() if self._digest is not None else ""
+
+    def _hash(self, chunks: list[bytes]) -> None:
+        digest = self._digest
+        if digest is not None:
+            for chunk in chunks:
+                digest.update(chunk)
+        if digest is None or self.size > checksum.FROM:
+            for chunk in chunks:
+                self.crc = checksum.crc64nvme(chunk, self.crc)
 
     def put(self, metadata: dict[str, str]) -> None:
         """Make it the object's newest version, of time X-Timestamp; durable when it returns.
@@ -533,13 +571,14 @@ class Writer:
         name = diskfile.data_name(metadata)
         try:
             if self._fd < 0:
-                diskfile.write_small(b"".join(self._buffer), metadata, name)
+                diskfile.write_small(b"".join(self._buffer), metadata, name,
+                                     self.crc if self.size > checksum.FROM else None)
             else:
                 self._commit_large(metadata, name)
         except OSError as exc:
             raise self._failed(exc) from exc
 
     def _commit_large(self, metadata: dict[str, str], name: str) -> None:
-        self.diskfile.commit(self._fd, metadata, name, self._changed)
+        self.diskfile.commit(self._fd, metadata, name, self._changed, self.crc)
         if self.size > self.diskfile.manager.keep_cache_size:
             durable.drop_cache(self._fd, 0, 0)

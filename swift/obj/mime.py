@@ -32,14 +32,17 @@ MAX_FOOTERS = 1 << 20
 class Documents:
     """The documents out of `read(most)`; `begin` one, then `read1` it to its end.
 
+    The first is `length` bytes long, if that is known: then nobody looks for its end in it.
     Raises Answer 400 for what is no such body, and what `read` raises.
     """
 
-    def __init__(self, read: Callable[[int], bytes], boundary: str) -> None:
+    def __init__(self, read: Callable[[int], bytes], boundary: str,
+                 length: int | None = None) -> None:
         self._read = read
         self._end = b"\r\n--" + boundary.encode("latin-1")
         self._buffer = b"\r\n"          # so that the first boundary looks like the others
         self._first = True
+        self._length, self._left = length or 0, 0
 
     def _more(self) -> None:
         data = self._read(65536)
@@ -56,6 +59,7 @@ class Documents:
             if not self._buffer.startswith(self._end):
                 raise Answer(400, "The body does not begin with its MIME boundary")
             self._buffer = self._buffer[len(self._end):]
+            self._left = self._length
         while len(self._buffer) < 2:
             self._more()
         if self._buffer[:2] != b"\r\n":
@@ -74,6 +78,8 @@ class Documents:
 
     def read1(self, size: int = 65536) -> bytes:
         """Some bytes of the document that was begun; b"" at its end."""
+        if self._left:
+            return self._known(min(size, self._left))
         keep = len(self._end) - 1
         while True:
             end = self._buffer.find(self._end)
@@ -86,6 +92,17 @@ class Documents:
                 data, self._buffer = self._buffer[:have], self._buffer[have:]
                 return data
             self._more()
+
+    def _known(self, size: int) -> bytes:
+        """Up to `size` bytes of which it is known that they are the document's."""
+        if self._buffer:
+            data, self._buffer = self._buffer[:size], self._buffer[size:]
+        else:
+            data = self._read(size)
+            if not data:
+                raise ChunkReadError("the body ends in the middle of a MIME document")
+        self._left -= len(data)
+        return data
 
     def whole(self, limit: int) -> bytes:
         """The rest of the document; Answer 413 when it is longer than `limit`."""

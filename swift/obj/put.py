@@ -25,7 +25,9 @@ from swift.common.exceptions import (
     DiskFileQuarantined,
     InsufficientStorage,
 )
+from swift.common.storage import is_hash
 from swift.common.timestamp import Timestamp
+from swift.obj import checksum
 from swift.obj.backend import DiskFile, Writer
 from swift.obj.container_update import container_update
 from swift.obj.ec_backend import EcDiskFile
@@ -51,6 +53,7 @@ class Put:
         self.documents: Documents | None = None
         self.two_phases = False
         self.has_footers = False
+        self.is_hashed = False            # by the proxy, which sends md5 and CRC after the body
 
     def answer(self) -> Answer:
         """Store the new version; 201."""
@@ -65,15 +68,19 @@ class Put:
         old_delete_at = self._check_newer(diskfile, timestamp)
         footers: dict[str, str] = {}
         try:
-            with diskfile.create(size) as writer:
-                self._receive(self._source(), writer, size)
+            self._look_at_framing(diskfile)
+            with diskfile.create(size, hashed=not self.is_hashed) as writer:
+                self._receive(self._source(size), writer, size)
                 length, etag = writer.finish()
+                if self.documents is not None:
+                    footers = self._footers()
+                if self.is_hashed:
+                    etag = self._given_etag(footers, writer.crc)
                 metadata = {"X-Timestamp": timestamp.internal,
                             "Content-Type": text_of(content_type), "ETag": etag,
                             "Content-Length": str(length)}
                 metadata.update(app.metadata_of(request, PREFIXES))
-                if self.documents is not None:
-                    footers = self._footers()
+                if footers:
                     metadata.update((name, value) for name, value in footers.items()
                                     if name.startswith(_FOOTERS))
                 self._check_etag(footers, etag)
@@ -137,12 +144,17 @@ class Put:
                          {"X-Backend-Timestamp": stored.internal})
         return int(metadata.get("X-Delete-At") or 0)
 
-    def _source(self) -> Any:
+    def _look_at_framing(self, diskfile: DiskFile) -> None:
+        env = self.env
+        self.has_footers = config_true(env.get("HTTP_X_BACKEND_OBJ_METADATA_FOOTER", ""))
+        self.two_phases = config_true(env.get("HTTP_X_BACKEND_OBJ_MULTIPHASE_COMMIT", ""))
+        self.is_hashed = self.has_footers and not isinstance(diskfile, EcDiskFile) and \
+            env.get("HTTP_X_BACKEND_OBJ_BODY_CHECKSUM") == checksum.NAME
+
+    def _source(self, size: int | None) -> Any:
         """What to read the object's bytes from; tells a proxy that asks what is understood."""
         env = self.env
         body = env["wsgi.input"]
-        self.has_footers = config_true(env.get("HTTP_X_BACKEND_OBJ_METADATA_FOOTER", ""))
-        self.two_phases = config_true(env.get("HTTP_X_BACKEND_OBJ_MULTIPHASE_COMMIT", ""))
         if not self.has_footers and not self.two_phases:
             return body
         boundary = env.get("HTTP_X_BACKEND_OBJ_MULTIPART_MIME_BOUNDARY")
@@ -152,7 +164,7 @@ class Put:
             ("X-Obj-Metadata-Footer", self.has_footers),
             ("X-Obj-Multiphase-Commit", self.two_phases)) if asked]
         body.set_hundred_continue_response_headers(understood)
-        self.documents = Documents(body.read1, boundary)
+        self.documents = Documents(body.read1, boundary, size)
         try:
             self.documents.begin()
         except (ChunkReadError, ChunkReadTimeout) as exc:
@@ -195,6 +207,14 @@ class Put:
             return self.documents.footers()
         except (ChunkReadError, ChunkReadTimeout) as exc:
             raise self._broken_off(exc) from None
+
+    @staticmethod
+    def _given_etag(footers: dict[str, str], crc: int) -> str:
+        """The md5 a proxy computed, once its CRC says that we got the bytes it hashed."""
+        etag = footers.get("Etag", "")
+        if not is_hash(etag) or footers.get("X-Backend-Body-Checksum") != f"{crc:016x}":
+            raise Answer(422, "The body does not match its checksum")
+        return etag
 
     def _check_etag(self, footers: dict[str, str], etag: str) -> None:
         given = footers.get("Etag", self.env.get("HTTP_ETAG", "")).strip('" ').lower()

@@ -13,7 +13,7 @@ from swift.common.concurrency import run_in_thread
 from swift.common.request import Abort, answer
 from swift.proxy.backend import FAILURES, MAX_BODY, Answer
 from swift.proxy.footers import MimeUpload, footers_of
-from swift.proxy.put import LAST_CHUNK, chunk
+from swift.proxy.put import LAST_CHUNK, chunk, long_chunk
 
 # A segment from here on is hashed and encoded in a thread: hashing lets others run meanwhile.
 THREADED = 65536
@@ -74,7 +74,7 @@ class EcUpload(MimeUpload):
             else self._encode(segment)
         for replica in replicas:
             if not replica.failed:
-                self.put(replica, chunk(fragments[self.index[replica]]))
+                self.put(replica, long_chunk(fragments[self.index[replica]]))
 
     def _encode(self, segment):
         self.digest.update(segment)

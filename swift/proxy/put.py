@@ -31,6 +31,11 @@ def chunk(data):
     return b'%x\r\n%b\r\n' % (len(data), data)
 
 
+def long_chunk(data):
+    """The same of a longer piece, which is not copied once more: what `Conn.send` takes."""
+    return b'%x\r\n' % len(data), data, b'\r\n'
+
+
 def small_put(controller, ring, part, nodes, lines, own, body):
     """Send a body that is at hand to all replicas; the Answers."""
     app = controller.app
@@ -93,7 +98,7 @@ class Upload:
 
     def pass_on(self, data, replicas):
         """Queue some bytes of the body."""
-        self.queue_all(data if self.length is not None else chunk(data), replicas)
+        self.queue_all(data if self.length is not None else long_chunk(data), replicas)
 
     def finish(self, replicas):
         """After the last byte."""

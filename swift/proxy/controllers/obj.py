@@ -15,7 +15,7 @@ from swift.proxy.backend import backend_path, choose, header_name, respond
 from swift.proxy.controllers.base import Controller, spread
 from swift.proxy.ec_get import EcGetter
 from swift.proxy.ec_put import EcUpload
-from swift.proxy.footers import CALLBACK, MimeUpload, footers_of
+from swift.proxy.footers import CALLBACK, HashedUpload, MimeUpload, footers_of
 from swift.proxy.get import Getter
 from swift.proxy.put import INLINE, Upload, small_put
 from swift.proxy.shards import SHARDED, updating_shard
@@ -237,7 +237,7 @@ class ObjectController(Controller):
             return self._stored(upload.run(), len(nodes), timestamp, upload)
         if source is None:
             return self._stored(small_put(*target), len(nodes), timestamp)
-        kind = MimeUpload if CALLBACK in env else Upload
+        kind = MimeUpload if CALLBACK in env else HashedUpload if len(nodes) > 1 else Upload
         return self._stored(kind(*target, source, length).run(), len(nodes), timestamp)
 
     def _if_none_match(self):
