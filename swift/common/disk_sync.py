@@ -19,10 +19,12 @@ from swift.common.concurrency import Hub, get_hub, getcurrent, run_in_thread
 
 SLOTS = 256                    # of fs.aio-max-nr, 65536 on most systems
 _FSYNC, _EVENTFD = 2, 1
+_NONE, _ONE, _SLOTS = ctypes.c_long(0), ctypes.c_long(1), ctypes.c_long(SLOTS)
 # io_setup, io_submit, io_getevents
 _CALLS = {"x86_64": (206, 209, 208), "aarch64": (0, 2, 4)}
 # Keeps the interpreter's lock: none of these calls waits.
 _syscall: Any = ctypes.PyDLL(None, use_errno=True).syscall
+_syscall.restype = ctypes.c_long
 
 
 class _Iocb(ctypes.Structure):
@@ -64,7 +66,7 @@ class _Queue:
         """fsync `fd` while others run; False when the kernel did not take it."""
         self._last = number = self._last + 1
         self._iocb.data, self._iocb.fd = number, fd          # the kernel copies it
-        if _syscall(self._submit_call, self._context, ctypes.c_long(1), self._iocbs) != 1:
+        if _syscall(self._submit_call, self._context, _ONE, self._iocbs) != 1:
             return False
         self._waiting[number] = getcurrent()
         try:
@@ -79,8 +81,7 @@ class _Queue:
         """For the hub: wake those whose fsync is done."""
         count = SLOTS
         while count == SLOTS:
-            count = _syscall(self._events_call, self._context, ctypes.c_long(0),
-                             ctypes.c_long(SLOTS), self._events, None)
+            count = _syscall(self._events_call, self._context, _NONE, _SLOTS, self._events, None)
             # Who is woken may sync again, and this is called only once an edge: hence the copy.
             for number, result in [(event.data, event.result) for event in self._events[:count]]:
                 greenlet = self._waiting.pop(number, None)

@@ -42,12 +42,19 @@ class _SysLog(logging.handlers.SysLogHandler):
 
     socket: Any
 
+    def __init__(self, address: str | tuple[str, int], facility: int,
+                 socktype: int = socket.SOCK_DGRAM) -> None:
+        super().__init__(address, facility, socktype)          # type: ignore[arg-type]
+        self._numbers: dict[int, int] = {}                     # by level
+
     def line(self, server: str, level: int, text: str) -> bool:
         """Send a line to a Unix socket; False when it did not take it at once."""
         if not self.unixsocket or self.socket is None:
             return False
-        number = self.encodePriority(self.facility,
-                                     self.mapPriority(logging.getLevelName(level)))
+        number = self._numbers.get(level)
+        if number is None:
+            number = self._numbers[level] = self.encodePriority(
+                self.facility, self.mapPriority(logging.getLevelName(level)))
         try:
             # Below the green socket: a full one is waited for by `emit`.
             getattr(self.socket, "fd", self.socket).send(

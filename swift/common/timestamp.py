@@ -212,6 +212,9 @@ def decode_timestamps(encoded: str, explicit: bool = False
     A time left out equals the one before it; with `explicit` it is None instead.
     Raises ValueError.
     """
+    if "+" not in encoded and "-" not in encoded:      # nearly always: one time for all three
+        only = Timestamp(encoded)
+        return (only, None, None) if explicit else (only, only, only)
     parts: list[str] = []
     signs: list[int] = []
     current = ""
