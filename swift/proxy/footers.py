@@ -18,7 +18,8 @@ from swift.common.conf import config_true
 from swift.common.request import Abort, answer
 from swift.proxy.put import LAST_CHUNK, Upload, chunk, long_chunk
 
-HASH_BATCH = 1 << 20       # bytes hashed in a thread at a time
+HASH_BATCH = 1 << 20       # bytes hashed in a thread at a time,
+HASH_PIECES = 1024         # or pieces, if a client sends crumbs
 CALLBACK = 'swift.callback.update_footers'
 
 
@@ -96,7 +97,7 @@ class HashedUpload(MimeUpload):
         super().pass_on(data, replicas)
         self.batch.append(data)
         self.batched += len(data)
-        if self.batched >= HASH_BATCH:
+        if self.batched >= HASH_BATCH or len(self.batch) >= HASH_PIECES:
             self._hash()
 
     def _hash(self):

@@ -28,10 +28,14 @@ KIND = {"swift": "object-store", "glance": "image", "nova": "compute"}
 COUNT = {"swift": 1000, "glance": 500, "nova": 200}
 # OpenStack 2026 (Swift 2.38, Nova 34, Glance 33) on this class of machine, 2 cores
 PEERS = {"PUT 4 KiB": 33.3, "GET 4 KiB": 8.6, "HEAD": 7.9, "DELETE": 28.0,
+         "PUT 64 MiB": 758.0, "GET 64 MiB": 246.0,
          "GET /v2/images": 11.0, "GET /servers/detail (50)": 313.0, "GET /flavors": 14.0,
          "POST to ACTIVE, CPU s each": 1.2, "POST to ACTIVE, wall s each": 0.99,
          "20 at once, CPU s in all": 22.4, "20 at once, wall s": 14.0,
          "memory of nova's daemons, PSS MB": 947.0}
+
+# How a peer's own daemons are called in --peer-pids
+PEER_DAEMONS = {"swift": ["account*", "container*", "object*", "proxy*"]}
 
 def free_base() -> int:
     """A port base at which all our ports are free now; any of them, as others look, too."""
@@ -97,7 +101,9 @@ def peer(options: argparse.Namespace) -> Target | None:
             options.peer_auth, options.peer_user, options.peer_key, options.peer_project,
             KIND[options.subject])
     return Target("peer", url, token, Meter(lambda: target.pids_of(options.peer_pids)), project,
-                  lambda: target.pids_of(options.peer_pids, f"{options.subject}*"))
+                  lambda: [pid for names in PEER_DAEMONS.get(options.subject,
+                                                             [f"{options.subject}*"])
+                           for pid in target.pids_of(options.peer_pids, names)])
 
 def image_id(one: Target, cloud: Cloud | None, options: argparse.Namespace) -> str:
     """Id of the image that is booted: ours by its name, the peer's as given."""

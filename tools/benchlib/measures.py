@@ -10,6 +10,7 @@ from .load import Request, send
 from .target import Target
 
 OBJECT_BYTES = 4096
+LARGE_BYTES, LARGE = 64 << 20, 4
 SERVERS = 50
 BOOTS = 5
 AT_ONCE = 20
@@ -25,7 +26,7 @@ def _per_1000(target: Target, requests: list[Request], workers: int = 16) -> flo
 
 
 def swift(target: Target, count: int) -> Figures:
-    """PUT, GET, HEAD and DELETE of `count` objects of 4 KiB."""
+    """PUT, GET, HEAD and DELETE of `count` objects of 4 KiB; PUT and GET of few large ones."""
     container = f"/bench-{os.getpid()}-{time.time_ns()}"
     send(target.url, target.token, [Request("PUT", container)])
     names = [f"{container}/object-{number:06d}" for number in range(count)]
@@ -41,8 +42,21 @@ def swift(target: Target, count: int) -> Figures:
         "HEAD": _per_1000(target, [Request("HEAD", name) for name in names * 2]),
         "DELETE": _per_1000(target, [Request("DELETE", name) for name in names]),
     }
+    figures |= _large_objects(target, container)
+    figures["memory of swift's daemons, PSS MB"] = target.memory() / 1e6
     send(target.url, target.token, [Request("DELETE", name) for name in warm])
     send(target.url, target.token, [Request("DELETE", container)])
+    return figures
+
+
+def _large_objects(target: Target, container: str) -> Figures:
+    """CPU milliseconds each of objects of 64 MiB, two at a time."""
+    names = [f"{container}/large-{number}" for number in range(LARGE)]
+    body = os.urandom(LARGE_BYTES)
+    figures = {
+        "PUT 64 MiB": _per_1000(target, [Request("PUT", name, body) for name in names], 2),
+        "GET 64 MiB": _per_1000(target, [Request("GET", name) for name in names], 2)}
+    send(target.url, target.token, [Request("DELETE", name) for name in names])
     return figures
 
 
