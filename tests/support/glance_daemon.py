@@ -2,6 +2,7 @@
 """A real glance-api, or another of its daemons, on green threads and in a process of its own."""
 
 import http.client
+import signal
 import subprocess
 import sys
 import time
@@ -51,6 +52,8 @@ class Daemon:
                 time.sleep(0.05)
             finally:
                 connection.close()
+        if self.process.poll() is None:
+            self.end(signal.SIGKILL)
         raise AssertionError(self.log.read_text())
 
     def end(self, signum):
