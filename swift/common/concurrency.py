@@ -469,9 +469,16 @@ def pause(seconds: float) -> None:
         _original_sleep(seconds)
 
 
-def interrupt(greenlet: Any) -> None:
-    """Raise GreenletExit in a waiting green thread, soon; the caller goes on."""
-    eventlet.hubs.get_hub().schedule_call_global(0, greenlet.throw, GreenletExit)
+def interrupt(find: Callable[[], Any]) -> None:
+    """Raise GreenletExit, soon, in the green thread that `find()` returns then; the caller goes on.
+
+    It must be waiting. None: it waits no more for what was to be interrupted.
+    """
+    def strike() -> None:
+        greenlet = find()
+        if greenlet is not None:
+            greenlet.throw(GreenletExit)
+    eventlet.hubs.get_hub().schedule_call_global(0, strike)
 
 
 def exit_now(code: int) -> NoReturn:

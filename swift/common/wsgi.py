@@ -522,6 +522,7 @@ class Server:
                 self._accept()
         except GreenletExit:
             pass
+        self._acceptor = None         # from here on a stop must not strike
         self.sock.close()
         for connection in list(self.connections):
             connection.wake_if_idle()
@@ -559,8 +560,7 @@ class Server:
         """Take no more connections and requests; `run` returns when the last one is answered."""
         if not self.stopping:
             self.stopping = True
-            if self._acceptor is not None:
-                interrupt(self._acceptor)
+            interrupt(lambda: self._acceptor)
 
 
 def serve(sock: Any, app: Any, logger: logging.Logger | None = None, **options: Any) -> None:

@@ -200,6 +200,28 @@ def test_stop_lets_requests_in_flight_finish(serve):
     assert client.wait().endswith(b"done")
 
 
+def test_bug_a_connection_in_the_moment_of_the_stop_cost_what_was_in_flight(serve):
+    """The stop struck the acceptor, which had just taken one, while it waited for the others."""
+    def slow(env, start_response):
+        sleep(0.3)
+        start_response("200 OK", [])
+        return [b"done"]
+
+    server = serve(slow)
+    client = spawn(talk, server, HEAD + b"\r\n")
+    sleep(0.1)
+    accept = server._accept
+
+    def accept_and_stop():
+        accept()
+        server.stop()
+    server._accept = accept_and_stop
+    green_socket.create_connection(server.address).close()      # the acceptor was in the first
+    green_socket.create_connection(server.address).close()
+    server.thread.wait()
+    assert client.dead and client.wait().endswith(b"done")
+
+
 def test_stop_ends_idle_connections_at_once(serve):
     server = serve(client_timeout=30)
     sock = green_socket.create_connection(server.address)
