@@ -30,6 +30,8 @@ from .probe import wait
 from .progress import StackError
 
 START_TIMEOUT = 30.0  # supervisord itself
+# Until a daemon answers; one that cannot is given up at once. Keystone took 60 s beside 30 others.
+ANSWER_TIMEOUT = 180.0
 STOP_TIMEOUT = 60.0  # all daemons; each gets STOP_WAIT seconds before SIGKILL
 STOP_WAIT = 20
 MARK = "SNAKESTACK_DAEMON_OF"  # in each daemon's environment: whose it is
@@ -53,7 +55,7 @@ class Daemon:
     command: list[str]
     answers: Callable[[], bool] | None
     environment: dict[str, str] = field(default_factory=dict)
-    timeout: float = 60.0
+    timeout: float = ANSWER_TIMEOUT
     stop_signal: str = "TERM"
     reads: tuple[Path, ...] = ()
 
