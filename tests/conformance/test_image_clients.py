@@ -317,10 +317,10 @@ def glance(tmp_path_factory):
     return str(folder / "bin/glance")
 
 
-def test_glanceclient(glance, environments, data, web, tmp_path):
+def test_glanceclient(glance, environments, data, web, tmp_path, terminal):
     def run(*arguments):
         done = subprocess.run([glance, *arguments], env=environments["admin"], text=True,
-                              capture_output=True, timeout=COMMAND_TIMEOUT)
+                              stdin=terminal, capture_output=True, timeout=COMMAND_TIMEOUT)
         assert done.returncode == 0, f"glance {' '.join(arguments)}: {done.stderr}"
         return done.stdout
 
@@ -356,8 +356,8 @@ def test_glanceclient(glance, environments, data, web, tmp_path):
     until(lambda: made["id"] in run("cache-list"), "not cached")
     run("cache-clear")
     run("md-namespace-create", "GC")
-    run("md-property-create", "GC", "--name", "p", "--title", "P", "--schema",
-        '{"type": "string"}')
+    run("md-property-create", "GC", "--name", "p", "--title", "P", "--type", "string",
+        "--schema", "{}")
     assert "p" in run("md-property-list", "GC")
     run("md-namespace-delete", "GC")
     assert "image_size_total" in run("usage")
