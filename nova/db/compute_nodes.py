@@ -12,7 +12,6 @@ from nova.db.session import reader, retry, writer
 from nova.exception import HostNotFound
 
 
-@retry
 def report(host: str, **values: Any) -> ComputeNode:
     """Write down what a host offers; a row that says the same already is left alone."""
     return reports.report(ComputeNode, host, values)

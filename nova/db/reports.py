@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from nova.db.models import ComputeNode
-from nova.db.session import writer
+from nova.db.session import retry, writer
 from nova.db.volume_models import VolumeHost
 
 Row = TypeVar("Row", ComputeNode, VolumeHost)
@@ -16,6 +16,7 @@ Row = TypeVar("Row", ComputeNode, VolumeHost)
 _NOT_TO_SET = {"id", "host", "generation", "created_at", "updated_at"}
 
 
+@retry
 def report(model: type[Row], host: str, values: dict[str, Any]) -> Row:
     """Return the row of a host with these values, made when there is none.
 

@@ -12,7 +12,6 @@ from nova.db.volume_models import Volume, VolumeHost, VolumeSnapshot
 from nova.exception import ClaimFailed, VolumeHostNotFound
 
 
-@retry
 def report(host: str, **values: Any) -> VolumeHost:
     """Write down what a host has room for; a row that says the same already is left alone."""
     return reports.report(VolumeHost, host, values)

@@ -33,12 +33,13 @@ class Daemon:
         self.log = folder / f"{program}.log"
         self.process = None
 
+    def command(self):
+        return [sys.executable, "-m", f"glance.cmd.{self.program}", "--config-file",
+                str(self.config)]
+
     def start(self):
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", f"glance.cmd.{self.program}", "--config-file",
-                 str(self.config)],
-                stdout=log, stderr=log)
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log)
         deadline = time.monotonic() + READY_TIMEOUT
         while time.monotonic() < deadline:
             if self.process.poll() is not None:

@@ -59,19 +59,12 @@ class Gated(kill.Daemon):
 
     place = "deep"
 
-    def start(self):
+    def command(self):
         self.flag = str(self.config.parent / "gate")
         script = self.config.parent / f"gated-{self.program}.py"
         script.write_text(GATED.format(program=self.program, flag=self.flag, place=self.place,
                                        arguments=["--config-file", str(self.config)]))
-        self._command = [sys.executable, str(script)]
-        real = subprocess.Popen
-        kill.subprocess.Popen, popen = (
-            lambda _command, **options: real(self._command, **options)), real
-        try:
-            super().start()
-        finally:
-            kill.subprocess.Popen = popen
+        return [sys.executable, str(script)]
 
     def close_gate(self):
         pathlib.Path(self.flag).touch()
