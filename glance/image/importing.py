@@ -303,9 +303,9 @@ class Importer:
         if not self._secure:
             places.append(place)
             return {"size": store.size(uri), **(order.expected or {})}
-        expected = order.expected or {"os_hash_algo": "sha512"}
+        expected = order.expected or {}
         stream = self.staging.stream(image, token, Pieces(store.read(uri)), store.size(uri),
-                                     expected["os_hash_algo"])
+                                     expected.get("os_hash_algo"))
         for _ in stream:
             pass
         digests = stream.digests()

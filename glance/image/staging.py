@@ -127,8 +127,11 @@ class Staging:
         self.store.add(image["id"], stream, size)
 
     def stream(self, image: Image, token: str, source: Readable, size: int | None,
-               algorithm: str = "sha512") -> UploadStream:
-        """Data on its way in, held to limits, declared format and the life of its image."""
+               algorithm: str | None = None) -> UploadStream:
+        """Data on its way in, held to limits, declared format and the life of its image.
+
+        :param algorithm: of its os_hash_value; by default what is configured
+        """
         service = self._service
 
         def on_beat(received: int) -> None:
@@ -137,7 +140,7 @@ class Staging:
         declared = image["disk_format"] and image["container_format"]
         inspector = service.inspector(image) if declared else Inspector("raw", "ovf")
         return UploadStream(source, size, inspector, check_size=service.limits.check_size,
-                            on_beat=on_beat, algorithm=algorithm)
+                            on_beat=on_beat, algorithm=algorithm or service.hashing_algorithm)
 
     def beat(self, image: Image, token: str, received: int) -> None:
         """A sign of life of an upload or an import; raises to stop it."""

@@ -27,13 +27,19 @@ class Broken(io.BytesIO):
         return piece
 
 
+def test_the_site_chooses_the_hash(make_api):
+    image = make_api(hashing_algorithm="sha512").active(DATA)
+    assert (image["os_hash_algo"], image["os_hash_value"]) == (
+        "sha512", hashlib.sha512(DATA).hexdigest())
+
+
 def test_upload_download_round_trip(api, image_files):
     image = api.active(DATA)
     assert image["status"] == "active"
     assert image["size"] == len(DATA)
     assert image["checksum"] == hashlib.md5(DATA).hexdigest()
-    assert image["os_hash_algo"] == "sha512"
-    assert image["os_hash_value"] == hashlib.sha512(DATA).hexdigest()
+    assert image["os_hash_algo"] == "sha256"
+    assert image["os_hash_value"] == hashlib.sha256(DATA).hexdigest()
     assert image_files() == [image["id"]]
     response = api.get(f"{image['file']}")
     assert response.status_int == 200
