@@ -91,6 +91,21 @@ def start(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callab
     return wait
 
 
+def read_into(body: Any, buffer: memoryview) -> int:
+    """Put what a body has next into `buffer`, as much as there is room for; how much it was.
+
+    A server's body of known length comes straight from its socket; others, whatever has `read`,
+    by one copy more.
+    """
+    if isinstance(body, eventlet.wsgi.Input) and not body.chunked_input:
+        # its one way to be read that also answers Expect: 100-continue and counts
+        return len(body._do_read(lambda size: buffer[:body.rfile.readinto(buffer[:size])],
+                                 len(buffer)))
+    piece = body.read(len(buffer))
+    buffer[:len(piece)] = piece
+    return len(piece)
+
+
 def way_around(environ: Mapping[str, Any]) -> Callable[[Transfer], None] | None:
     """A way past the server to the client, once the server has sent the beginning of a body.
 

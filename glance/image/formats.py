@@ -60,7 +60,7 @@ class Inspector:
         self.match = match
         self.disk_format = disk_format
         self.opaque = container_format not in ("bare", "ami", "ari", "aki")
-        self._feed: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._feed: queue.SimpleQueue[bytes | memoryview] = queue.SimpleQueue()
         self._wrapper: Any = None
         self._start = b""
         if not self.opaque:
@@ -69,8 +69,11 @@ class Inspector:
 
             self._wrapper = format_inspector.InspectWrapper(_Source(self._feed))  # type: ignore[arg-type]
 
-    def eat(self, chunk: bytes) -> None:
-        """Look at the next piece; raises `UnsupportedMediaType` as soon as it is hopeless."""
+    def eat(self, chunk: bytes | memoryview) -> None:
+        """Look at the next piece, and keep nothing of it.
+
+        :raises UnsupportedMediaType: as soon as it is hopeless.
+        """
         if self._wrapper is None or not chunk:
             return
         if len(self._start) < len(_VMDK_DESCRIPTOR):

@@ -50,7 +50,7 @@ OPTIONS = [
                 help="Show direct_url, where image data lies, to whom get_image_location "
                      "allows it."),
     cfg.StrOpt("hashing_algorithm", default=HASH, choices=["sha256", "sha384", "sha512"],
-               help="What os_hash_value of a new image is: sha256 takes half the time of sha512 "
+               help="What os_hash_value of new image data is: sha256 takes half the time of sha512 "
                     "where processors have instructions for it, and twice that where not."),
     cfg.IntOpt("patch_attempts", default=3, min=1,
                help="How often an update is applied anew when somebody else's came between."),

@@ -229,10 +229,13 @@ class Pieces:
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
+        self._left = b""
 
-    def read(self, _size: int, /) -> bytes:
-        """The next piece, empty at the end; a broken store shows as a broken source."""
+    def read(self, size: int, /) -> bytes:
+        """What follows of a piece, empty at the end; a broken store shows as a broken source."""
         try:
-            return next(self._pieces, b"")
+            piece = self._left or next(self._pieces, b"")
         except exceptions.CorruptData as error:
             raise OSError(error.message) from None
+        self._left = piece[size:]
+        return piece[:size]

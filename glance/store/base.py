@@ -11,7 +11,7 @@ import abc
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 # What an image id, and so the name of a file or an object, may look like.
 SAFE_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -23,6 +23,14 @@ class Stored:
 
     url: str
     size: int
+
+
+@runtime_checkable
+class Fillable(Protocol):
+    """Data that can be put straight into the memory it is stored from."""
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Put what follows into `buffer`; how much, 0 at the end."""
 
 
 class Store(abc.ABC):

@@ -53,6 +53,19 @@ class Writer:
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
                 raise
 
+    def fill(self, readinto: Callable[[memoryview], int]) -> int:
+        """Add what `readinto` puts into the memory it is given, until it puts nothing; how much.
+
+        For what need not be copied from anywhere else.
+        """
+        written = 0
+        while count := readinto(memoryview(self._buffer)[self._filled:]):
+            written += count
+            self._filled += count
+            if self._filled == BLOCK:
+                self._begin()
+        return written
+
     def write(self, chunk: bytes) -> None:
         """Add to the end.  An error of the disk may come out of a later call, too."""
         view = memoryview(chunk)

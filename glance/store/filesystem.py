@@ -23,7 +23,7 @@ from oslo_config import cfg
 
 from glance import concurrency, exceptions
 from glance.store import blocks
-from glance.store.base import SAFE_ID, Store, Stored, checked_id
+from glance.store.base import SAFE_ID, Fillable, Store, Stored, checked_id
 
 LOG = logging.getLogger(__name__)
 
@@ -144,9 +144,12 @@ class FilesystemStore(Store):
         with contextlib.closing(blocks.Writer(path, self.file_mode)) as target:
             if size:
                 target.reserve(size)
-            for chunk in chunks:
-                target.write(chunk)
-                written += len(chunk)
+            if isinstance(chunks, Fillable):
+                written = target.fill(chunks.readinto)
+            else:
+                for chunk in chunks:
+                    target.write(chunk)
+                    written += len(chunk)
             target.finish()
         return written
 

@@ -85,7 +85,7 @@ def test_a_location_is_read_before_the_image_is_active(admin, web):
     assert admin.call("POST", path, {"url": url}).status_int == 202
     after = admin.show(image["id"])
     assert (after["status"], after["os_hash_value"], after["size"]) == (
-        "active", hashlib.sha256(DATA).hexdigest(), len(DATA))
+        "active", SHA512, len(DATA))
     assert admin.get(path).json == [{"url": url, "metadata": {"store": "web"}}]
     assert admin.get(image["file"]).body == DATA
     assert admin.get(image["file"], headers={"Range": "bytes=3-7"}).body == DATA[3:8]

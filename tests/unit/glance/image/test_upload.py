@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stream of an upload: counted, hashed, limited, watched."""
 
+import contextlib
 import hashlib
 import io
+import os
 import zlib
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from glance import exceptions
 from glance.image import upload
 from glance.image.formats import Inspector
+from glance.store import blocks
 
 DATA = bytes(range(256)) * 9000
 
@@ -29,6 +32,25 @@ def test_digests(size):
         "checksum": hashlib.md5(DATA).hexdigest(), "os_hash_algo": "sha256",
         "os_hash_value": hashlib.sha256(DATA).hexdigest()}
     assert taken.crc32 == zlib.crc32(DATA)
+
+
+@pytest.mark.parametrize("size", [None, len(DATA)])
+def test_the_same_bytes_into_memory_of_the_store(size, tmp_path):
+    taken, plain = stream(size=size), stream(size=size)
+    list(plain)
+    with contextlib.closing(blocks.Writer(tmp_path / "image", 0o600)) as writer:
+        assert writer.fill(taken.readinto) == len(DATA)
+        writer.finish()
+    assert (tmp_path / "image").read_bytes() == DATA
+    assert (taken.digests(), taken.crc32) == (plain.digests(), plain.crc32)
+
+
+def test_whole_blocks_and_a_rest_into_memory_of_the_store(tmp_path):
+    data = os.urandom(2 * blocks.BLOCK + 4097)
+    with contextlib.closing(blocks.Writer(tmp_path / "image", 0o600)) as writer:
+        assert writer.fill(stream(data).readinto) == len(data)
+        writer.finish()
+    assert (tmp_path / "image").read_bytes() == data
 
 
 def test_reads_no_further_than_announced():
