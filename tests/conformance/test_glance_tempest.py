@@ -81,7 +81,7 @@ def write_tempest_conf(stack, workspace, environment, port, *, secure=True):
                     "flavor_ref": flavors[0], "flavor_ref_alt": flavors[-1]},
         "image": {"http_image": f"http://127.0.0.1:{port}/image.raw",
                   "http_qcow2_image": f"http://127.0.0.1:{port}/image.qcow2",
-                  "build_timeout": 120, "build_interval": 1, "hashing_algorithm": "sha256",
+                  "build_timeout": 120, "build_interval": 1, "hashing_algorithm": "sha512",
                   "disk_formats": "raw,qcow2,vmdk,iso", "container_formats": "bare",
                   "image_caching_enabled": True, "alternate_image_endpoint": "image_remote",
                   "images_manifest_file": workspace / "formats/manifest.yaml"},
