@@ -261,10 +261,4 @@ class ContainerReconciler(Daemon):
 
     def _request(self, method: str, path: str, headers: dict[str, str], query: str = "",
                  body: Iterable[bytes] | None = None) -> tuple[int, dict[str, str], bytes]:
-        status, found, pieces = self.client.request(method, "/v1" + path, headers, query, body)
-        try:
-            return status, found, b"".join(pieces)
-        finally:
-            close = getattr(pieces, "close", None)
-            if close is not None:
-                close()
+        return self.client.ask(method, "/v1" + path, headers, query, body)

@@ -73,14 +73,8 @@ class AsyncDeletion:
         """Names of the container's listing after a marker."""
         query = urlencode({"format": "json", "marker": marker, "end_marker": end_marker,
                            "prefix": prefix}, quote_via=quote, errors="surrogateescape")
-        status, _, pieces = self.client.request(
+        status, _, body = self.client.ask(
             "GET", f"/v1/{self.account}/{self.container}", query=query)
-        try:
-            body = b"".join(pieces)
-        finally:
-            close = getattr(pieces, "close", None)
-            if close is not None:
-                close()
         if status // 100 != 2:
             raise OSError(f"listing {self.account}/{self.container} was answered {status}")
         return [row["name"] for row in json.loads(body or b"[]")]

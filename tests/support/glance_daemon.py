@@ -8,6 +8,7 @@ import sys
 import time
 
 READY_TIMEOUT = 30.0
+WAIT_TIMEOUT = 20.0
 CONFIG = """\
 [DEFAULT]
 bind_host = 127.0.0.1
@@ -20,6 +21,14 @@ filesystem_store_datadir = {folder}/images
 [paste_deploy]
 flavor = noauth
 """
+
+
+def wait_for(condition, what):
+    """Until `condition()` holds; `what` is said when it does not in time."""
+    deadline = time.monotonic() + WAIT_TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
 
 
 class Daemon:

@@ -45,13 +45,15 @@ constraints.reload_constraints()
 sys.argv = sys.argv[1:]
 sys.exit(importlib.import_module(sys.argv[0]).main())
 """
-SERVER = """\
+DAEMON = """\
 [DEFAULT]
 swift_dir = {etc}
 bind_ip = 127.0.0.1
 bind_port = {port}
 workers = 1
 user = root
+"""
+SERVER = DAEMON + """\
 mount_check = false
 devices = {root}/n{node}
 recon_cache_path = {root}/cache{node}
@@ -63,13 +65,7 @@ use = egg:swift#{kind}
 sync_method = {method}
 rsync_module = rsync://{{replication_ip}}:{rsync_port}/{kind}{{replication_port}}
 """
-PROXY = """\
-[DEFAULT]
-swift_dir = {etc}
-bind_ip = 127.0.0.1
-bind_port = {port}
-workers = 1
-user = root
+PROXY = DAEMON + """\
 [pipeline:main]
 pipeline = catch_errors proxy-server
 [app:proxy-server]

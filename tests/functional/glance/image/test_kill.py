@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from glance_daemon import CONFIG, Daemon
+from glance_daemon import CONFIG, Daemon, wait_for
 
 from glance import client
 from glance.cmd import manage
@@ -48,13 +48,6 @@ def begin_upload(daemon, image_id, size, sent):
     connection.endheaders()
     connection.send(b"x" * sent)
     return connection
-
-
-def wait_for(condition, what):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def test_acknowledged_image_survives_and_half_an_upload_does_not(daemon, images, image_files,

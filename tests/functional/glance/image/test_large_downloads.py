@@ -8,10 +8,9 @@ import random
 import re
 import shutil
 import signal
-import time
 
 import pytest
-from glance_daemon import Daemon
+from glance_daemon import Daemon, wait_for
 
 from glance import client
 
@@ -61,13 +60,6 @@ def open_files(daemon, image):
         except FileNotFoundError:
             continue
     return count
-
-
-def wait_for(condition, what):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def test_whole_and_in_part_on_one_connection(daemon, image):

@@ -21,6 +21,12 @@ def echo(env, start_response):
     return [body]
 
 
+def slow(env, start_response):
+    sleep(0.3)
+    start_response("200 OK", [])
+    return [b"done"]
+
+
 @pytest.fixture
 def serve():
     """A function that serves an app on loopback; its address."""
@@ -185,11 +191,6 @@ def test_without_length_http_1_0_is_closed_and_1_1_is_chunked(serve):
 
 
 def test_stop_lets_requests_in_flight_finish(serve):
-    def slow(env, start_response):
-        sleep(0.3)
-        start_response("200 OK", [])
-        return [b"done"]
-
     server = serve(slow)
     client = spawn(talk, server, HEAD + b"\r\n")
     sleep(0.1)
@@ -202,11 +203,6 @@ def test_stop_lets_requests_in_flight_finish(serve):
 
 def test_bug_a_connection_in_the_moment_of_the_stop_cost_what_was_in_flight(serve):
     """The stop struck the acceptor, which had just taken one, while it waited for the others."""
-    def slow(env, start_response):
-        sleep(0.3)
-        start_response("200 OK", [])
-        return [b"done"]
-
     server = serve(slow)
     client = spawn(talk, server, HEAD + b"\r\n")
     sleep(0.1)
