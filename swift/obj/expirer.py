@@ -4,8 +4,8 @@
 Object servers queue each object with an X-Delete-At as a row `<delete at>-<account>/<container>/
 <object>` in a container of the hidden expiring account, named by the time. An expired object is a
 404 from the second on; this daemon then writes the tombstones, on condition that it still has that
-X-Delete-At. Rows of the type ASYNC_DELETE (swift-container-deleter) are of objects to be deleted
-as of that time, whatever they say themselves.
+X-Delete-At. Rows of the type ASYNC_DELETE (swift-container-deleter, segments of large objects)
+are of objects to be deleted as of that time, whatever they say themselves.
 """
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from swift.common.conf import config_float, config_int
 from swift.common.daemon import Daemon, Option
 from swift.common.devices import Brake
 from swift.common.exceptions import ConfigError
+from swift.common.expiry import ASYNC_DELETE
 from swift.common.ring import Ring
 from swift.common.shards import Namespace
 from swift.common.storage_policy import policies
 from swift.common.timestamp import Timestamp
 
-ASYNC_DELETE = "application/async-deleted"
 _DELAY = "delay_reaping_"
 _PAGE = 1000
 _GONE = (404, 409, 412)       # not there, newer, or to expire at another time: nothing to do

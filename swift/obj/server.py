@@ -30,7 +30,7 @@ from swift.common.exceptions import (
     DiskFileQuarantined,
     InsufficientStorage,
 )
-from swift.common.storage import hash_bytes
+from swift.common.expiry import queue_container
 from swift.common.storage_policy import StoragePolicy, policies
 from swift.common.timestamp import Timestamp
 from swift.obj import partition_power, ssync_receiver
@@ -100,9 +100,7 @@ class ObjectApp(BackendApp):
 
     def expirer_container(self, delete_at: int, account: str, container: str, obj: str) -> str:
         """Which container of the expiring account queues an object."""
-        shard = int.from_bytes(hash_bytes(account, container, obj), "big") % 100
-        at = delete_at // self.expirer_divisor * self.expirer_divisor - shard
-        return f"{max(0, min(at, 9999999999)):010d}"
+        return queue_container(delete_at, self.expirer_divisor, account, container, obj)
 
     @staticmethod
     def delete_at_of(request: Request, timestamp: Timestamp) -> int:

@@ -12,21 +12,19 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from hashlib import md5
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from swift.common import node_client
 from swift.common.concurrency import Timeout, sleep
 from swift.common.exceptions import SwiftException
+from swift.common.expiry import delete_rows
 from swift.common.internal_client import InternalClient
 from swift.common.ring import Ring
 from swift.common.timestamp import Timestamp
-from swift.obj.expirer import ASYNC_DELETE
 
 QUEUE = ".expiring_objects"
 TELL_SECONDS = 10.0
-_EMPTY = md5(usedforsecurity=False).hexdigest()
 _FAILURES = (OSError, ValueError, Timeout)
 
 
@@ -82,10 +80,7 @@ class AsyncDeletion:
     def _enqueue(self, names: list[str]) -> None:
         """Enter objects into the queue, on a majority of its container's servers."""
         stamp = self.timestamp.internal
-        body = json.dumps([{
-            "name": f"{stamp}-{self.account}/{self.container}/{name}", "deleted": 0,
-            "created_at": stamp, "etag": _EMPTY, "size": 0, "storage_policy_index": 0,
-            "content_type": ASYNC_DELETE} for name in names]).encode()
+        body = delete_rows(self.timestamp, self.account, self.container, names)
         part, nodes = self.ring.get_nodes(QUEUE, self.queue_container)
         taken, said = 0, ""
         for node in nodes:

@@ -2,7 +2,8 @@
 """Static large objects: a manifest names the segments, with their sizes and hashes.
 
 ``?multipart-manifest=put`` stores one once every segment is found to be what it says; GET gives
-the content; ``=get`` the manifest; DELETE with ``=delete`` deletes the segments, too.
+the content; ``=get`` the manifest; DELETE with ``=delete`` deletes the segments, too, with
+``&async=yes`` by the object expirer.
 """
 
 import hashlib
@@ -10,8 +11,9 @@ import json
 import os
 
 from swift.common.conditional import Unsatisfiable, parse_range
-from swift.common.conf import config_int
+from swift.common.conf import config_int, config_true
 from swift.common.middleware.authbase import need_auth_above
+from swift.common.middleware.copy import TRUE
 from swift.common.middleware.listing_entries import answer_changed
 from swift.common.middleware.segments import (
     Body,
@@ -23,8 +25,9 @@ from swift.common.middleware.segments import (
     drain,
     version_query,
 )
+from swift.common.middleware.slo_delete import DeleteLater, ManifestDelete
 from swift.common.middleware.slo_manifest import load_parts, raw_form, slo_etag
-from swift.common.middleware.slo_write import ManifestDelete, ManifestPut
+from swift.common.middleware.slo_write import ManifestPut
 from swift.common.request import PathError, Request, Response, answer, split_path
 from swift.proxy.controllers.info import register
 
@@ -39,7 +42,8 @@ class Broken(Exception):
 
 
 class StaticLargeObjects:
-    """Filter; options max_manifest_segments, max_manifest_size, max_get_time, yield_frequency."""
+    """Filter; options max_manifest_segments, max_manifest_size, max_get_time, yield_frequency,
+    allow_async_delete."""
 
     def __init__(self, app, conf):
         need_auth_above(app, 'slo')
@@ -48,9 +52,10 @@ class StaticLargeObjects:
         self.max_size = config_int(conf, 'max_manifest_size', 8 << 20, 1)
         self.max_time = config_int(conf, 'max_get_time', 86400, 1)
         self.yield_frequency = config_int(conf, 'yield_frequency', 10, 1)
+        self.allow_async_delete = config_true(conf.get('allow_async_delete', 'yes'))
         register('slo', max_manifest_segments=self.max_segments,
                  max_manifest_size=self.max_size, yield_frequency=self.yield_frequency,
-                 min_segment_size=1, allow_async_delete=False)
+                 min_segment_size=1, allow_async_delete=self.allow_async_delete)
 
     def __call__(self, env, start_response):
         method = env['REQUEST_METHOD']
@@ -69,7 +74,7 @@ class StaticLargeObjects:
             env.pop('HTTP_X_STATIC_LARGE_OBJECT', None)
         elif method == 'DELETE' and 'multipart-manifest=delete' in env.get('QUERY_STRING', ''):
             if self._is_object(env):
-                return ManifestDelete(self, env).response()(env, start_response)
+                return self._delete(env, start_response)
         return self.app(env, start_response)
 
     @staticmethod
@@ -91,6 +96,14 @@ class StaticLargeObjects:
                 Request(env).params.get('multipart-manifest') == 'put':
             return ManifestPut(self, dict(env)).response()(env, start_response)
         return self.app(env, start_response)
+
+    def _delete(self, env, start_response):
+        """A DELETE that means the segments, too."""
+        if not self.allow_async_delete or \
+                Request(env).params.get('async', '').lower() not in TRUE:
+            return ManifestDelete(self, env).response()(env, start_response)
+        response = DeleteLater(self, env).refusal()
+        return (response or self.app)(env, start_response)
 
     # -- reading -------------------------------------------------------------
     def _read(self, env, start_response):

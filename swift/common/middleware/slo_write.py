@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Storing manifests of static large objects, and deleting them with their segments."""
+"""Storing manifests of static large objects."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from urllib.parse import quote
 from swift.common.conditional import Unsatisfiable, parse_range
 from swift.common.middleware.bulk_report import render, report_type
 from swift.common.middleware.copy import TRUE, SourceBody
-from swift.common.middleware.segments import SegmentError, Segments, discard, drain, version_query
+from swift.common.middleware.segments import SegmentError, Segments, discard, drain
 from swift.common.middleware.slo_manifest import (
     ManifestError,
     load_parts,
@@ -196,81 +196,6 @@ class ManifestPut:
         req.set(SIZE, str(size))
         more = req.get(OVERRIDE, '')     # what a filter above has to say, as "; name=value"
         req.set(OVERRIDE, f'{digest}{more}; slo_etag={etag}')
-
-
-class ManifestDelete:
-    """A DELETE with ?multipart-manifest=delete."""
-
-    def __init__(self, slo, env):
-        self.slo, self.env = slo, env
-        self.segments = Segments(slo.app, env, env.get('swift.authorize'), 'SLOD', slo.max_time)
-        self.deleted = self.missing = 0
-        self.errors = []
-        self.done = set()
-        self.version = version_query(env)
-
-    def response(self):
-        """The Response, a report."""
-        kind = report_type(self.env)
-        if isinstance(kind, Response):
-            return kind
-        version, account, container, obj = split_path(self.env)
-        path = f'/{version}/{account}/{container}/{obj}'
-        status = self._with_segments(path, 0)
-        if self.errors and status == 200:
-            status = 400
-        facts = {'Number Deleted': self.deleted, 'Number Not Found': self.missing,
-                 'Response Body': '', 'Response Status': STATUS_LINES[status]}
-        return Response(200, [('Content-Type', kind)], render(kind, facts, self.errors))
-
-    def _with_segments(self, path, depth):
-        """Delete a manifest's segments, then the manifest; a status for the report."""
-        if path in self.done:
-            return 200
-        self.done.add(path)
-        status, headers, pieces = self.segments.ask(
-            'GET', path, query='' if depth else self.version)
-        if status == 404:
-            discard(pieces)
-            self.missing += 1
-            return 200
-        if status != 200:
-            discard(pieces)
-            self._error(path, STATUS_LINES[status])
-            return status if status in (401, 403) else 400
-        if headers.get('x-static-large-object', '').lower() != 'true' or depth >= 10:
-            discard(pieces)
-            self._error(path, 'Not an SLO manifest')
-            return 400
-        try:
-            parts = load_parts(drain(pieces, self.slo.max_size * 2),
-                               '/'.join(path.split('/', 3)[:3]))
-        except SegmentError:
-            self._error(path, 'Unable to load SLO manifest')
-            return 400
-        for part in parts:
-            if part.nested:
-                self._with_segments(part.path, depth + 1)
-            elif part.data is None:
-                self._delete(part.path)
-        self._delete(path, again=True, query='' if depth else self.version)
-        return 200
-
-    def _delete(self, path, again=False, query=''):
-        if path in self.done and not again:
-            return
-        self.done.add(path)
-        status, _, pieces = self.segments.ask('DELETE', path, query=query)
-        discard(pieces)
-        if status // 100 == 2:
-            self.deleted += 1
-        elif status == 404:
-            self.missing += 1
-        else:
-            self._error(path, STATUS_LINES.get(status, str(status)))
-
-    def _error(self, path, text):
-        self.errors.append((quote('/' + path.split('/', 3)[3], errors='surrogateescape'), text))
 
 
 def _no_swift_bytes(value):

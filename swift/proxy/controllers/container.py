@@ -4,6 +4,7 @@
 import json
 from urllib.parse import quote
 
+from swift.common.expiry import DELETE_LATER, delete_rows, queue_container
 from swift.common.request import Response, answer
 from swift.common.reserved import is_reserved
 from swift.proxy import shards
@@ -273,6 +274,23 @@ class ContainerController(Controller):
             return answer(404)        # a write that is newer than this deletion
         return respond(best)
 
+    def UPDATE(self):
+        """Have the expirer delete objects of the container: no verb of clients, filters that have
+        asked whether it may be give it with DELETE_LATER."""
+        app = self.app
+        timestamp, names = self.req.environ[DELETE_LATER]
+        queue = app.expiring_account, queue_container(
+            int(timestamp), app.expiring_divisor, self.account, self.container, names[0])
+        part, nodes = app.container_ring.get_nodes(*queue)
+        lines = app.backend_headers(self.req, timestamp) + 'X-Backend-Storage-Policy-Index: 0\r\n'
+        answers = self.fan_out('UPDATE', app.container_ring, part, nodes, backend_path(*queue),
+                               lines, body=delete_rows(timestamp, self.account, self.container,
+                                                       names))
+        return respond(choose(answers, len(nodes)))
+
+    def allowed(self, method):
+        return method != 'UPDATE' or DELETE_LATER in self.req.environ
+
     def OPTIONS(self):
         """What may be done here, and what scripts of other origins may do."""
         info = self.app.info_cache.container(self.req, self.account, self.container)
@@ -282,4 +300,5 @@ class ContainerController(Controller):
 ContainerController.methods = {
     'GET': ContainerController.GET, 'HEAD': ContainerController.HEAD,
     'PUT': ContainerController.PUT, 'POST': ContainerController.POST,
-    'DELETE': ContainerController.DELETE, 'OPTIONS': ContainerController.OPTIONS}
+    'DELETE': ContainerController.DELETE, 'OPTIONS': ContainerController.OPTIONS,
+    'UPDATE': ContainerController.UPDATE}

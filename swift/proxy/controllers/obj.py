@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 from swift.common import ec
 from swift.common.exceptions import ChunkReadError
+from swift.common.expiry import queue_container
 from swift.common.request import Abort, Response, answer, http_date
 from swift.common.reserved import is_reserved
-from swift.common.storage import hash_path
 from swift.proxy.backend import backend_path, choose, header_name, respond
 from swift.proxy.controllers.base import Controller, spread
 from swift.proxy.ec_get import EcGetter
@@ -161,8 +161,8 @@ class ObjectController(Controller):
         if at is None:
             return None
         app = self.app
-        shard = int(hash_path(self.account, self.container, self.obj), 16) % 100
-        container = f'{int(at) // app.expiring_divisor * app.expiring_divisor - shard:010d}'
+        container = queue_container(int(at), app.expiring_divisor, self.account, self.container,
+                                    self.obj)
         part, nodes = app.container_ring.get_nodes(app.expiring_account, container)
         return [f'X-Delete-At-Container: {container}\r\n' + line
                 for line in spread('Delete-At', part, nodes, slots)]

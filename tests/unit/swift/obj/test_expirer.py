@@ -3,8 +3,9 @@
 import pytest
 
 from swift.common.exceptions import ConfigError
+from swift.common.expiry import ASYNC_DELETE
 from swift.common.timestamp import Timestamp
-from swift.obj.expirer import ASYNC_DELETE, ObjectExpirer, Task
+from swift.obj.expirer import ObjectExpirer, Task
 
 HOLDER = (".expiring_objects", "1700000000")
 
