@@ -13,7 +13,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 CACHE_PATH = "/var/cache/swift"
@@ -140,6 +140,14 @@ def _write(path: str, known: dict[str, Any]) -> None:
         json.dump(known, out)
     os.chmod(temporary, 0o644)
     os.rename(temporary, path)
+
+
+def revise(path: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """As `update`, with what `change` makes of the values there are."""
+    with _locked(path):
+        known = read(path)
+        known.update(change(known))
+        _write(path, known)
 
 
 def merge(path: str, values: dict[str, dict[str, Any]]) -> None:

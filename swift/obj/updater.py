@@ -17,7 +17,7 @@ from pickle import UnpicklingError
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from swift.common import durable, node_client, safe_pickle
+from swift.common import durable, node_client, recon, safe_pickle
 from swift.common.concurrency import GreenPool, Timeout
 from swift.common.conf import config_float, config_int, config_true
 from swift.common.daemon import Daemon
@@ -28,6 +28,8 @@ from swift.common.storage_policy import policies
 from swift.common.timestamp import Timestamp
 
 _OPS = ("PUT", "DELETE")
+_PER_DEVICE = "object_updater_per_device"
+_OLDEST = "failures_oldest_timestamp_account_containers"
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,10 @@ class Redirect:
 class ObjectUpdater(Daemon):
     """Delivers container updates that are waiting on disk.
 
-    Options: devices, mount_check, swift_dir, interval, concurrency, objects_per_second,
-    node_timeout, conn_timeout, async_tracker_max_entries and async_tracker_dump_count (how many
-    containers with late updates to remember, and to tell monitors of, for each device).
+    Options: devices, mount_check, swift_dir, interval, updater_workers (processes, among which the
+    devices are divided), concurrency, objects_per_second (both of each process), node_timeout,
+    conn_timeout, async_tracker_max_entries and async_tracker_dump_count (how many containers with
+    late updates to remember, and to tell monitors of, for each device).
     """
 
     section = "object-updater"
@@ -89,7 +92,10 @@ class ObjectUpdater(Daemon):
         counts = {"successes": 0, "failures": 0, "quarantined": 0, "obsolete": 0}
         pool = GreenPool(self.concurrency)
         self._late = {}
+        mine = self.shared_devices()
         for device, device_path in mounted_devices(self.devices, self.mount_check, self.logger):
+            if device not in mine:
+                continue
             self._late[device] = {}
             for policy in policies():
                 base = f"{device_path}/{policy.asyncdir}"
@@ -102,6 +108,48 @@ class ObjectUpdater(Daemon):
                              " %(quarantined)d quarantined, %(obsolete)d obsolete", counts)
         self.logger.debug("Object update sweep took %.2f s", time.monotonic() - start)
 
+    def _local_devices(self) -> list[str]:
+        return sorted(name for name, _ in mounted_devices(self.devices, False, self.logger))
+
+    def shared_devices(self) -> list[str]:
+        """The devices that are this process's."""
+        number, count = self.share
+        return self._local_devices()[number::count]
+
+    def worker_count(self) -> int:
+        wanted = config_int(self.conf, "updater_workers", 1)
+        return max(1, min(wanted, len(self._local_devices())))
+
+    def note_pass(self, seconds: float) -> None:
+        if self.share[1] == 1:
+            super().note_pass(seconds)
+            return
+        everyone = self._local_devices()
+        recon.note_share(self.conf, self.section, seconds, self.logger, {},
+                         self.shared_devices(), everyone)
+        folder = recon.cache_path(self.conf)
+        if os.path.isdir(folder):
+            try:
+                recon.revise(f"{folder}/object.recon", lambda known: self._together(
+                    known.get(_PER_DEVICE, {}), everyone))
+            except OSError as exc:
+                self.logger.error("ERROR writing %s/object.recon: %s", folder, exc)
+
+    def _together(self, known: dict[str, Any], everyone: list[str]) -> dict[str, Any]:
+        """Facts of all devices: of this process's own, and what is known of the others'. A
+        container that is late on several devices counts as often."""
+        devices = {name: told for name, told in known.items() if name in everyone}
+        devices.update({name: self._stats(late) for name, late in self._late.items()})
+        entries = {(entry["account"], entry["container"], name): entry["timestamp"]
+                   for name, told in devices.items()
+                   for entry in told[_OLDEST]["oldest_entries"]}
+        oldest: dict[tuple[str, str], float] = {}
+        for (account, container, _), stamp in entries.items():
+            oldest[account, container] = min(stamp, oldest.get((account, container), stamp))
+        return {_PER_DEVICE: devices, "object_updater_stats": {**self._stats(oldest), **{
+            name: sum(told[name] for told in devices.values())
+            for name in ("failures_account_container_count", "tracker_memory_usage")}}}
+
     def facts(self) -> dict[str, Any]:
         """Whose updates have been waiting longest, of each device and in all."""
         together: dict[tuple[str, str], float] = {}
@@ -109,7 +157,7 @@ class ObjectUpdater(Daemon):
             for names, stamp in late.items():
                 together[names] = min(stamp, together.get(names, stamp))
         return {"object_updater_stats": self._stats(together),
-                "object_updater_per_device": {
+                _PER_DEVICE: {
                     device: self._stats(late) for device, late in self._late.items()}}
 
     def _stats(self, late: dict[tuple[str, str], float]) -> dict[str, Any]:
@@ -119,7 +167,7 @@ class ObjectUpdater(Daemon):
             "failures_oldest_timestamp": first,
             "failures_oldest_timestamp_age": None if first is None else time.time() - first,
             "failures_account_container_count": len(oldest),
-            "failures_oldest_timestamp_account_containers": {
+            _OLDEST: {
                 "oldest_count": len(oldest[:self.dump_count]), "oldest_entries": [
                     {"timestamp": stamp, "account": account, "container": container}
                     for stamp, account, container in oldest[:self.dump_count]]},

@@ -13,6 +13,8 @@ import psutil
 import pytest
 from swift_node import StorageNode
 
+from swift.common import safe_pickle
+
 PATIENCE = 30
 
 
@@ -176,3 +178,31 @@ def test_a_worker_of_a_daemon_is_replaced_and_all_end_together(idle_node):
     children = parent.children()
     idle_node.kill(signal.SIGTERM)
     assert not alive(children)
+
+
+def test_updaters_share_devices_among_processes(idle_node):
+    """Each update is tried by the process whose device it is on; monitors are told of all."""
+    conf = idle_node.etc / "object.conf"
+    conf.write_text(conf.read_text().replace("[DEFAULT]\n", f"[DEFAULT]\nrecon_cache_path = "
+                                             f"{idle_node.root}\n")
+                    + "[object-updater]\nupdater_workers = 2\n")
+    for device in range(4):
+        folder = idle_node.devices / f"d{device}/async_pending/abc"
+        folder.mkdir(parents=True)
+        (idle_node.devices / f"d{device}/tmp").mkdir(exist_ok=True)
+        stamp = f"160000000{device}.00000"
+        (folder / f"{device:032x}-{stamp}").write_bytes(safe_pickle.dumps({
+            "op": "PUT", "account": "a", "container": f"c{device // 2}", "obj": "o",
+            "headers": {"X-Timestamp": stamp, "X-Size": "1"}}))
+    subprocess.run([sys.executable, "-W", "ignore", "-m", "swift.cli.object_updater", str(conf),
+                    "once"], env=idle_node.environment, check=True, timeout=PATIENCE * 3,
+                   capture_output=True)
+    known = json.loads((idle_node.root / "object.recon").read_text())
+    assert len({disk["pid"] for disk in known["object_updater_sweep_per_disk"].values()}) == 2
+    assert known["object_updater_last"] and set(known["object_updater_per_device"]) == {
+        "d0", "d1", "d2", "d3"}
+    told = known["object_updater_stats"]
+    assert told["failures_account_container_count"] == 4
+    assert [(entry["container"], entry["timestamp"]) for entry in
+            told["failures_oldest_timestamp_account_containers"]["oldest_entries"]] == [
+        ("c0", 1600000000.0), ("c1", 1600000002.0)]

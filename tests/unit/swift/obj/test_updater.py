@@ -101,3 +101,18 @@ def test_where_a_redirect_leads(location, quoted, path):
 def test_a_redirect_to_nowhere_is_no_redirect(headers):
     with pytest.raises(ValueError):
         Redirect.of(headers)
+
+
+def test_devices_are_divided_among_processes(tmp_path):
+    """Each is somebody's, and nobody has two; no more processes than devices."""
+    for device in ("d0", "d1", "d2"):
+        (tmp_path / device).mkdir()
+
+    def updater(workers, share=(0, 1)):
+        made = ObjectUpdater({"devices": str(tmp_path), "updater_workers": workers})
+        made.share = share
+        return made
+
+    assert [updater(count).worker_count() for count in ("0", "1", "2", "9")] == [1, 1, 2, 3]
+    assert updater("1").shared_devices() == ["d0", "d1", "d2"]
+    assert [updater("2", (n, 2)).shared_devices() for n in (0, 1)] == [["d0", "d2"], ["d1"]]
