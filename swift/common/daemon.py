@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from swift.common import concurrency, recon, succession, worker_processes
+from swift.common import concurrency, priority, recon, succession, unheeded, worker_processes
 from swift.common.conf import read_conf
 from swift.common.exceptions import ConfigError
 from swift.common.log import get_logger
@@ -93,7 +93,9 @@ def make(cls: type[Daemon], conf_path: str, verbose: bool = False,
          given: dict[str, str] | None = None) -> Daemon:
     """The daemon as its section of `conf_path` describes it, and before it `given`."""
     conf = {**read_conf(conf_path, cls.section, required=False), **(given or {})}
-    return cls(conf, get_logger(conf, conf.get("log_name", cls.section), verbose))
+    logger = get_logger(conf, conf.get("log_name", cls.section), verbose)
+    unheeded.check(conf_path, cls.section, logger)
+    return cls(conf, logger)
 
 
 def run(cls: type[Daemon], name: str, argv: list[str] | None = None) -> int:
@@ -131,7 +133,9 @@ def run_many(daemons: list[tuple[type[Daemon], str]], once: bool = False, verbos
     """
     try:
         validate_configuration()
-        drop_privileges(read_conf(daemons[0][1]).get("user", "swift"))
+        conf = read_conf(daemons[0][1], daemons[0][0].section, required=False)
+        priority.set_own(conf)
+        drop_privileges(conf.get("user", "swift"))
         made = [make(cls, path, verbose, given) for cls, path in daemons]
         count = made[0].worker_count() if len(made) == 1 else 1
     except ConfigError as exc:

@@ -13,7 +13,7 @@ from hashlib import md5
 from pymemcache.client.murmur3 import murmur3_32
 
 from swift.common.concurrency import StreamSocket, socket
-from swift.common.conf import config_float, config_int, config_list, read_sections
+from swift.common.conf import config_float, config_int, config_list, config_true, read_sections
 from swift.common.exceptions import ConfigError
 
 MAX_LOCAL = 100_000        # entries of the in-process cache
@@ -250,15 +250,17 @@ def _address(text):
 def make_cache(conf):
     """The cache an ini section describes.
 
-    ``memcache_servers`` (comma separated host:port), or memcache.conf's; without any the cache is
-    the process's own.
+    ``memcache_servers`` (comma separated host:port), io_timeout, connect_timeout,
+    memcache_max_connections, each else memcache.conf's; without servers the cache is the process's
+    own.
     """
+    path = os.path.join(conf.get('swift_dir') or os.environ.get('SWIFT_DIR', '/etc/swift'),
+                        'memcache.conf')
+    if os.path.exists(path):
+        conf = {**read_sections(path).get('memcache', {}), **conf}
     servers = conf.get('memcache_servers')
-    if not servers:
-        path = os.path.join(conf.get('swift_dir') or os.environ.get('SWIFT_DIR', '/etc/swift'),
-                            'memcache.conf')
-        if os.path.exists(path):
-            servers = read_sections(path).get('memcache', {}).get('memcache_servers')
+    if config_true(conf.get('tls_enabled', 'no')):
+        raise ConfigError('tls_enabled: memcached is not reached by TLS; put a tunnel before it')
     if servers:
         return MemcacheCache(config_list(servers), config_float(conf, 'io_timeout', 1.5),
                              config_float(conf, 'connect_timeout', 0.3),

@@ -3,8 +3,8 @@
 
 A server of one worker is one process without a parent. With more, the parent sleeps in waitpid and
 starts a worker anew when one dies. SIGTERM and SIGHUP drain: what is in flight is answered, then
-the process ends; SIGUSR1 does so once a successor serves (swift.common.succession). Several
-servers can share a process (`run_servers`): the all-in-one does.
+the process ends (after SIGTERM within a minute); SIGUSR1 does so once a successor serves
+(swift.common.succession). Several servers can share a process (`run_servers`): the all-in-one does.
 """
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from swift.common import concurrency, succession
+from swift.common import concurrency, priority, succession, unheeded
 from swift.common.conf import config_float, config_int, load_context, read_conf
 from swift.common.exceptions import ConfigError
 from swift.common.log import get_logger
 from swift.common.storage import validate_configuration
 from swift.common.wsgi import Server
 
-DRAIN_SECONDS = 60.0          # a drained process ends after this even with requests in flight
+DRAIN_SECONDS = 60.0          # after SIGTERM a process ends even with requests in flight
 
 
 @dataclass
@@ -119,6 +119,7 @@ def make_server(plan: Plan, sock: Any, verbose: bool = False) -> Server:
     """Load the application of `plan` and put it behind `sock`."""
     conf = server_conf(plan)
     logger = get_logger(conf, conf.get("log_name", plan.app_section), verbose)
+    unheeded.check(plan.conf_path, plan.app_section, logger)
     app = load_context(plan.conf_path).create()
     inner: Any = app
     while not hasattr(inner, "access_log") and hasattr(inner, "app"):
@@ -160,6 +161,10 @@ def check_configuration(plans: list[Plan]) -> int:
             conf = server_conf(plan)
             worker_count(conf)
             server_options(conf)
+            priority.wanted(conf)
+            drain_seconds(conf)
+            unheeded.check(plan.conf_path, plan.app_section,
+                           get_logger(conf, plan.app_section, True))
             load_context(plan.conf_path).create()
     except ConfigError as exc:
         print(f"Cannot start: {exc}", file=sys.stderr)
@@ -182,7 +187,9 @@ def run_servers(plans: list[Plan], verbose: bool = False, workers: int | None = 
         for sock in left:
             if sock not in socks:
                 sock.close()
+        priority.set_own(confs[0])
         drop_privileges(confs[0].get("user", "swift"))
+        drain = drain_seconds(confs[0])
         count = worker_count(confs[0]) if workers is None else workers
         # Before the fork: what is wrong is said once, and what was loaded is shared.
         servers = [make_server(plan, sock, verbose)
@@ -195,11 +202,17 @@ def run_servers(plans: list[Plan], verbose: bool = False, workers: int | None = 
     gc.freeze()
     gc.set_threshold(20000, 20, 50)
     if count > 1:
-        return _parent(count, servers, lambda: _work(servers, extra))
-    return _work(servers, extra, alone=True)
+        return _parent(count, servers, lambda: _work(servers, drain, extra))
+    return _work(servers, drain, extra, alone=True)
 
 
-def _work(servers: list[Server], extra: Any, alone: bool = False) -> int:
+def drain_seconds(conf: dict[str, str]) -> float:
+    """How long a process that was replaced, or told to by SIGHUP, may go on with what is in flight:
+    an upload may take hours."""
+    return config_float(conf, "stale_worker_timeout", 86400)
+
+
+def _work(servers: list[Server], drain: float, extra: Any, alone: bool = False) -> int:
     """Serve until a signal; `alone`: without a parent that hands over to successors."""
     changing = False
 
@@ -212,7 +225,8 @@ def _work(servers: list[Server], extra: Any, alone: bool = False) -> int:
             if not succession.start([server.sock for server in servers], servers[0].logger, True):
                 changing = False
                 return
-        concurrency.spawn_after(DRAIN_SECONDS, concurrency.exit_now, 0)
+        concurrency.spawn_after(drain if number in (signal.SIGUSR1, signal.SIGHUP)
+                                else DRAIN_SECONDS, concurrency.exit_now, 0)
         for server in servers:
             server.stop()
 
@@ -241,7 +255,8 @@ def _parent(count: int, servers: list[Server], work: Any) -> int:
             return
         stopping.append(number)
         for child in children:
-            os.kill(child, signal.SIGTERM)
+            os.kill(child, signal.SIGHUP if number in (signal.SIGUSR1, signal.SIGHUP)
+                    else signal.SIGTERM)
 
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, on_signal)

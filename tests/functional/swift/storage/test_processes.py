@@ -113,6 +113,24 @@ def _upload_over_a_stop(node, sock):
     answer.close()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_after_sighup_what_is_in_flight_has_as_long_as_the_site_says(idle_node, workers):
+    """An upload that does not go on would keep the process for a day, or a minute after SIGTERM."""
+    conf = idle_node.etc / "object.conf"
+    conf.write_text(conf.read_text().replace("[DEFAULT]\n",
+                                             "[DEFAULT]\nstale_worker_timeout = 1\n"))
+    start(idle_node, workers)
+    with socket.create_connection(("127.0.0.1", idle_node.ports["object"]), PATIENCE) as sock:
+        sock.sendall(f"PUT /d0/1/a/c/o HTTP/1.1\r\nHost: x\r\nX-Timestamp: {idle_node.now()}\r\n"
+                     "Content-Type: t/p\r\nContent-Length: 10\r\n"
+                     "Expect: 100-continue\r\n\r\n".encode())
+        assert sock.recv(1000).startswith(b"HTTP/1.1 100 ")
+        idle_node.process.send_signal(signal.SIGHUP)
+        assert sock.recv(1000) == b""
+    assert idle_node.process.wait(PATIENCE) == 0
+    idle_node.process = None
+
+
 def test_a_wrong_option_is_said_at_the_start(idle_node):
     conf = idle_node.etc / "object.conf"
     conf.write_text(conf.read_text().replace("[DEFAULT]\n", "[DEFAULT]\nclient_timeout = soon\n"))

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of OpenStack Swift that change nothing here, and what holds instead.
+
+A configuration that has one is served, and the log says so. One that would come to something else
+than its author meant - another port, another address of the client - is refused.
+"""
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from swift.common.conf import TRUE_VALUES, read_sections
+from swift.common.exceptions import ConfigError
+
+# (names, what holds instead)
+GROUPS = (
+    ("concurrent_gets concurrency_timeout concurrent_ec_extra_requests",
+     "a node that does not answer is left for the next one after recoverable_node_timeout"),
+    ("timing_expiry write_affinity_node_count write_affinity_handoff_delete_count",
+     "nodes are asked in random order, without affinities"),
+    ("rebalance_missing_suppression_count", "each node's 404 counts"),
+    ("namespace_cache_tokens_per_session namespace_avg_backend_fetch_time",
+     "each request that finds no shards in the cache asks for them"),
+    ("account_existence_skip_cache_pct container_existence_skip_cache_pct",
+     "what was remembered at one time is not forgotten at one time"),
+    ("keep_idle", "client_timeout and keepalive_timeout end dead connections sooner"),
+    ("log_custom_handlers log_max_line_length log_format",
+     "logs have one form and go to syslog, which limits lines"),
+    ("statsd_label_mode statsd_emit_legacy statsd_emit_buffer_xfer_bytes_seconds",
+     "metrics have the names of OpenStack Swift 2.34, sent when a request is over"),
+    ("eventlet_debug eventlet_tpool_num_threads cooperative_period splice slow",
+     "how processes wait for disks is not to be tuned"),
+    ("keep_cache_private keep_cache_slo_manifest", "keep_cache_size alone decides"),
+    ("etag_validate_pct", "whole objects are always checked against their hash"),
+    ("slow_delete_log_threshold_seconds", "the log has the seconds of each request"),
+    ("replication_concurrency_per_device replication_lock_timeout",
+     "replication_concurrency limits what a server takes at a time"),
+    ("replication_failure_threshold replication_failure_ratio",
+     "SSYNC goes on after objects that failed, and says at its end how many did"),
+    ("daemonize lockup_timeout ring_check_interval",
+     "daemons stay in front of their init system; rings are read anew when they change"),
+    ("log_rsync_transfers rsync_error_log_line_length", "what rsync says is logged when it fails"),
+    ("write_legacy_ec_crc", "fragments carry zlib's crc32"),
+    ("max_objects_per_container_per_second per_container_ratelimit_buckets max_deferred_updates",
+     "objects_per_second limits a process's updates, whichever container they are for"),
+    ("slowdown", "objects_per_second and containers_per_second"),
+    ("report_interval periodic_warnings_interval", "a pass is told of when it has ended"),
+    ("object_size_stats rsync_tempfile_timeout",
+     "temporary files of rsync go after a day, with the next pass of the replicator"),
+    ("request_tries", "what failed is tried again in the next pass"),
+    ("sync_row_concurrency", "the rows of a container are sent one after the other"),
+    ("broker_timeout", "databases are waited for as long as everywhere"),
+    ("dequeue_from_legacy round_robin_task_cache_size",
+     "swift-object-expirer runs where it is started; processes and process divide the queue"),
+    ("db_query_logging", "py-spy and sqlite3 show what a database does"),
+    ("allow_versions", "the filter versioned_writes decides"),
+    ("config_reload_interval", "swift-reload reads a changed configuration"),
+    ("pool_timeout tries item_size_warning_threshold",
+     "a server of memcached that fails is left alone for a while"),
+    ("rate_limit_under_size rate_limit_after_segment rate_limit_segments_per_sec",
+     "segments are read as fast as the client takes them"),
+    ("delete_concurrency delete_container_retry_count",
+     "deletes of one request follow each other; async=yes takes no client's time"),
+    ("incoming_remove_headers incoming_allow_headers outgoing_remove_headers "
+     "outgoing_allow_headers", "the lists are those that /info names"),
+    ("active_fernet_key_id", "tokens are signed with token_secret"),
+    ("allow_no_owner check_bucket_owner",
+     "objects without an owner are their account's, and a user sees the buckets of the account"),
+    ("max_parts_listing multi_delete_concurrency allow_multipart_uploads auth_pipeline_check "
+     "allowable_clock_skew force_swift_request_proxy_log ratelimit_as_client_error",
+     "as S3 has it: 1,000 parts a page, 15 minutes of skew, 503 for who is too fast"),
+)
+IGNORED = {name: instead for names, instead in GROUPS for name in names.split()}
+# (name, whether a value asks for it, what to do)
+REFUSED: tuple[tuple[str, Callable[[str], bool], str], ...] = (
+    ("servers_per_port", lambda value: value.strip() not in ("", "0"),
+     "a server has one port; give each its own configuration"),
+    ("require_proxy_protocol", lambda value: value.strip().lower() in TRUE_VALUES,
+     "the PROXY protocol is not spoken; have the balancer send X-Forwarded-For"),
+)
+
+
+def check(path: str, section: str, logger: logging.Logger) -> None:
+    """Log which options of a server's or daemon's section, of the filters and of [DEFAULT] change
+    nothing; ConfigError for those that cannot be left out."""
+    found = set()
+    for name, options in read_sections(path).items():
+        if name not in (section, f"app:{section}") and not name.startswith("filter:") and \
+                not name.startswith(section + ":"):
+            continue
+        for option, asked, instead in REFUSED:
+            if asked(options.get(option, "")):
+                raise ConfigError(f"[{name}] {option}: {instead}")
+        found |= IGNORED.keys() & options
+    for option in sorted(found):
+        logger.warning("%s changes nothing: %s", option, IGNORED[option])

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of OpenStack Swift that change nothing here are told of, and those are refused that would
+come to something else."""
+import logging
+import re
+from pathlib import Path
+
+import pytest
+
+import swift
+from swift.common import daemon, runner, unheeded
+from swift.common.exceptions import ConfigError
+from swift.common.memcached import make_cache
+from swift.obj.updater import ObjectUpdater
+
+ROOT = Path(swift.__file__).parent
+
+
+LOGGER = logging.getLogger("unheeded")
+
+
+@pytest.fixture
+def conf(tmp_path):
+    def write(text):
+        path = tmp_path / "server.conf"
+        path.write_text(text)
+        return str(path)
+    return write
+
+
+def test_what_changes_nothing_is_told(conf, caplog):
+    path = conf("[DEFAULT]\nkeep_idle = 5\n[app:proxy-server]\nconcurrent_gets = on\n"
+                "[filter:slo]\nrate_limit_after_segment = 1\n[object-updater]\nslowdown = 1\n"
+                "[proxy-server:policy:1]\ntiming_expiry = 1\n")
+    unheeded.check(path, "proxy-server", LOGGER)
+    assert [line.split(" changes nothing: ")[0] for line in caplog.messages] == [
+        "concurrent_gets", "keep_idle", "rate_limit_after_segment", "timing_expiry"]
+
+
+def test_a_daemon_tells_at_its_start(conf, caplog, monkeypatch):
+    path = conf("[object-updater]\nslowdown = 0.01\nlog_address = /none\n")
+    monkeypatch.setattr(daemon, "get_logger", lambda *_: logging.getLogger("updater"))
+    assert isinstance(daemon.make(ObjectUpdater, path), ObjectUpdater)
+    assert caplog.messages == [
+        "slowdown changes nothing: objects_per_second and containers_per_second"]
+
+
+@pytest.mark.parametrize("line", ["servers_per_port = 2", "require_proxy_protocol = true"])
+def test_what_would_be_something_else_is_refused(conf, line, monkeypatch, capsys):
+    path = conf(f"[app:object-server]\n{line}\n")
+    with pytest.raises(ConfigError, match=line.split()[0]):
+        unheeded.check(path, "object-server", LOGGER)
+    unheeded.check(conf("[app:object-server]\nservers_per_port = 0\n"
+                        "require_proxy_protocol = false\n"), "object-server", LOGGER)
+    monkeypatch.setattr(runner, "validate_configuration", lambda: None)
+    path = conf(f"[app:object-server]\nuse = egg:swift#object\n{line}\n")
+    assert runner.check_configuration([runner.Plan(path, "object-server", 6200)]) == 1
+    assert line.split()[0] in capsys.readouterr().err
+
+
+def test_memcached_without_tls_is_not_taken_for_one_with(tmp_path):
+    (tmp_path / "memcache.conf").write_text(
+        "[memcache]\nmemcache_servers = 127.0.0.1:1\ntls_enabled = true\n")
+    with pytest.raises(ConfigError, match="tls_enabled"):
+        make_cache({"swift_dir": str(tmp_path)})
+    make_cache({"swift_dir": str(tmp_path), "tls_enabled": "no"})
+
+
+def test_nothing_that_is_read_is_said_to_be_unheeded():
+    read = set()
+    for path in ROOT.rglob("*.py"):
+        if path.name != "unheeded.py":
+            read |= set(re.findall(r"""["']([a-z_]{4,})["']""", path.read_text()))
+    # Words of other meanings: a part of an answer, the name of a limit.
+    assert unheeded.IGNORED.keys() & read <= {"max_parts_listing", "incoming_remove_headers",
+                                              "incoming_allow_headers", "outgoing_remove_headers",
+                                              "outgoing_allow_headers", "tries"}
