@@ -6,7 +6,8 @@ asks the servers once. Entries are plain dictionaries of header values as WSGI h
 not exist is remembered a tenth of the time, failures not at all.
 
 OpenStack Swift's proxies may share the memcached: keys and fields are theirs, and so is the form in
-the cache, real text. Their entries of accounts have no `deleted`.
+the cache, real text. Their entries of accounts have no `deleted`; an account that is yet to be made
+is to them one of status 200 that does not really exist.
 """
 
 import random
@@ -19,6 +20,7 @@ from swift.common.request import (
     split_path,
     wsgi_text,
 )
+from swift.common.storage_policy import policies
 from swift.common.timestamp import Timestamp
 from swift.proxy.footers import CALLBACK
 
@@ -88,14 +90,24 @@ def account_entry(status, headers):
         'container_count': headers.get('x-account-container-count'),
         'total_object_count': headers.get('x-account-object-count'),
         'bytes': headers.get('x-account-bytes-used'),
+        'storage_policies': {str(policy.index): _used(headers, policy) for policy in policies()},
         'deleted': headers.get('x-account-status', '').lower() == 'deleted',
         'account_really_exists': headers.get('x-backend-fake-account-listing') != 'yes',
         'meta': meta, 'sysmeta': sysmeta,
     }
 
 
+def _used(headers, policy):
+    """What an account's headers say it has by a policy."""
+    prefix = f'x-account-storage-policy-{policy.name.lower()}-'
+    return {name: int(headers.get(prefix + header) or 0) for name, header in (
+        ('container_count', 'container-count'), ('object_count', 'object-count'),
+        ('bytes', 'bytes-used'))}
+
+
 def _sorted_out(headers, prefix):
-    meta, sysmeta, cors = {}, {}, {}
+    meta, sysmeta = {}, {}
+    cors = dict.fromkeys(('allow_origin', 'expose_headers', 'max_age'))
     for name, value in headers.items():
         if not name.startswith(prefix):
             continue

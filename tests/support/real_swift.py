@@ -180,7 +180,7 @@ class MixedCluster(SwiftCluster):
         return [self.python, "-W", "ignore", "-m", f"swift.cli.{module}", *arguments]
 
     def start(self, kind, n=0, wait=True):
-        conf = "proxy-server.conf" if kind == "proxy" else f"{kind}-{n}.conf"
+        conf = "proxy-server.conf" if (kind, n) == ("proxy", 0) else f"{kind}-{n}.conf"
         with open(self.root / f"{kind}-{n}.log", "ab") as log:
             self.processes[kind, n] = subprocess.Popen(
                 self.command(kind, n, f"{kind}_server", str(self.etc / conf)),

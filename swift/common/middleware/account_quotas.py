@@ -9,7 +9,7 @@ from swift.common import storage_policy
 from swift.common.middleware.authbase import need_auth_above
 from swift.common.middleware.container_quotas import as_limit, exceeded
 from swift.common.request import PathError, Request, answer, split_path
-from swift.proxy.cached_info import get_account_info, get_container_info, subrequest
+from swift.proxy.cached_info import get_account_info, get_container_info
 from swift.proxy.controllers.info import register
 
 QUOTA, REMOVE = 'HTTP_X_ACCOUNT_QUOTA_', 'HTTP_X_REMOVE_ACCOUNT_QUOTA_'
@@ -119,27 +119,15 @@ class AccountQuotas:
         container = get_container_info(env, self.app)
         tail = f"-policy-{container['storage_policy']}"
         if any(kind + tail in limits for kind in KINDS):
-            used.update(self._used_by_policy(env, int(container['storage_policy']), tail))
+            stored = info['storage_policies'].get(container['storage_policy'], {})
+            used.update({'bytes' + tail: stored.get('bytes'),
+                         'count' + tail: stored.get('object_count')})
         for name, value in limits.items():
             limit = as_limit(value)
             if limit is not None and name in used and \
                     int(used[name] or 0) + more[name.partition('-')[0]] > limit:
                 return exceeded(req, container['write_acl'])
         return None
-
-    def _used_by_policy(self, env, index, tail):
-        """What the account stores by a policy; that is not remembered with the account's rest."""
-        policy = self.policies.by_index(index)
-        if policy is None:
-            return {}
-        version, account, _, _ = split_path(env)
-        _, headers, pieces = subrequest(env, self.app, 'HEAD', f'/{version}/{account}')
-        for _ in pieces:
-            pass
-        low = {n.lower(): v for n, v in headers}
-        prefix = f'x-account-storage-policy-{policy.name.lower()}-'
-        return {'bytes' + tail: low.get(prefix + 'bytes-used'),
-                'count' + tail: low.get(prefix + 'object-count')}
 
 
 def filter_factory(global_conf, **local_conf):

@@ -81,14 +81,14 @@ class Controller:
     def account_exists(self, create=False):
         """The account's cached entry, None when there is no account; it may be created."""
         entry = self.app.info_cache.account(self.req, self.account)
-        if entry['status'] // 100 == 2:
+        if _is_there(entry):
             return entry
-        if entry['status'] == 404 and create and self.app.account_autocreate and \
-                not entry.get('deleted'):
+        if create and self.app.account_autocreate and not entry.get('deleted') and \
+                (entry['status'] == 404 or entry['status'] // 100 == 2):
             self.create_account()
             self.app.info_cache.forget(self.req, self.account)
             entry = self.app.info_cache.account(self.req, self.account)
-            if entry['status'] // 100 == 2:
+            if _is_there(entry):
                 return entry
         if entry['status'] >= 500:
             raise Abort(answer(503))
@@ -174,6 +174,11 @@ class Controller:
                 response.headers.append(('Access-Control-Allow-Origin', origin))
                 response.headers.append(('Vary', 'Origin'))
         return response
+
+
+def _is_there(account):
+    """Whether an account's entry is of one that was made."""
+    return account['status'] // 100 == 2 and account.get('account_really_exists', True)
 
 
 def spread(kind, part, nodes, slots):
