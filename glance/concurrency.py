@@ -7,13 +7,16 @@ plain threads, so tests and tools need no patching.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
@@ -29,11 +32,16 @@ with warnings.catch_warnings():
     import eventlet.tpool
     import eventlet.wsgi
 
+_NATIVE_QUEUE = eventlet.patcher.original("queue")
 _NATIVE_SELECT = eventlet.patcher.original("select")
 _NATIVE_THREADING = eventlet.patcher.original("threading")
 
 LOG = logging.getLogger(__name__)
 Transfer = Callable[[Callable[[memoryview], None]], None]
+#: how much nicer than the rest of the process the threads of bulk work are
+MEEKNESS = 10
+#: bytes that a thread which receives sleeps for, and milliseconds for which it does at most
+HEAP, HEAPING = 1 << 20, 250
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -62,48 +70,157 @@ def blocking(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     return function(*args, **kwargs)
 
 
-def start(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
-    """Begin what `blocking` would do, and go on beside it.
+class Hand:
+    """A native thread of its own that does one thing after another: the bulk work of gigabytes.
 
-    :returns: a function that waits for its end, and returns or raises what it did; to be called
-        before anything that the work uses is given up.
+    A turn costs less than one of `blocking`, and the thread leaves the processor to those that
+    answer requests.  It ends with the last reference to this.  Without green threads there is
+    none, and things are done by whoever starts them.  Only one at a time may wait.
     """
-    outcome: list[tuple[Any, BaseException | None]] = []
 
-    def run() -> None:
+    def __init__(self) -> None:
+        self._jobs: Any = None
+        self._bell = -1
+
+    def start(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
+        """Begin this once all that came before is done, and go on beside it.
+
+        :returns: a function that waits for its end, and returns or raises what it did; to be
+            called once, before anything that the work uses is given up.
+        """
+        job = _Job(functools.partial(function, *args, **kwargs))
+        if not is_patched():
+            job.run(self._bell)
+        else:
+            self._begin()
+            self._jobs.put(job)
+
+        def wait() -> T:
+            job.is_awaited = True  # before looking: a bell in vain does no harm, a missed one does
+            while not job.is_over:
+                eventlet.hubs.trampoline(self._bell, read=True)
+                os.eventfd_read(self._bell)
+            error, job.error = job.error, None
+            if error is None:
+                return job.value
+            try:
+                raise error
+            finally:
+                del error  # which knows this frame: who is in a circle outlives his last user
+
+        return wait
+
+    def _begin(self) -> None:
+        if self._jobs is None:
+            self._jobs = _NATIVE_QUEUE.SimpleQueue()
+            self._bell = os.eventfd(0)
+            _NATIVE_THREADING.Thread(target=_toil, args=(self._jobs, self._bell),
+                                     daemon=True).start()
+            weakref.finalize(self, self._jobs.put, None)
+
+
+class _Job:
+    """Something for a `Hand` to do, and what became of it."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.is_awaited = self.is_over = False
+
+    def run(self, bell: int) -> None:
+        """Do it, then ring for whoever waits."""
+        function = self._function
+        del self._function  # what it uses is not held any longer than needed
         try:
-            outcome.append((blocking(function, *args, **kwargs), None))
+            self.value = function()
         except BaseException as error:  # of whatever kind: it is the one's who waits
-            outcome.append((None, error))
-
-    thread = eventlet.spawn(run) if is_patched() else None
-    if thread is None:
-        run()
-
-    def wait() -> T:
-        if thread is not None:
-            thread.wait()
-        value, error = outcome[0]
-        if error is not None:
-            raise error
-        return value
-
-    return wait
+            self.error = error
+        self.is_over = True
+        if self.is_awaited:
+            os.eventfd_write(bell, 1)
 
 
-def read_into(body: Any, buffer: memoryview) -> int:
-    """Put what a body has next into `buffer`, as much as there is room for; how much it was.
+def _toil(jobs: Any, bell: int) -> None:
+    os.nice(MEEKNESS)  # of this thread alone, as Linux has it
+    while (job := jobs.get()) is not None:
+        job.run(bell)
+        del job  # the next may be long in coming
+    os.close(bell)
 
-    A server's body of known length comes straight from its socket; others, whatever has `read`,
-    by one copy more.
+
+class Intake:
+    """Puts what a body has next into memory.
+
+    The body of known length of a server comes from its socket, past the green threads; others,
+    whatever has `read`, by one copy more.
+
+    :param hand: receives it.
     """
-    if isinstance(body, eventlet.wsgi.Input) and not body.chunked_input:
-        # its one way to be read that also answers Expect: 100-continue and counts
-        return len(body._do_read(lambda size: buffer[:body.rfile.readinto(buffer[:size])],
-                                 len(buffer)))
-    piece = body.read(len(buffer))
-    buffer[:len(piece)] = piece
-    return len(piece)
+
+    def __init__(self, body: Any, hand: Hand) -> None:
+        self._body = body
+        self._hand = hand
+        self._source: _Source | None = None
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill `buffer`, but for the first time and the end; how much it was."""
+        if isinstance(self._body, eventlet.wsgi.Input) and not self._body.chunked_input:
+            # its one way to be read that also answers Expect: 100-continue and counts
+            return len(self._body._do_read(lambda size: self._receive(buffer[:size]), len(buffer)))
+        piece = self._body.read(len(buffer))
+        buffer[:len(piece)] = piece
+        return len(piece)
+
+    def _receive(self, buffer: memoryview) -> memoryview:
+        sock = self._body.get_socket()
+        if not is_patched() or type(sock) is not eventlet.greenio.GreenSocket:
+            return buffer[:self._body.rfile.readinto(buffer)]
+        if self._source is None:  # what came along with the header is not in the socket any more
+            self._source = _Source(sock)
+            piece = self._body.rfile.read1(len(buffer))
+            buffer[:len(piece)] = piece
+            return buffer[:len(piece)]
+        received = self._hand.start(self._source, buffer)
+        try:
+            return buffer[:received()]
+        except BaseException:  # whoever waited was stopped, or there is nothing more to wait for
+            self._source.closed = True
+            raise
+
+
+class _Source:
+    """Receives from a socket of the green threads in a native one."""
+
+    def __init__(self, sock: Any) -> None:
+        self._socket = sock.fd
+        self._timeout = sock.gettimeout()
+        self._arrival = _NATIVE_SELECT.poll()
+        self._arrival.register(self._socket, _NATIVE_SELECT.POLLIN)
+        self.closed = False
+
+    def __call__(self, buffer: memoryview) -> int:
+        count = 0
+        while count < len(buffer):
+            if self.closed:
+                raise ConnectionAbortedError("nobody waits for this any more")
+            try:
+                received = self._socket.recv_into(buffer[count:])
+            except BlockingIOError:
+                self._await(len(buffer) - count)
+                continue
+            if not received:
+                break
+            count += received
+        return count
+
+    def _await(self, missing: int) -> None:
+        """Return when so much is there, or, of a client that is slow, anything."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, min(missing, HEAP))
+        came = self._arrival.poll(HEAPING)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        if not came and not self._arrival.poll(self._timeout and 1000 * self._timeout):
+            raise TimeoutError("the client sends nothing")
 
 
 def way_around(environ: Mapping[str, Any]) -> Callable[[Transfer], None] | None:

@@ -50,6 +50,9 @@ class UploadStream:
                  checksum: str | None = None, algorithm: str = HASH) -> None:
         self.algorithm = algorithm
         self._source = source
+        self._receiving, self._hashing = concurrency.Hand(), concurrency.Hand()
+        self._intake = concurrency.Intake(source, self._receiving)
+        self._looks: list[Callable[[], None]] = []
         self.announced = size
         self._inspector = inspector
         self._check_size = check_size
@@ -71,9 +74,10 @@ class UploadStream:
         """Put what follows into `buffer`; how much it was, 0 at the end.
 
         As `iter`, without the copy of each piece that whoever has a buffer of his own would make.
+        What was put there is still being looked at until the next call returns.
         """
         def read(size: int) -> memoryview:
-            return buffer[:concurrency.read_into(self._source, buffer[:size])]
+            return buffer[:self._intake.readinto(buffer[:size])]
 
         return len(self._take(read, len(buffer)))
 
@@ -90,6 +94,7 @@ class UploadStream:
         return chunk
 
     def _end(self) -> None:
+        self._await_looks()
         if self.announced is not None and self.received != self.announced:
             raise exceptions.ClientDisconnected(
                 f"image data: {self.announced} bytes were announced, {self.received} arrived")
@@ -124,12 +129,15 @@ class UploadStream:
             self._wanted = max(SMALLEST, self._wanted // 2)
 
     def _digest(self, chunk: Chunk) -> None:
-        """Both hashes at a time: a second processor halves the wait of whoever uploads."""
-        md5 = concurrency.start(self._md5.update, chunk)
-        try:
-            concurrency.blocking(self._look_at, chunk)
-        finally:
-            md5()
+        """Both hashes at a time, while the next piece comes: more processors make it sooner."""
+        self._await_looks()
+        self._looks = [self._hashing.start(self._md5.update, chunk),
+                       self._receiving.start(self._look_at, chunk)]
+
+    def _await_looks(self) -> None:
+        looks, self._looks = self._looks, []
+        for look in looks:
+            look()
 
     def _look_at(self, chunk: Chunk) -> None:
         self._strong.update(chunk)

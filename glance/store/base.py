@@ -30,7 +30,10 @@ class Fillable(Protocol):
     """Data that can be put straight into the memory it is stored from."""
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Put what follows into `buffer`; how much, 0 at the end."""
+        """Put what follows into `buffer`; how much, 0 at the end.
+
+        It must stay as it is until the next call has returned.
+        """
 
 
 class Store(abc.ABC):

@@ -40,6 +40,7 @@ class Writer:
     def __init__(self, path: str | os.PathLike[str], mode: int) -> None:
         self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         set_direct(self.descriptor, True)
+        self._disk = concurrency.Hand()
         self._buffer = _buffer()
         self._spare: mmap.mmap | None = None
         self._filled = 0
@@ -79,7 +80,7 @@ class Writer:
 
     def _begin(self) -> None:
         self._await()
-        self._ended = concurrency.start(write_all, self.descriptor, self._buffer)
+        self._ended = self._disk.start(write_all, self.descriptor, self._buffer)
         self._buffer, self._spare = self._spare or _buffer(), self._buffer
         self._filled = 0
 
