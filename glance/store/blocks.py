@@ -48,6 +48,8 @@ class Writer:
 
     def reserve(self, size: int) -> None:
         """Claim the room now, so that a full disk shows before gigabytes have travelled."""
+        if size >= BLOCK:
+            _in_large_pages(self._buffer)
         try:
             concurrency.blocking(os.posix_fallocate, self.descriptor, 0, size)
         except OSError as error:
@@ -81,7 +83,7 @@ class Writer:
     def _begin(self) -> None:
         self._await()
         self._ended = self._disk.start(write_all, self.descriptor, self._buffer)
-        self._buffer, self._spare = self._spare or _buffer(), self._buffer
+        self._buffer, self._spare = self._spare or _in_large_pages(_buffer()), self._buffer
         self._filled = 0
 
     def _await(self) -> None:
@@ -215,3 +217,10 @@ def set_direct(descriptor: int, direct: bool) -> bool:
 def _buffer(size: int = BLOCK) -> mmap.mmap:
     """Memory that begins at a page, as direct transfers need it."""
     return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
+def _in_large_pages(buffer: mmap.mmap) -> mmap.mmap:
+    """The same, in few pages if there are such: each costs time per transfer."""
+    with contextlib.suppress(OSError):  # a kernel without them
+        buffer.madvise(mmap.MADV_HUGEPAGE)
+    return buffer
