@@ -123,7 +123,7 @@ class FilesystemStore(Store):
         except OSError as error:
             raise self._translate(error, image_id) from None
         finally:
-            partial.unlink(missing_ok=True)
+            concurrency.blocking(partial.unlink, missing_ok=True)
         return Stored(url=final.as_uri(), size=written)
 
     def adopt(self, image_id: str, make: Callable[[pathlib.Path], None]) -> None:
@@ -137,7 +137,7 @@ class FilesystemStore(Store):
         except OSError as error:
             raise self._translate(error, image_id) from None
         finally:
-            partial.unlink(missing_ok=True)
+            concurrency.blocking(partial.unlink, missing_ok=True)
 
     def _write(self, path: pathlib.Path, chunks: Iterable[bytes], size: int | None) -> int:
         written = 0
@@ -182,7 +182,7 @@ class FilesystemStore(Store):
     def delete(self, url: str) -> None:
         path = self.path(url)
         try:
-            path.unlink()
+            concurrency.blocking(path.unlink)  # many gigabytes take their time to go, too
         except OSError as error:
             raise self._translate(error, path.name) from None
         concurrency.blocking(_sync_directory, path.parent)
@@ -192,7 +192,7 @@ class FilesystemStore(Store):
         for directory, _ in self._directories:
             for leftover in (*(directory / PARTIAL).glob(f"{image_id}.*"), directory / image_id):
                 try:
-                    leftover.unlink()
+                    concurrency.blocking(leftover.unlink)
                     LOG.info("store %s: removed unfinished data of image %s", self.name, image_id)
                 except FileNotFoundError:
                     continue
