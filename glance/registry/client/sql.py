@@ -163,7 +163,7 @@ class SqlClient(RegistryClient):
     @retried
     def beat(self, context: RequestContext, image_id: str, upload_token: str,
              received: int) -> None:
-        with self.database.writing() as connection:
+        with self.database.writing(durable=False) as connection:
             if not images.beat(connection, image_id, upload_token, received):
                 raise exceptions.Gone(
                     f"image {image_id} is no longer being saved: it was deleted or given up")

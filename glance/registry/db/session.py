@@ -81,10 +81,13 @@ class Database:
             yield connection
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A transaction: committed on leaving, rolled back on any exception."""
+    def writing(self, *, durable: bool = True) -> Iterator[Connection]:
+        """A transaction: committed on leaving, rolled back on any exception.
+
+        :param durable: whether it must survive power loss; if not, nobody waits for a disk.
+        """
         with self.engine.connect() as connection:
-            connection = connection.execution_options(writes=True)
+            connection = connection.execution_options(writes=True, durable=durable)
             with connection.begin():
                 yield connection
 
@@ -121,7 +124,11 @@ def _make_engine(url: str, pool_size: int, max_overflow: int, pool_timeout: int,
 
 
 def _tune_sqlite(engine: Engine) -> None:
-    """WAL, full sync (a commit that was answered survives power loss), and explicit BEGIN."""
+    """WAL, full sync (a commit that was answered survives power loss), and explicit BEGIN.
+
+    A sync stops all green threads of the process until the disk is done, which is long while
+    gigabytes are on their way to it; so what can get lost goes without.
+    """
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:
@@ -131,9 +138,15 @@ def _tune_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        if not options.get("writes"):
+            connection.exec_driver_sql("BEGIN")
+            return
+        # Of the connection, not of the transaction, and not to be set within one.
+        level = "FULL" if options["durable"] else "NORMAL"
+        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
         # A writer takes its lock at once: upgrading a read lock later fails at random.
-        writes = connection.get_execution_options().get("writes")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def is_transient(error: exc.DBAPIError) -> bool:

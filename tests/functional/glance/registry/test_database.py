@@ -57,6 +57,15 @@ def test_commits_are_durable(database):
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
 
 
+def test_a_sign_of_life_waits_for_no_disk(database):
+    """All that comes after it on the same connection does."""
+    levels = []
+    for durable in (True, False, True):
+        with database.writing(durable=durable) as connection:
+            levels.append(connection.exec_driver_sql("PRAGMA synchronous").scalar())
+    assert levels == [2, 1, 2]
+
+
 def test_many_writers_at_once(database_url):
     """As from several processes: each with connections of its own."""
     failures = []
