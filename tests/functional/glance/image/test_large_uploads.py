@@ -92,6 +92,17 @@ def test_a_client_that_waits_to_be_asked(daemon, image):
     assert stored(daemon, image) == DATA
 
 
+def test_a_client_that_does_not_say_how_much(daemon, image):
+    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=30)
+    pieces = (DATA[start:start + 700_001] for start in range(0, SIZE, 700_001))
+    connection.request("PUT", f"/v2/images/{image}/file", pieces, encode_chunked=True, headers={
+        "X-Auth-Token": "alice:alpha", "Content-Type": "application/octet-stream",
+        "Transfer-Encoding": "chunked"})
+    assert connection.getresponse().status == 204
+    connection.close()
+    assert stored(daemon, image) == DATA
+
+
 def test_a_client_that_is_slow_now_and_then(daemon, image):
     """Less than a thread that receives would like to sleep for is taken, too."""
     connection = begin(daemon, image)
