@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import re
+import time
 
+SETTLED_NS = 2_000_000_000        # by then a write has another time than the one before
 _NAME = re.compile(r"([0-9a-f]{32})(?:_([0-9]{10}\.[0-9]{5}))?\.db\Z")
 
 
@@ -51,3 +53,42 @@ def files_of(path: str) -> list[str]:
     # A point sorts before an underscore: the name without an epoch comes first.
     return [os.path.join(directory, found) for found in sorted(names)
             if is_name(found, match[1])]
+
+
+def look(path: str) -> tuple[int, int, int]:
+    """What tells whether a database was written to."""
+    stat = os.stat(path)
+    try:
+        pending = os.stat(path + ".pending").st_size
+    except FileNotFoundError:
+        pending = 0
+    return stat.st_mtime_ns, stat.st_ino, pending
+
+
+class Idle:
+    """The databases in which a daemon found nothing to do, and nobody has written to since.
+
+    To open one costs a hundred times what a look at its file does.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[str, tuple[int, int, int]] = {}
+        self._now: dict[str, tuple[int, int, int]] = {}
+
+    def begin(self) -> None:
+        """A pass begins: what the last one did not come by is gone."""
+        self._before, self._now = self._now, {}
+
+    def has(self, path: str) -> bool:
+        """Whether one is still as it was."""
+        known = self._before.get(path)
+        if known is None or known != look(path):
+            return False
+        self._now[path] = known
+        return True
+
+    def note(self, path: str, looked: tuple[int, int, int]) -> None:
+        """There is nothing to do in one that was looked at before it was read. One that was just
+        written to is read again: the next write may have the same time."""
+        if looked[0] < time.time_ns() - SETTLED_NS:
+            self._now[path] = looked

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from swift.common import db_connection, durable, node_client
+from swift.common import db_connection, db_files, durable, node_client
 from swift.common.concurrency import GreenPool, Timeout, run_in_thread
 from swift.common.conf import config_float, config_int, config_true
 from swift.common.daemon import DEVICES, PARTITIONS, Daemon, Option
@@ -129,16 +129,6 @@ class DbReplicator(Daemon):
             self.counts["failures"] += 1
             self.logger.error("ERROR replicating %s: %s", db_file, exc)
 
-    @staticmethod
-    def _look(db_file: str) -> tuple:
-        """What tells whether a database was written to."""
-        stat = os.stat(db_file)
-        try:
-            pending = os.stat(db_file + ".pending").st_size
-        except FileNotFoundError:
-            pending = 0
-        return (stat.st_mtime_ns, stat.st_ino, pending)
-
     def replicate(self, db_file: str, partition: str, device_id: int) -> None:
         """Bring one database in step with its peers."""
         nodes = self.ring.get_part_nodes(int(partition))
@@ -146,7 +136,7 @@ class DbReplicator(Daemon):
         belongs = len(others) < len(nodes)
         peers = tuple(node["id"] for node in others)
         turn = (self.pass_number + int(partition)) % FULL_EVERY == 0
-        if belongs and not turn and self._in_step.get(db_file) == (*self._look(db_file), peers):
+        if belongs and not turn and self._in_step.get(db_file) == (*db_files.look(db_file), peers):
             self.counts["unchanged"] += 1
             return
         try:
@@ -166,7 +156,7 @@ class DbReplicator(Daemon):
         results = self._to_all(broker, partition, info, others)
         self.after_replication(broker, info, results)
         done = all(results)
-        look = self._look(broker.db_file)
+        look = db_files.look(broker.db_file)
         if done and belongs:
             self._in_step[db_file] = (*look, peers)
             self.counts["in_step"] += 1

@@ -21,6 +21,7 @@ from urllib.parse import quote
 from swift.common.conf import config_float, config_int
 from swift.common.daemon import DEVICES, PARTITIONS, Option
 from swift.common.db import Row
+from swift.common.db_files import Idle, look
 from swift.common.devices import databases
 from swift.common.exceptions import DatabaseConnectionError, LockTimeout
 from swift.common.shards import CLEAVING, KNOWS_ITS_COUNT, ShardRange, State, now, top
@@ -67,6 +68,7 @@ class ContainerSharder(ShardPeers):
         self.late_seconds = config_float(conf, "container_sharding_timeout", 172800)
         self.candidates: dict[str, list[Row]] = {}
         self.in_progress: list[Row] = []
+        self._idle = Idle()
 
     def run_once(self) -> None:
         """Look at every container of the node once."""
@@ -74,6 +76,7 @@ class ContainerSharder(ShardPeers):
         self.sharding = Counts()
         self.candidates = {"sharding_candidates": [], "shrinking_candidates": []}
         self.in_progress = []
+        self._idle.begin()
         self.counts = dict.fromkeys(("databases", "unchanged", "in_step", "rows", "rsyncs",
                                      "removed", "failures"), 0)
         by_name = {dev["device"]: dev for dev in self.local_nodes().values()}
@@ -94,15 +97,22 @@ class ContainerSharder(ShardPeers):
     def _visit(self, db_file: str, device: Row, part: int) -> None:
         index = next((at for at, node in enumerate(self.ring.get_part_nodes(part))
                       if node["id"] == device["id"]), None)
-        broker = ContainerBroker(db_file, logger=self.logger)
+        if self._is_idle(db_file):
+            self.sharding.add("visited", "skipped")
+            return
+        broker = ContainerBroker(db_file, logger=self.logger, keep=False)
         visit = _Visit(self, broker, part, device["id"], index)
         error: Exception | None = None
         start = time.monotonic()
         try:
-            visit.note_candidate()
+            looked = look(db_file)
+            shown = visit.note_candidate()
             if not broker.sharding_enabled():
                 self.sharding.add("visited", "skipped")
+                if not shown:
+                    self._idle.note(db_file, looked)
                 return
+            broker.keep = True             # there is more to read, and to write
             self.sharding.add("visited", "attempted")
             visit.run()
             self.sharding.add("visited", "success")
@@ -115,6 +125,12 @@ class ContainerSharder(ShardPeers):
             visit.note_progress(error, time.monotonic() - start)
         except (OSError, sqlite3.Error, ValueError, DatabaseConnectionError, LockTimeout) as exc:
             self.logger.error("ERROR noting the progress of %s: %s", db_file, exc)
+
+    def _is_idle(self, db_file: str) -> bool:
+        try:
+            return self._idle.has(db_file)
+        except OSError:
+            return False                   # the visit meets it, too, and tells
 
     def facts(self) -> dict[str, Any]:
         found: dict[str, Any] = {what: dict(counts) for what, counts in self.sharding.all.items()}
@@ -302,11 +318,13 @@ class _Visit:
                 "meta_timestamp": own.meta_timestamp,
                 "file_size": os.stat(broker.db_file).st_size}
 
-    def note_candidate(self) -> None:
-        """Show a container that is large enough to be divided."""
+    def note_candidate(self) -> bool:
+        """Show a container that is large enough to be divided; whether it is."""
         own = self._counted(self.broker.own_range())
-        if may_shard(own, self.sharder.sizes.shard_container_threshold):
-            self.sharder.candidates["sharding_candidates"].append(self._description(own))
+        if not may_shard(own, self.sharder.sizes.shard_container_threshold):
+            return False
+        self.sharder.candidates["sharding_candidates"].append(self._description(own))
+        return True
 
     def note_progress(self, error: Exception | None, seconds: float) -> None:
         """Show how far a container is that is being divided, or was a while ago."""

@@ -22,6 +22,7 @@ from swift.common.conf import config_float, config_list, config_true
 from swift.common.container_sync_realms import Realms, signature
 from swift.common.daemon import Daemon
 from swift.common.db import Row
+from swift.common.db_files import Idle, look
 from swift.common.devices import databases, is_local, local_addresses
 from swift.common.exceptions import DatabaseConnectionError, LockTimeout
 from swift.common.internal_client import InternalClient
@@ -69,6 +70,7 @@ class ContainerSync(Daemon):
         self.addresses = local_addresses(conf.get("bind_ip", "0.0.0.0"))
         self._client = client
         self._ring: Ring | None = None
+        self._idle = Idle()
 
     @property
     def client(self) -> InternalClient:
@@ -86,10 +88,12 @@ class ContainerSync(Daemon):
 
     def run_once(self) -> None:
         """One pass over the containers of this node."""
+        self._idle.begin()
         for db_file, device, partition in databases(self.devices, DATADIR, self.mount_check,
                                                     self.logger):
             try:
-                self.sync(db_file, device, int(partition))
+                if not self._idle.has(db_file):
+                    self.sync(db_file, device, int(partition))
             except (OSError, sqlite3.Error, DatabaseConnectionError, LockTimeout) as exc:
                 self.logger.error("ERROR container sync of %s: %s", db_file, exc)
 
@@ -102,6 +106,7 @@ class ContainerSync(Daemon):
                 and is_local(node, self.addresses, self.port)]
         if not mine:
             return                         # a handoff: its rows will reach the nodes they belong to
+        looked = look(db_file)
         broker = ContainerBroker(db_file, logger=self.logger, keep=False)
         stat = broker.stat()
         if broker.stat_is_deleted(stat):
@@ -110,6 +115,7 @@ class ContainerSync(Daemon):
                     ContainerBroker.metadata_of(stat).items()}
         target, key = metadata.get("x-container-sync-to"), metadata.get("x-container-sync-key")
         if not target or not key:
+            self._idle.note(db_file, looked)
             return
         # As OpenStack Swift: its own versions would be sent as objects, and rows in shards never.
         why = "it keeps versions of its objects" if metadata.get(VERSIONS) else \

@@ -8,7 +8,7 @@ import sqlite3
 import time
 from typing import Any
 
-from swift.common import node_client
+from swift.common import db_files, node_client
 from swift.common.concurrency import GreenPool, Timeout
 from swift.common.conf import config_float, config_int, config_true
 from swift.common.daemon import Daemon
@@ -63,24 +63,14 @@ class ContainerUpdater(Daemon):
 
     def _process_logged(self, db_file: str) -> None:
         try:
-            look = self._look(db_file)
-            if self._seen.get(db_file) == look:
+            if self._seen.get(db_file) == db_files.look(db_file):
                 return
             if self.process(db_file):
-                self._seen[db_file] = self._look(db_file)
+                self._seen[db_file] = db_files.look(db_file)
         except FileNotFoundError:
             self._seen.pop(db_file, None)
         except (OSError, sqlite3.Error, DatabaseConnectionError, LockTimeout) as exc:
             self.logger.error("ERROR container update of %s: %s", db_file, exc)
-
-    @staticmethod
-    def _look(db_file: str) -> tuple:
-        stat = os.stat(db_file)
-        try:
-            pending = os.stat(db_file + ".pending").st_size
-        except FileNotFoundError:
-            pending = 0
-        return (stat.st_mtime_ns, stat.st_ino, pending)
 
     def process(self, db_file: str) -> bool:
         """Report one container if need be; whether its account now knows it."""

@@ -170,7 +170,7 @@ use = egg:swift#healthcheck
 
 {daemons}"""
 DAEMONS = {"account": ("auditor", "replicator", "reaper"),
-           "container": ("auditor", "replicator", "updater"),
+           "container": ("auditor", "replicator", "updater", "sharder", "sync"),
            "object": ("auditor", "replicator", "updater", "expirer")}
 
 

@@ -199,6 +199,14 @@ def test_policies_get_rings_devices_and_a_reconstructor(cloud):
                                  for daemon in swift_config.daemons(cloud)}
 
 
+def test_a_stack_has_every_daemon_of_containers(cloud):
+    cloud.add_services(["swift"])
+    swift_config.prepare(cloud)
+    found = read_sections(str(swift_config.folder(cloud) / "container-server.conf"))
+    assert found.keys() >= {"container-auditor", "container-replicator", "container-updater",
+                            "container-sharder", "container-sync"}
+
+
 def test_policies_keep_what_they_are(cloud):
     cloud.add_services(["swift"])
     swift_policies.choose(cloud, ["gold:replication", "deep:ec:4+2"])

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A container's life with shards: divided, listed, written to, divided further, and small again."""
+import os
 import sqlite3
+import time
 
 from swift.account.reaper import AccountReaper
 from swift.container.backend import ContainerBroker
@@ -167,3 +169,24 @@ def test_replicas_that_missed_it_catch_up(store):
     path = next(store.devices.glob(f"{away}/containers/{part}/*/*/*_*.db"))
     assert ContainerBroker(str(path)).db_state() == "sharded"
     assert store.listed() == NAMES
+
+
+def test_a_container_with_nothing_to_do_is_not_opened_again(store, monkeypatch):
+    """Until somebody says that it shall be divided."""
+    store.ask("PUT")
+    store.fill(NAMES[:2])
+    store.run(ContainerSharder)                      # what was pending is in the databases then
+    paths = list(store.devices.glob("*/containers/*/*/*/*.db"))
+    for path in paths:
+        os.utime(path, ns=(0, time.time_ns() - 10_000_000_000))
+    opened = []
+    monkeypatch.setattr("swift.container.sharder.ContainerBroker", lambda path, **options: (
+        opened.append(path), ContainerBroker(path, **options))[1])
+    daemon = store.run(ContainerSharder)
+    assert sorted(opened) == sorted(map(str, paths)) and len(paths) == 3
+    opened.clear()
+    daemon.run_once()
+    assert opened == []
+    store.ask("POST", X_Container_Sysmeta_Sharding="True")
+    daemon.run_once()
+    assert len(opened) == 3 and daemon.sharding.all["visited"]["attempted"] == 3
