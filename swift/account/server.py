@@ -42,9 +42,9 @@ class AccountApp(DbApp):
         super().__init__(conf, logger)
         self.policies = policies()
         self.rpc = ReplicatorRpc(self.device_path, DATADIR, AccountBroker)
-        self.handlers = {"PUT": self.put, "POST": self.post, "GET": self.get, "HEAD": self.head,
-                         "DELETE": self.delete, "REPLICATE": self.replicate,
-                         "OPTIONS": self.options}
+        self.handlers = {"PUT": self.with_room(self.put), "POST": self.with_room(self.post),
+                         "GET": self.get, "HEAD": self.head, "DELETE": self.delete,
+                         "REPLICATE": self.with_room(self.replicate), "OPTIONS": self.options}
 
     def _broker(self, request: Request, most: int) -> tuple[AccountBroker, list[Any]]:
         parts = request.split(3, most)

@@ -79,6 +79,9 @@ class DbReplicator(Daemon):
         self.port = config_int(conf, "bind_port", self.default_port)
         self.rsync = Rsync(conf, self.kind, self.default_port, self.logger)
         self.selection = Selection(conf)
+        self.handoffs_only = config_true(conf.get("handoffs_only", "no"))
+        delete = conf.get("handoff_delete", "auto")
+        self.handoff_delete = 0 if delete == "auto" else config_int(conf, "handoff_delete", 0)
         self.pass_number = 0
         self._ring: Ring | None = None
         self._in_step: dict[str, tuple] = {}
@@ -136,6 +139,9 @@ class DbReplicator(Daemon):
         belongs = len(others) < len(nodes)
         peers = tuple(node["id"] for node in others)
         turn = (self.pass_number + int(partition)) % FULL_EVERY == 0
+        if belongs and self.handoffs_only:
+            self.counts["unchanged"] += 1
+            return
         if belongs and not turn and self._in_step.get(db_file) == (*db_files.look(db_file), peers):
             self.counts["unchanged"] += 1
             return
@@ -162,8 +168,9 @@ class DbReplicator(Daemon):
             self.counts["in_step"] += 1
         else:
             self._in_step.pop(db_file, None)
-        if done and (not belongs and results and self.removable(broker)
-                     or self.reclaimable(broker)):
+        enough = done or bool(self.handoff_delete) and sum(results) >= self.handoff_delete
+        if not belongs and enough and results and self.removable(broker) or \
+                done and self.reclaimable(broker):
             after = broker.replication_info()
             if (after["max_row"], after["hash"]) == (info["max_row"], info["hash"]):
                 broker.remove_files()

@@ -6,16 +6,25 @@ import logging
 import os
 from typing import Any
 
+from swift.common import durable
 from swift.common.backend_server import (
     Answer,
     BackendApp,
+    Handler,
     Request,
     header_name,
     text_of,
     wire,
 )
 from swift.common.concurrency import Semaphore
-from swift.common.conf import config_float, config_int, config_list, config_true, read_swift_conf
+from swift.common.conf import (
+    config_fallocate,
+    config_float,
+    config_int,
+    config_list,
+    config_true,
+    read_swift_conf,
+)
 from swift.common.db import Broker, MetadataTooLarge, Row
 from swift.common.exceptions import ConfigError, InsufficientStorage
 from swift.common.storage import hash_path, storage_directory
@@ -35,8 +44,8 @@ def swift_constraints() -> dict[str, int]:
 
 
 class DbApp(BackendApp):
-    """A server of databases. Options: devices, mount_check, node_timeout, conn_timeout,
-    auto_create_account_prefix and those of `BackendApp`."""
+    """A server of databases. Options: devices, mount_check, fallocate_reserve, node_timeout,
+    conn_timeout, auto_create_account_prefix and those of `BackendApp`."""
 
     datadir = ""
     meta_type = ""                        # Container, Account
@@ -50,6 +59,7 @@ class DbApp(BackendApp):
         self.conn_timeout = config_float(conf, "conn_timeout", 0.5)
         self.auto_create_prefix = conf.get("auto_create_account_prefix", ".")
         self.limits = swift_constraints()
+        self.reserve = config_fallocate(conf.get("fallocate_reserve", "1%"))
         self.replications = Semaphore(config_int(conf, "replication_concurrency", 8, 1))
         self._prefixes = tuple(f"HTTP_X_{self.meta_type.upper()}_{kind}_"
                                for kind in ("META", "SYSMETA"))
@@ -63,6 +73,23 @@ class DbApp(BackendApp):
         if not (os.path.ismount(path) if self.mount_check else os.path.isdir(path)):
             raise InsufficientStorage(device)
         return path
+
+    def with_room(self, handler: Handler) -> Handler:
+        """A handler of what takes room, by which a device below its reserve takes nothing: a full
+        one could not even be emptied."""
+        def checked(request: Request) -> Answer:
+            device = request.split(3, 5)[0]
+            assert device
+            folder = os.open(self.device_path(device), os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                durable.check_reserve(folder, 0, self.reserve)
+            except OSError as exc:
+                self.logger.error("ERROR %s of %s: %s", request.method, device, exc)
+                raise InsufficientStorage(device) from exc
+            finally:
+                os.close(folder)
+            return handler(request)
+        return checked
 
     def db_file(self, device: str, partition: str, *names: str) -> str:
         """Where the database of an account or container is."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from swift.common.conf import TRUE_VALUES, read_sections
 from swift.common.exceptions import ConfigError
 
-# (names, what holds instead)
+# (names, what holds instead); section/name where the name means something elsewhere
 GROUPS = (
     ("concurrent_gets concurrency_timeout concurrent_ec_extra_requests",
      "a node that does not answer is left for the next one after recoverable_node_timeout"),
@@ -52,6 +52,11 @@ GROUPS = (
     ("broker_timeout", "databases are waited for as long as everywhere"),
     ("dequeue_from_legacy round_robin_task_cache_size",
      "swift-object-expirer runs where it is started; processes and process divide the queue"),
+    ("container-sharder/stats_interval object-replicator/stats_interval "
+     "object-reconstructor/stats_interval", "a pass is told of when it has ended"),
+    ("object-auditor/concurrency", "one pass for all objects and one for empty ones"),
+    ("object-expirer/internal_client_conf_path", "it speaks to the storage servers itself"),
+    ("filter:slo/concurrency", "segments are looked at one after the other, each once"),
     ("db_query_logging", "py-spy and sqlite3 show what a database does"),
     ("allow_versions", "the filter versioned_writes decides"),
     ("config_reload_interval", "swift-reload reads a changed configuration"),
@@ -91,6 +96,6 @@ def check(path: str, section: str, logger: logging.Logger) -> None:
         for option, asked, instead in REFUSED:
             if asked(options.get(option, "")):
                 raise ConfigError(f"[{name}] {option}: {instead}")
-        found |= IGNORED.keys() & options
+        found |= IGNORED.keys() & {*options, *(f"{name}/{option}" for option in options)}
     for option in sorted(found):
         logger.warning("%s changes nothing: %s", option, IGNORED[option])

@@ -52,9 +52,10 @@ class ContainerApp(DbApp):
         self.policies = policies()
         self.allowed_sync_hosts = config_list(conf.get("allowed_sync_hosts", "127.0.0.1"))
         self.rpc = ContainerRpc(self.device_path, DATADIR, ContainerBroker)
-        self.handlers = {"PUT": self.put, "POST": self.post, "GET": self.get, "HEAD": self.head,
-                         "DELETE": self.delete, "REPLICATE": self.replicate,
-                         "UPDATE": self.update, "OPTIONS": self.options}
+        self.handlers = {"PUT": self.with_room(self.put), "POST": self.with_room(self.post),
+                         "GET": self.get, "HEAD": self.head, "DELETE": self.delete,
+                         "REPLICATE": self.with_room(self.replicate),
+                         "UPDATE": self.with_room(self.update), "OPTIONS": self.options}
 
     def _broker(self, request: Request, least: int, most: int
                 ) -> tuple[ContainerBroker, list[Any]]:

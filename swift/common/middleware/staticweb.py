@@ -8,7 +8,7 @@ own page. All that is shown is read with the reader's own rights. To stand after
 
 import json
 from html import escape
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from swift.common.conf import config_true
 from swift.common.middleware.authbase import need_auth_above
@@ -23,10 +23,12 @@ MAX_LISTING = 64 << 20
 DIRECTORY = 'application/directory'
 
 
-def redirect(env):
-    """A 301 to the same address with a slash at its end."""
-    host = env.get('HTTP_HOST') or f"{env['SERVER_NAME']}:{env['SERVER_PORT']}"
-    where = f"{env['wsgi.url_scheme']}://{host}{quote(env['PATH_INFO'].encode('latin-1'))}/"
+def redirect(env, base):
+    """A 301 to the same address with a slash at its end. What `base` - a split URL - has of scheme
+    and host takes the place of the request's."""
+    host = base.netloc or env.get('HTTP_HOST') or f"{env['SERVER_NAME']}:{env['SERVER_PORT']}"
+    where = f"{base.scheme or env['wsgi.url_scheme']}://{host}" \
+        f"{quote(env['PATH_INFO'].encode('latin-1'))}/"
     if env.get('QUERY_STRING'):
         where += '?' + env['QUERY_STRING']
     return Response(301, [('Location', where), ('Content-Type', 'text/html; charset=UTF-8')],
@@ -34,11 +36,12 @@ def redirect(env):
 
 
 class StaticWeb:
-    """Filter."""
+    """Filter; option url_base."""
 
     def __init__(self, app, conf):
         need_auth_above(app, 'staticweb')
         self.app = app
+        self.base = urlsplit(conf.get('url_base', '').strip())
         register('staticweb')
 
     def __call__(self, env, start_response):
@@ -57,14 +60,14 @@ class StaticWeb:
                for n, v in info['meta'].items() if n.startswith('web-') and v}
         if not web or info['status'] // 100 != 2:
             return self.app(env, start_response)
-        return Site(self.app, env, web).response()(env, start_response)
+        return Site(self.app, env, web, self.base).response()(env, start_response)
 
 
 class Site:
     """One request to a container that is a web site; ``web`` are its settings."""
 
-    def __init__(self, app, env, web):
-        self.app, self.env, self.web = app, env, web
+    def __init__(self, app, env, web, base):
+        self.app, self.env, self.web, self.base = app, env, web, base
         self.version, self.account, self.container, self.obj = split_path(env)
         self.authorize = env.get('swift.authorize')
         self.listings = config_true(web.get('listings', 'false'))
@@ -76,7 +79,7 @@ class Site:
             if self.env['PATH_INFO'].endswith('/'):
                 return self._directory('')
             if self.index or self.listings:
-                return redirect(self.env)
+                return redirect(self.env, self.base)
             return self._own() if not self.web.get('error') else self._error(404)
         response = self._own()
         if response.status in (200, 206, 304, 412, 416):
@@ -90,7 +93,7 @@ class Site:
             return self._directory(self.obj)
         if self._is_directory(self.obj + '/'):
             discard(response.body)
-            return redirect(self.env)
+            return redirect(self.env, self.base)
         return self._error(404, response if response.status == 404 else None)
 
     def _own(self):

@@ -30,11 +30,13 @@ def conf(tmp_path):
 
 def test_what_changes_nothing_is_told(conf, caplog):
     path = conf("[DEFAULT]\nkeep_idle = 5\n[app:proxy-server]\nconcurrent_gets = on\n"
-                "[filter:slo]\nrate_limit_after_segment = 1\n[object-updater]\nslowdown = 1\n"
+                "[filter:slo]\nrate_limit_after_segment = 1\nconcurrency = 2\n"
+                "[object-updater]\nslowdown = 1\n"
                 "[proxy-server:policy:1]\ntiming_expiry = 1\n")
     unheeded.check(path, "proxy-server", LOGGER)
     assert [line.split(" changes nothing: ")[0] for line in caplog.messages] == [
-        "concurrent_gets", "keep_idle", "rate_limit_after_segment", "timing_expiry"]
+        "concurrent_gets", "filter:slo/concurrency", "keep_idle",
+        "rate_limit_after_segment", "timing_expiry"]
 
 
 def test_a_daemon_tells_at_its_start(conf, caplog, monkeypatch):

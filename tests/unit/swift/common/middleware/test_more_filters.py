@@ -356,3 +356,14 @@ def test_recon(tmp_path, monkeypatch):
         get(what)
     assert call(app, 'GET', '/recon/nothing')[0] == 404
     assert call(app, 'GET', '/sda/1/a')[2] == b'below'
+
+
+@pytest.mark.parametrize(('base', 'where'), [
+    ('', 'http://inner:8080'), ('https:', 'https://inner:8080'), ('https://', 'https://inner:8080'),
+    ('//www.example.com:81', 'http://www.example.com:81'),
+    ('https://www.example.com', 'https://www.example.com')])
+def test_redirects_lead_to_where_the_site_is_reached(base, where):
+    auth = types.SimpleNamespace(app=None)
+    site = staticweb.StaticWeb(auth, {'url_base': base})
+    env = {'HTTP_HOST': 'inner:8080', 'wsgi.url_scheme': 'http', 'PATH_INFO': '/v1/a/c'}
+    assert staticweb.redirect(env, site.base).get('Location') == where + '/v1/a/c/'
