@@ -95,7 +95,7 @@ def _file_system(device: int) -> str:
 
 
 def link_open_file(fd: int, target: str, changed: list[str],
-                   sync: Callable[[int], None] = os.fsync) -> None:
+                   sync_names: Callable[[str, list[str]], None] = fsync_dirs) -> None:
     """Give an O_TMPFILE its name; durable, with `changed` directories, when it returns.
 
     A file that already has the name is replaced, at no moment is there none.
@@ -109,7 +109,7 @@ def link_open_file(fd: int, target: str, changed: list[str],
         spare = f"{directory}/.{os.path.basename(target)}.{secrets.token_hex(4)}"
         os.link(source, spare, src_dir_fd=fd)
         os.rename(spare, target)
-    fsync_dirs(directory, changed, sync)
+    sync_names(directory, changed)
 
 
 def write_file(path: str, data: bytes, temp_dir: str | None = None, lasting: bool = True

@@ -40,6 +40,7 @@ from swift.common.exceptions import (
     DiskFileQuarantined,
     InsufficientStorage,
 )
+from swift.common.group_commit import sync_names
 from swift.common.storage import hash_path, storage_directory
 from swift.common.storage_policy import StoragePolicy
 from swift.common.timestamp import Timestamp
@@ -336,7 +337,7 @@ class DiskFile:
             if data:
                 durable.check_reserve(fd, len(data), self.manager.reserve)
                 durable.write_all(fd, data)
-            self.commit(fd, metadata, name, changed, crc)
+            self.commit(fd, metadata, name, changed, crc, empty=not data)
         except OSError as exc:
             if exc.errno in NO_SPACE:
                 raise DiskFileNoSpace(str(exc)) from exc
@@ -362,12 +363,15 @@ class DiskFile:
         return os.open(path, os.O_CREAT | os.O_EXCL | flags, 0o644), path
 
     def commit(self, fd: int, metadata: dict[str, str], name: str, changed: list[str],
-               crc: int | None = None) -> None:
+               crc: int | None = None, empty: bool = False) -> None:
         """Give the open file metadata and its name; then let go of what it replaces."""
         write_metadata(fd, metadata)
         if crc is not None:
             checksum.store(fd, crc)
-        self._make_durable(fd, f"{self.datadir}/{name}", changed)
+        # Attributes are logged as names are, and before them.
+        if not (empty and durable.journals_in_order(self.datadir)):
+            fsync(fd)
+        self._link(fd, f"{self.datadir}/{name}", changed)
         hashes.invalidate(os.path.dirname(self.datadir))
         if not changed:
             self.clean_up(self.datadir)
@@ -375,14 +379,13 @@ class DiskFile:
             partition_power.follow(self.datadir, name, self.next_part_power, self.clean_up,
                                    self.manager.logger)
 
-    def _make_durable(self, fd: int, target: str, changed: list[str]) -> None:
-        """The part that waits for the disk."""
-        fsync(fd)
+    def _link(self, fd: int, target: str, changed: list[str]) -> None:
+        """Give the file its name, for good."""
         try:
-            durable.link_open_file(fd, target, changed, fsync)
+            durable.link_open_file(fd, target, changed, sync_names)
         except FileNotFoundError:
             # The directory was empty when a replicator cleaned up, and is gone.
-            durable.link_open_file(fd, target, durable.make_dirs(self.datadir), fsync)
+            durable.link_open_file(fd, target, durable.make_dirs(self.datadir), sync_names)
 
 
 class Reader:

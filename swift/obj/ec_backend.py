@@ -17,9 +17,9 @@ from collections.abc import Callable
 from typing import Any
 
 from swift.common import durable
-from swift.common.concurrency import run_in_thread
 from swift.common.ec import FRAG_INDEX, BadFragment
 from swift.common.exceptions import DiskFileBadFragment, DiskFileNotExist
+from swift.common.group_commit import sync_names
 from swift.common.storage_policy import StoragePolicy
 from swift.common.timestamp import Timestamp
 from swift.obj import hashes, partition_power
@@ -113,7 +113,8 @@ class EcDiskFile(DiskFile):
         plain = fragment_name(timestamp, index)
         name = fragment_name(timestamp, index, durable=True)
         try:
-            run_in_thread(_rename, f"{self.datadir}/{plain}", f"{self.datadir}/{name}")
+            os.rename(f"{self.datadir}/{plain}", f"{self.datadir}/{name}")
+            sync_names(self.datadir, [])
         except FileNotFoundError:
             if not self._superseded(timestamp):
                 raise DiskFileNotExist() from None
@@ -152,12 +153,6 @@ class EcDiskFile(DiskFile):
             durable.unlink_quietly(f"{self.datadir}/{name}")
         durable.rmdir_quietly(self.datadir)
         hashes.invalidate(os.path.dirname(self.datadir))
-
-
-def _rename(source: str, target: str) -> None:
-    """Runs in a thread."""
-    os.rename(source, target)
-    durable.fsync_dir(os.path.dirname(target))
 
 
 class FragmentReader(Reader):
