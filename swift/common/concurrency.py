@@ -168,6 +168,7 @@ class Hub(eventlet.hubs.epolls.Hub):
 _READABLE = select.EPOLLIN | select.EPOLLPRI | select.EPOLLERR | select.EPOLLHUP
 _WRITABLE = select.EPOLLOUT | select.EPOLLERR | select.EPOLLHUP
 _BITS = (select.EPOLLIN, select.EPOLLOUT)
+_PATIENCE = 1.0               # seconds that `recv_much` waits for more than there is
 
 
 class StreamSocket(socket.socket):
@@ -187,6 +188,7 @@ class StreamSocket(socket.socket):
         self._deadline = [0.0, 0.0]
         self._timer_at = 0.0
         self._mask = 0
+        self._least = 1                              # bytes that make it readable (SO_RCVLOWAT)
         self._raw_recv, self._raw_send = self.fd.recv, self.fd.send
         del self.__dict__["close"]                   # the descriptor's own: ours says more
 
@@ -204,6 +206,22 @@ class StreamSocket(socket.socket):
                 self._wait(0)
             except ConnectionResetError:
                 return b""
+
+    def recv_much(self, bufsize: int, least: int) -> bytes:
+        """`recv`, once there are `least` bytes; of a slow sender's as many as came in a while.
+
+        Each piece of a long body costs a wake-up and more on every node it passes.
+        """
+        timeout = self._timeout
+        if type(get_hub()) is Hub and not self.act_non_blocking:
+            self._timeout = _PATIENCE if timeout is None else min(_PATIENCE, timeout)
+            try:
+                self._wait(0, least)
+            except TimeoutError:
+                pass
+            finally:
+                self._timeout = timeout
+        return self.recv(bufsize)
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """`recv` into the front of a buffer; how much it was."""
@@ -261,8 +279,9 @@ class StreamSocket(socket.socket):
 
     # -- waiting ---------------------------------------------------------
 
-    def _wait(self, which: int) -> None:
-        """Until it can be read (0) or written (1). TimeoutError after the timeout."""
+    def _wait(self, which: int, least: int = 1) -> None:
+        """Until it can be read (0), `least` bytes, or written (1). TimeoutError after the timeout.
+        """
         if self.act_non_blocking:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         hub = get_hub()
@@ -273,6 +292,9 @@ class StreamSocket(socket.socket):
         waiting = self._waiting
         if waiting[which] is not None:
             raise RuntimeError("two green threads wait for the same of one socket")
+        if least != self._least and not which:
+            self.fd.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
+            self._least = least
         bit = _BITS[which]
         if self._hub is not hub:
             fileno = self.fd.fileno()

@@ -35,6 +35,8 @@ from swift.common.wsgi_input import RECV, Input
 
 MAX_LINE = 8192                   # request line and each header
 MAX_HEAD = 65536                  # request line and headers together
+MUCH = 131072                     # what is left of a body that comes in pieces of PIECE
+PIECE = 524288
 DISCARD = 65536                   # of an unread body, before the connection is rather closed
 FIRST_SECONDS = 2.0               # for the first request of a connection, once a stop was asked for
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
@@ -169,6 +171,7 @@ class Connection:
         self.idle = self.fresh = True
         self.base = server.environ(sock, address)
         self.send = sock.sendall
+        self.receive_much = getattr(sock, "recv_much", None)     # what TLS wraps has none
 
     # -- bytes in --------------------------------------------------------
 
@@ -182,6 +185,8 @@ class Connection:
         data = self.buffer
         if not data:
             try:
+                if size >= MUCH and self.receive_much is not None:
+                    return self.receive_much(size, min(size, PIECE))
                 return self.sock.recv(size)
             except TimeoutError:
                 raise expired(ChunkReadTimeout, self.server.client_timeout) from None

@@ -63,7 +63,7 @@ class ObjectApp(BackendApp):
         self.conn_timeout = config_float(conf, "conn_timeout", 0.5)
         self.container_update_timeout = config_float(conf, "container_update_timeout", 1)
         self.max_upload_time = config_int(conf, "max_upload_time", 86400)
-        self.network_chunk_size = config_int(conf, "network_chunk_size", 262144, 1)
+        self.network_chunk_size = config_int(conf, "network_chunk_size", 524288, 1)
         self.max_file_size = config_int(conf, "max_file_size", 5368709122)
         self.expiring_account = conf.get("auto_create_account_prefix", ".") + \
             conf.get("expiring_objects_account_name", "expiring_objects")

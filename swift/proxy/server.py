@@ -91,7 +91,7 @@ class Application:
             config_float(conf, f'container_{kind}_shard_ranges_skip_cache_pct', 0) / 100
             for kind in ('updating', 'listing'))
         self.object_chunk_size = config_int(conf, 'object_chunk_size', 262144, 1)
-        self.client_chunk_size = config_int(conf, 'client_chunk_size', 262144, 1)
+        self.client_chunk_size = config_int(conf, 'client_chunk_size', 524288, 1)
         self.put_queue_depth = config_int(conf, 'put_queue_depth', 10, 1)
         self.expiring_divisor = config_int(conf, 'expiring_objects_container_divisor', 86400, 1)
         self.expiring_account = (conf.get('auto_create_account_prefix', '.')

@@ -126,3 +126,38 @@ c, d = pair()                               # with the descriptor numbers of the
 d.sendall(b"z")
 print(thread.wait(), c.recv(1), get_hub().kept)
 """) == "(9, 0.0) b'z' {}\n"
+
+
+def test_much_is_received_at_once_but_not_waited_for_in_vain():
+    # Each time all that is there, unless that is too little and more comes soon.
+    assert _run(STREAMS + """
+def tcp():
+    listener = concurrency.listen("127.0.0.1", 0)
+    client = concurrency.socket.create_connection(listener.getsockname())
+    return client, listener.accept()[0]
+
+writer, reader = tcp()
+reader.settimeout(5)
+def in_crumbs():
+    for _ in range(10):
+        writer.sendall(b"x" * 10000)
+        sleep(0.01)
+    sleep(0.3)
+    writer.sendall(b"y" * 7)
+spawn(in_crumbs)
+print(len(reader.recv_much(1 << 20, 100000)))
+print(len(reader.recv(100)))                          # which does not wait for much
+concurrency._PATIENCE = 0.1
+spawn(writer.sendall, b"z" * 50)
+print(len(reader.recv_much(1 << 20, 100000)))         # more does not come
+spawn(lambda: (sleep(0.3), writer.sendall(b"z" * 3)))
+print(len(reader.recv_much(1 << 20, 100000)))         # nothing came in a while
+reader.settimeout(0.2)
+try:
+    reader.recv_much(1 << 20, 100000)
+except TimeoutError:
+    print("too late")
+writer.sendall(b"last")
+writer.close()
+print(reader.recv_much(1 << 20, 100000), reader.recv_much(1 << 20, 100000))
+""").split("\n")[:6] == ["100000", "7", "50", "3", "too late", "b'last' b''"]
