@@ -52,6 +52,8 @@ class ReplicatorRpc:
                 return handler(device_path, db_file, args)
             broker = self.make_broker(db_file)
             if not broker.exists():
+                # The peer sends the whole file now, and rsync makes no folder on its way.
+                os.makedirs(f"{device_path}/tmp", exist_ok=True)
                 return Answer(404, "No such database")
             return handler(broker, args)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as exc:

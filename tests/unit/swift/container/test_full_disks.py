@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Disks that run full: what a container server takes then, and how databases leave them."""
+import io
+import json
 import logging
 import os
 from types import SimpleNamespace
@@ -65,3 +67,10 @@ def test_it_goes_when_enough_have_it(replicate, broker, results, enough, stays):
 def test_primaries_never_go_for_that(replicate, broker):
     replicate(0, [True, True], handoff_delete=1)
     assert os.path.exists(broker.db_file)
+
+
+def test_an_empty_disk_can_be_sent_databases(app, tmp_path):
+    """Its peers lay them into a folder that nothing else may have made yet."""
+    body = json.dumps(["sync", 1, "0" * 32, "id", "1", "1", "0", "{}"]).encode()
+    assert ask(app, "REPLICATE", f"/sda/1/{'a' * 32}", **{"wsgi.input": io.BytesIO(body)}) == 404
+    assert (tmp_path / "sda/tmp").is_dir()
