@@ -42,7 +42,7 @@ KEYSTONE = ["keystone", "waitress", "python-memcached", "PyMySQL", "psycopg2-bin
 # what people talk to the stack with; put beside it, so that `up` alone is enough to try it
 CLIENTS = ["python-openstackclient", "python-swiftclient", "openstacksdk"]
 TEST = ["rabbitmq-server", "mariadb-server", "postgresql", "memcached", "curl", "openssl",
-        "netcat-openbsd", "rsync"]
+        "netcat-openbsd", "rsync", "xfsprogs"]
 
 
 class InstallError(Exception):
