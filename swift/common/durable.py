@@ -77,7 +77,11 @@ def journals_in_order(path: str) -> bool:
     ext4 and XFS write one log in order: once the name of a file in a new directory is durable, so
     is the directory. Elsewhere each parent wants an fsync of its own (a flush of the disk each).
     """
-    device = os.stat(path).st_dev
+    return device_journals_in_order(os.stat(path).st_dev)
+
+
+def device_journals_in_order(device: int) -> bool:
+    """The same of the file system with that st_dev."""
     known = _journaled.get(device)
     if known is None:
         known = _journaled[device] = _file_system(device) in ("ext4", "xfs")

@@ -69,11 +69,11 @@ _logs: dict[tuple[Hub, int], _Log] = {}
 
 def sync_names(directory: str, parents: list[str]) -> None:
     """`durable.fsync_dirs`, for many at a time where the file system allows it."""
-    hub = get_hub()
-    if type(hub) is not Hub or not durable.journals_in_order(directory):
+    hub, device = get_hub(), os.stat(directory).st_dev
+    if type(hub) is not Hub or not durable.device_journals_in_order(device):
         durable.fsync_dirs(directory, parents, fsync)
         return
-    key = (hub, os.stat(directory).st_dev)
+    key = (hub, device)
     log = _logs.get(key)
     if log is None:
         log = _logs[key] = _Log()

@@ -331,8 +331,7 @@ class DiskFile:
         All but the fsyncs happens in the page cache, here; in a thread it would spend its time
         handing the interpreter's lock to and fro.
         """
-        changed = durable.make_dirs(self.datadir)
-        fd, temp = self.open_temp()
+        fd, temp, changed = self.open_new()
         try:
             if data:
                 durable.check_reserve(fd, len(data), self.manager.reserve)
@@ -346,6 +345,15 @@ class DiskFile:
             os.close(fd)
             if temp:
                 durable.unlink_quietly(temp)
+
+    def open_new(self) -> tuple[int, str, list[str]]:
+        """What `open_temp` gives, and the directories that got an entry because some were missing.
+        """
+        try:
+            return *self.open_temp(), []
+        except FileNotFoundError:
+            changed = durable.make_dirs(self.datadir)
+            return *self.open_temp(), changed
 
     def open_temp(self) -> tuple[int, str]:
         """A nameless file beside what it will become: nobody sees it and it cannot be left over.
@@ -385,7 +393,7 @@ class DiskFile:
         of both, and of what a crash leaves behind in between, which is found broken by its length,
         nobody was told that it is stored.
         """
-        if not durable.journals_in_order(self.datadir):
+        if not durable.device_journals_in_order(os.fstat(fd).st_dev):
             fsync(fd)
             self._link(fd, target, changed, sync_names)
         elif empty:
@@ -527,8 +535,7 @@ class Writer:
     def _start(self) -> None:
         manager = self.diskfile.manager
         try:
-            self._changed = durable.make_dirs(self.diskfile.datadir)
-            self._fd, self._temp = self.diskfile.open_temp()
+            self._fd, self._temp, self._changed = self.diskfile.open_new()
             size = self.expected or 0
             durable.check_reserve(self._fd, size, manager.reserve)
             if manager.use_fallocate:

@@ -25,7 +25,7 @@ def fsync(fd):
     written.append(path)
 
 group_commit.fsync = fsync
-durable.journals_in_order = lambda path: True
+durable.device_journals_in_order = lambda device: True
 done = []
 
 def one(name):
@@ -106,7 +106,7 @@ print(*written, *done)
 
 def test_a_file_system_without_such_a_log_gets_an_fsync_for_each(tmp_path, monkeypatch):
     synced = []
-    monkeypatch.setattr(durable, "journals_in_order", lambda path: False)
+    monkeypatch.setattr(durable, "device_journals_in_order", lambda device: False)
     monkeypatch.setattr(group_commit, "fsync",
                         lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
     inner = tmp_path / "new"
