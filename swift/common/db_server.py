@@ -80,14 +80,11 @@ class DbApp(BackendApp):
         def checked(request: Request) -> Answer:
             device = request.split(3, 5)[0]
             assert device
-            folder = os.open(self.device_path(device), os.O_RDONLY | os.O_DIRECTORY)
             try:
-                durable.check_reserve(folder, 0, self.reserve)
+                durable.check_reserve(self.device_path(device), 0, self.reserve)
             except OSError as exc:
                 self.logger.error("ERROR %s of %s: %s", request.method, device, exc)
                 raise InsufficientStorage(device) from exc
-            finally:
-                os.close(folder)
             return handler(request)
         return checked
 

@@ -196,12 +196,15 @@ def allocate(fd: int, size: int) -> None:
             raise OSError(code, os.strerror(code))
 
 
-def check_reserve(fd: int, size: int, reserve: tuple[float, bool]) -> None:
-    """OSError ENOSPC if writing `size` bytes would leave less free than `reserve`."""
+def check_reserve(place: int | str, size: int, reserve: tuple[float, bool]) -> None:
+    """OSError ENOSPC if writing `size` bytes would leave less free than `reserve`.
+
+    `place` is a path of the file system, or a file there that is open.
+    """
     amount, percent = reserve
     if amount <= 0:
         return
-    stat = os.fstatvfs(fd)
+    stat = os.statvfs(place)
     free = stat.f_frsize * stat.f_bavail - size
     limit = stat.f_frsize * stat.f_blocks * amount / 100 if percent else amount
     if free <= limit:

@@ -393,17 +393,14 @@ class DiskFile:
         of both, and of what a crash leaves behind in between, which is found broken by its length,
         nobody was told that it is stored.
         """
-        if not durable.device_journals_in_order(os.fstat(fd).st_dev):
-            fsync(fd)
-            self._link(fd, target, changed, sync_names)
-        elif empty:
-            self._link(fd, target, changed, sync_names)
-        elif changed and not os.listdir(self.datadir):
+        in_order = durable.device_journals_in_order(os.fstat(fd).st_dev)
+        if in_order and not empty and changed and not os.listdir(self.datadir):
             self._link(fd, target, changed, _leave_to_the_file)
             fsync(fd)
-        else:
+            return
+        if not (in_order and empty):
             fsync(fd)
-            self._link(fd, target, changed, sync_names)
+        self._link(fd, target, changed, sync_names)
 
     def _link(self, fd: int, target: str, changed: list[str],
               sync: Callable[[str, list[str]], None]) -> None:
