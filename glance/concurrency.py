@@ -189,21 +189,38 @@ class Intake:
             raise
 
 
-class _Source:
-    """Receives from a socket of the green threads in a native one."""
+class _Beside:
+    """A socket of the green threads in a native one, until it is `closed`.
 
-    def __init__(self, sock: Any) -> None:
+    :param event: of poll(2): what is waited for.
+    """
+
+    def __init__(self, sock: Any, event: int) -> None:
         self._socket = sock.fd
         self._timeout = sock.gettimeout()
-        self._arrival = _NATIVE_SELECT.poll()
-        self._arrival.register(self._socket, _NATIVE_SELECT.POLLIN)
+        self._poll = _NATIVE_SELECT.poll()
+        self._poll.register(self._socket, event)
         self.closed = False
+
+    def _check(self) -> None:
+        if self.closed:
+            raise ConnectionAbortedError("nobody waits for this any more")
+
+    def _is_ready(self) -> bool:
+        """Whether the event comes within the time a connection may be silent."""
+        return bool(self._poll.poll(self._timeout and 1000 * self._timeout))
+
+
+class _Source(_Beside):
+    """Receives."""
+
+    def __init__(self, sock: Any) -> None:
+        super().__init__(sock, _NATIVE_SELECT.POLLIN)
 
     def __call__(self, buffer: memoryview) -> int:
         count = 0
         while count < len(buffer):
-            if self.closed:
-                raise ConnectionAbortedError("nobody waits for this any more")
+            self._check()
             try:
                 received = self._socket.recv_into(buffer[count:])
             except BlockingIOError:
@@ -217,9 +234,9 @@ class _Source:
     def _await(self, missing: int) -> None:
         """Return when so much is there, or, of a client that is slow, anything."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, min(missing, HEAP))
-        came = self._arrival.poll(HEAPING)
+        came = self._poll.poll(HEAPING)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-        if not came and not self._arrival.poll(self._timeout and 1000 * self._timeout):
+        if not came and not self._is_ready():
             raise TimeoutError("the client sends nothing")
 
 
@@ -260,24 +277,19 @@ def way_around(environ: Mapping[str, Any]) -> Callable[[Transfer], None] | None:
     return carry
 
 
-class _Sink:
-    """Sends to a socket of the green threads from a native one."""
+class _Sink(_Beside):
+    """Sends."""
 
     def __init__(self, sock: Any) -> None:
-        self._socket = sock.fd
-        self._timeout = sock.gettimeout()
-        self._room = _NATIVE_SELECT.poll()
-        self._room.register(self._socket, _NATIVE_SELECT.POLLOUT)
-        self.closed = False
+        super().__init__(sock, _NATIVE_SELECT.POLLOUT)
 
     def __call__(self, piece: memoryview) -> None:
         while piece:
-            if self.closed:
-                raise ConnectionAbortedError("nobody waits for this any more")
+            self._check()
             try:
                 piece = piece[self._socket.send(piece):]
             except BlockingIOError:
-                if not self._room.poll(self._timeout and 1000 * self._timeout):
+                if not self._is_ready():
                     raise TimeoutError("the client takes nothing") from None
 
 

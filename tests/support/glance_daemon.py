@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real glance-api, or another of its daemons, on green threads and in a process of its own."""
 
+import contextlib
 import http.client
+import shutil
 import signal
 import subprocess
 import sys
@@ -69,3 +71,16 @@ class Daemon:
     def end(self, signum):
         self.process.send_signal(signum)
         return self.process.wait(30)
+
+
+@contextlib.contextmanager
+def running(folder, registry, port, config=CONFIG):
+    """A glance-api on a copy of the database `registry`, in `folder`; killed in the end."""
+    shutil.copy(registry, folder / "registry.sqlite")
+    daemon = Daemon(folder, f"sqlite:///{folder}/registry.sqlite", port, config=config)
+    daemon.folder = folder
+    daemon.start()
+    try:
+        yield daemon
+    finally:
+        daemon.end(signal.SIGKILL)

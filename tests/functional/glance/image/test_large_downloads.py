@@ -6,11 +6,9 @@ import os
 import pathlib
 import random
 import re
-import shutil
-import signal
 
 import pytest
-from glance_daemon import Daemon, wait_for
+from glance_daemon import running, wait_for
 
 from glance import client
 
@@ -22,13 +20,8 @@ CROWD = 30
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory, empty_registry, free_port):
-    folder = tmp_path_factory.mktemp("daemon")
-    shutil.copy(empty_registry, folder / "registry.sqlite")
-    daemon = Daemon(folder, f"sqlite:///{folder}/registry.sqlite", free_port())
-    daemon.folder = folder
-    daemon.start()
-    yield daemon
-    daemon.end(signal.SIGKILL)
+    with running(tmp_path_factory.mktemp("daemon"), empty_registry, free_port()) as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,10 @@ import itertools
 import json
 import os
 import random
-import shutil
-import signal
 import time
 
 import pytest
-from glance_daemon import CONFIG, Daemon, wait_for
+from glance_daemon import CONFIG, running, wait_for
 
 from glance import client
 
@@ -25,14 +23,9 @@ SILENCE = 1
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory, empty_registry, free_port):
-    folder = tmp_path_factory.mktemp("daemon")
-    shutil.copy(empty_registry, folder / "registry.sqlite")
     config = CONFIG.replace("[database]", f"client_socket_timeout = {SILENCE}\n[database]")
-    daemon = Daemon(folder, f"sqlite:///{folder}/registry.sqlite", free_port(), config=config)
-    daemon.folder = folder
-    daemon.start()
-    yield daemon
-    daemon.end(signal.SIGKILL)
+    with running(tmp_path_factory.mktemp("daemon"), empty_registry, free_port(), config) as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="module")
