@@ -14,11 +14,12 @@ import heapq
 import math
 import random
 from collections import Counter
-from itertools import zip_longest
+from itertools import chain, zip_longest
 
 from swift.common.ring.fill import fill
 
 EPSILON = 1e-9
+MENDING_PASSES = 4       # one was enough in all that was seen; this bounds it
 
 
 class Node:
@@ -121,6 +122,8 @@ class Tree:
         Largest remainders get the odd ones; of equal remainders those keep theirs who hold more,
         so that a balanced ring stays as it is.
         """
+        for node in (self.root, *chain.from_iterable(self.paths.values())):
+            node.wanted = 0
         leaves = [p[-1] for p in self.paths.values()]
         exact = sum(n.target for n in leaves) or 1.0
         due = {n: n.target * total / exact for n in leaves}
@@ -190,12 +193,18 @@ class Rebalance:
         self.table, self.tree, self.none = table, tree, none
         self.movable, self.rng = movable, rng
         self.gathered = {}       # part -> [replica, ...]
-        self.moves = set()       # parts that were taken off a living device
+        self._old = {}           # (part, replica) -> the device it was on, of what is gathered
 
     def run(self):
         """Returns ``(replicas placed, parts moved or placed)``."""
         if all(row.count(self.none) == len(row) for row in self.table):
             return self._first()
+        self._pass()
+        changed = [p for (p, r), old in self._old.items() if self.table[r][p] != old]
+        return len(changed), set(changed)
+
+    def _pass(self):
+        """Gather what is homeless, too close or too much on its device, and place it."""
         self._gather_homeless()
         held: Counter = Counter()
         for row in self.table:
@@ -204,23 +213,28 @@ class Rebalance:
         self.tree.set_wanted(sum(map(len, self.table)), held)
         self._gather_crowded()
         self._gather_overweight()
-        before = {(p, r): self._old.get((p, r), self.none)
-                  for p, rs in self.gathered.items() for r in rs}
         self._place()
-        changed = {p for (p, r), old in before.items() if self.table[r][p] != old}
-        count = sum(1 for (p, r), old in before.items() if self.table[r][p] != old)
-        return count, changed
 
     def _first(self):
-        """Nothing is placed yet: fill the table, then mend what whole numbers made too close."""
-        self._old = {}
+        """Nothing is placed yet: fill the table, then mend what whole numbers made too close.
+
+        A partition can be too close where every device that lacks one already has it: then others
+        have to make room, which is what a pass does.
+        """
         total = sum(map(len, self.table))
         self.tree.set_wanted(total, {})
         fill(self.tree, self.table, self.none, self.rng)
         self.movable = lambda part: True
         self._gather_crowded()
         self._place()
+        for _ in range(MENDING_PASSES):
+            if not self.gathered or not self._too_close():
+                break
+            self._pass()
         return total, range(len(self.table[0]))
+
+    def _too_close(self):
+        return crowding(self.table, self.tree, lambda node: node.limit)[0]
 
     def _take(self, part, replica):
         dev_id = self.table[replica][part]
@@ -231,8 +245,8 @@ class Rebalance:
             node.wanted += 1
 
     def _gather_homeless(self):
-        """Slots of removed devices and slots never filled."""
-        self._old = {}
+        """Slots of removed devices and slots never filled; nothing else is gathered yet."""
+        self._old, self.gathered = {}, {}
         paths, none = self.tree.paths, self.none
         known = set(paths)
         for replica, row in enumerate(self.table):
@@ -256,8 +270,7 @@ class Rebalance:
         paths = self.tree.paths
         if len(self.gathered) == len(self.table[0]):
             return
-        crowded, _ = crowding(self.table, self.tree, lambda node: node.limit)
-        for part in sorted(crowded):
+        for part in sorted(self._too_close()):
             if not self._free_to_move(part):
                 continue
             holders = self._holders(part)

@@ -2,7 +2,9 @@
 """What an object server acknowledged is on the disk after the power went off.
 
 The file system is told to stop in the middle of the work and to forget what it did not write yet
-(EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN), and mounted again, as after a power cut.
+(EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN), and mounted again, as after a power cut. All that happens in
+a mount namespace of the test: `ip netns exec` of whoever runs beside it copies the mounts there
+are, and while a copy is left the next mount finds the file system as it was stopped.
 """
 import fcntl
 import os
@@ -77,30 +79,56 @@ for name in sys.stdin.read().split():
 """
 
 
+class Disk:
+    """A device with a file system, and the namespace in which it is mounted."""
+
+    def __init__(self, image, at, holder):
+        self.image, self.at = image, at
+        self.inside = ["nsenter", f"--mount=/proc/{holder.pid}/ns/mnt"]
+        self.seen_from_outside = f"/proc/{holder.pid}/root{at}"
+
+    def command(self, *args):
+        subprocess.run([*self.inside, *args], check=True, timeout=TIMEOUT)
+
+    def mount(self):
+        self.command("mount", "-o", "loop", str(self.image), str(self.at))
+
+    def unmount(self):
+        self.command("umount", str(self.at))
+
+    def cut_the_power(self):
+        """Stop the file system, and have it forget what it has in memory."""
+        fd = os.open(self.seen_from_outside, os.O_RDONLY)
+        try:
+            fcntl.ioctl(fd, SHUTDOWN, WITHOUT_WRITING_THE_LOG)
+        finally:
+            os.close(fd)
+
+    def run(self, script, **more):
+        """A process of one of the scripts, on the devices where it is mounted."""
+        etc = self.at.parent / "etc"
+        etc.mkdir(exist_ok=True)
+        (etc / "swift.conf").write_text("[swift-hash]\nswift_hash_path_suffix = tests\n")
+        return subprocess.Popen(
+            [*self.inside, sys.executable, "-W", "ignore", "-c", script, str(self.at)],
+            env=dict(os.environ, SWIFT_DIR=str(etc)), **more)
+
+
 @pytest.fixture(params=sorted(MAKE))
 def disk(request, tmp_path):
-    """(device's file, where it is mounted): a file system of that kind."""
+    """A file system of that kind."""
     image, at = tmp_path / "disk", tmp_path / "mnt"
     at.mkdir()
-    with open(image, "wb") as made:
-        made.truncate(MIB << 20)
+    image.touch()
+    os.truncate(image, MIB << 20)
     subprocess.run([*MAKE[request.param], str(image)], check=True, timeout=TIMEOUT)
-    mount(image, at)
-    yield image, at
-    subprocess.run(["umount", "-l", str(at)], check=False, timeout=TIMEOUT)
-
-
-def mount(image, at):
-    subprocess.run(["mount", "-o", "loop", str(image), str(at)], check=True, timeout=TIMEOUT)
-
-
-def cut_the_power(at):
-    """Stop the file system, and have it forget what it has in memory."""
-    fd = os.open(at, os.O_RDONLY)
-    try:
-        fcntl.ioctl(fd, SHUTDOWN, WITHOUT_WRITING_THE_LOG)
-    finally:
-        os.close(fd)
+    # What the shell says, it says from inside; it ends, and the mount with it, when told no more.
+    with subprocess.Popen(["unshare", "--mount", "sh", "-c", "echo; read end"],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        made = Disk(image, at, holder)
+        made.mount()
+        yield made
 
 
 def acknowledged(lines):
@@ -112,38 +140,29 @@ def acknowledged(lines):
     return last
 
 
-def run(script, at, **more):
-    """A process of one of the scripts, on the devices below `at`."""
-    etc = at.parent / "etc"
-    etc.mkdir(exist_ok=True)
-    (etc / "swift.conf").write_text("[swift-hash]\nswift_hash_path_suffix = tests\n")
-    return subprocess.Popen([sys.executable, "-W", "ignore", "-c", script, str(at)],
-                            env=dict(os.environ, SWIFT_DIR=str(etc)), **more)
-
-
-def work_until_the_power_fails(at, said):
+def work_until_the_power_fails(disk, said):
     """What was acknowledged up to then, or a moment later: nobody sees that it is gone."""
-    with open(said, "wb+") as output, run(WRITER, at, stdout=output,
-                                          stderr=subprocess.DEVNULL) as writer:
+    with open(said, "wb+") as output, disk.run(WRITER, stdout=output,
+                                               stderr=subprocess.DEVNULL) as writer:
         try:
             deadline = time.monotonic() + TIMEOUT
             while not os.fstat(output.fileno()).st_size and time.monotonic() < deadline:
                 time.sleep(0.05)
             time.sleep(WORK_SECONDS)
-            cut_the_power(at)
+            disk.cut_the_power()
         finally:
             writer.kill()
     return acknowledged(said.read_text().splitlines())
 
 
 def test_what_was_acknowledged_survives(disk, tmp_path):
-    image, at = disk
-    (at / "d").mkdir()
-    os.sync()
-    told = work_until_the_power_fails(at, tmp_path / "said")
+    disk.command("mkdir", str(disk.at / "d"))
+    disk.command("sync")
+    told = work_until_the_power_fails(disk, tmp_path / "said")
     assert len(told) > 100
-    subprocess.run(["umount", str(at)], check=True, timeout=TIMEOUT)
-    mount(image, at)
-    with run(READER, at, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
+    disk.unmount()
+    disk.mount()
+    with disk.run(READER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
         there = acknowledged(reader.communicate(" ".join(told), TIMEOUT)[0].splitlines())
+    assert sorted(there) == sorted(told)
     assert {name: (told[name], there[name]) for name in told if there[name] < told[name]} == {}

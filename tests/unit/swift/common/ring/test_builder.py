@@ -5,7 +5,7 @@ import pickle
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from swift.common.ring.builder import (
@@ -171,6 +171,7 @@ def test_security_builder_file_runs_nothing(tmp_path):
 
 
 @settings(max_examples=30, deadline=None)
+@example([[1], [2, 2]], 2.5, 0)        # no device that lacked replicas could take the last ones
 @given(st.lists(st.lists(st.integers(0, 300), min_size=1, max_size=3), min_size=1, max_size=5),
        st.sampled_from([1, 2, 2.5, 3]), st.integers(0, 99))
 def test_any_cluster_gives_a_valid_ring(zones, replicas, seed):
