@@ -41,8 +41,6 @@ GROUPS = (
      "daemons stay in front of their init system; rings are read anew when they change"),
     ("log_rsync_transfers rsync_error_log_line_length", "what rsync says is logged when it fails"),
     ("write_legacy_ec_crc", "fragments carry zlib's crc32"),
-    ("max_objects_per_container_per_second per_container_ratelimit_buckets max_deferred_updates",
-     "objects_per_second limits a process's updates, whichever container they are for"),
     ("slowdown", "objects_per_second and containers_per_second"),
     ("report_interval periodic_warnings_interval", "a pass is told of when it has ended"),
     ("object_size_stats rsync_tempfile_timeout",

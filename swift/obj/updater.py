@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from swift.common import durable, node_client, recon, safe_pickle
@@ -24,8 +24,9 @@ from swift.common.daemon import Daemon
 from swift.common.devices import Brake, mounted_devices
 from swift.common.ring import Ring
 from swift.common.storage import is_suffix
-from swift.common.storage_policy import policies
+from swift.common.storage_policy import StoragePolicy, policies
 from swift.common.timestamp import Timestamp
+from swift.obj.container_brake import EVENTS, ContainerBrake
 
 _OPS = ("PUT", "DELETE")
 _PER_DEVICE = "object_updater_per_device"
@@ -53,11 +54,20 @@ class Redirect:
                    Timestamp(headers.get("x-backend-redirect-timestamp", "")))
 
 
+class Waiting(NamedTuple):
+    """An update that waits: its file, and where that is."""
+
+    path: str
+    device_path: str
+    policy: StoragePolicy
+
+
 class ObjectUpdater(Daemon):
     """Delivers container updates that are waiting on disk.
 
     Options: devices, mount_check, swift_dir, interval, updater_workers (processes, among which the
-    devices are divided), concurrency, objects_per_second (both of each process), node_timeout,
+    devices are divided), concurrency, objects_per_second, max_objects_per_container_per_second,
+    per_container_ratelimit_buckets, max_deferred_updates (all of each process), node_timeout,
     conn_timeout, async_tracker_max_entries and async_tracker_dump_count (how many containers with
     late updates to remember, and to tell monitors of, for each device).
     """
@@ -72,12 +82,16 @@ class ObjectUpdater(Daemon):
         self.swift_dir = conf.get("swift_dir", "/etc/swift")
         self.concurrency = config_int(conf, "concurrency", 8, 1)
         self.brake = Brake(config_float(conf, "objects_per_second", 50))
+        self.container_rate = config_float(conf, "max_objects_per_container_per_second", 0)
+        self.buckets = config_int(conf, "per_container_ratelimit_buckets", 1000, 1)
+        self.most_deferred = config_int(conf, "max_deferred_updates", 10000)
         self.node_timeout = config_float(conf, "node_timeout", 10)
         self.conn_timeout = config_float(conf, "conn_timeout", 0.5)
         self._ring: Ring | None = None
         self.dump_count = config_int(conf, "async_tracker_dump_count", 5)
         self.max_entries = config_int(conf, "async_tracker_max_entries", 100, 1)
         self._late: dict[str, dict[tuple[str, str], float]] = {}
+        self._held: dict[str, dict[str, int]] = {}       # EVENTS of each device
 
     @property
     def container_ring(self) -> Ring:
@@ -91,22 +105,48 @@ class ObjectUpdater(Daemon):
         start = time.monotonic()
         counts = {"successes": 0, "failures": 0, "quarantined": 0, "obsolete": 0}
         pool = GreenPool(self.concurrency)
-        self._late = {}
+        self._late, self._held = {}, {}
+        brake = ContainerBrake(self.container_rate, self.buckets, self.most_deferred,
+                               self._note_held)
+        for waiting in brake.let(self._all_waiting(counts), self._container_of,
+                                 start + self.interval):
+            pool.spawn_n(self._process_logged, waiting, counts)
+            self.brake.spend()
+        pool.waitall()
+        counts.update({event: sum(held[event] for held in self._held.values())
+                       for event in EVENTS})
+        if any(counts.values()):
+            self.logger.info(
+                "Object update sweep: %(successes)d successes, %(failures)d failures,"
+                " %(quarantined)d quarantined, %(obsolete)d obsolete, %(skips)d skips,"
+                " %(deferrals)d deferrals, %(drains)d drains", counts)
+        self.logger.debug("Object update sweep took %.2f s", time.monotonic() - start)
+
+    def _all_waiting(self, counts: dict[str, int]) -> Iterator[Waiting]:
+        """The updates on this process's devices."""
         mine = self.shared_devices()
         for device, device_path in mounted_devices(self.devices, self.mount_check, self.logger):
             if device not in mine:
                 continue
-            self._late[device] = {}
+            self._late[device], self._held[device] = {}, dict.fromkeys(EVENTS, 0)
             for policy in policies():
-                base = f"{device_path}/{policy.asyncdir}"
-                for path in self._waiting(base, counts):
-                    pool.spawn_n(self._process_logged, path, device_path, policy, counts)
-                    self.brake.spend()
-        pool.waitall()
-        if any(counts.values()):
-            self.logger.info("Object update sweep: %(successes)d successes, %(failures)d failures,"
-                             " %(quarantined)d quarantined, %(obsolete)d obsolete", counts)
-        self.logger.debug("Object update sweep took %.2f s", time.monotonic() - start)
+                for path in self._waiting(f"{device_path}/{policy.asyncdir}", counts):
+                    yield Waiting(path, device_path, policy)
+
+    def _note_held(self, waiting: Waiting, event: str) -> None:
+        self._held[os.path.basename(waiting.device_path)][event] += 1
+
+    @staticmethod
+    def _container_of(waiting: Waiting) -> str | None:
+        """The container an update is for, or the shard it was sent on to; None when that cannot be
+        read."""
+        try:
+            with open(waiting.path, "rb") as update_file:
+                update = safe_pickle.loads(update_file.read())
+            return str(update.get("container_path") or
+                       f"{update['account']}/{update['container']}")
+        except (OSError, UnpicklingError, KeyError, TypeError, ValueError, AttributeError):
+            return None
 
     def _local_devices(self) -> list[str]:
         return sorted(name for name, _ in mounted_devices(self.devices, False, self.logger))
@@ -139,7 +179,7 @@ class ObjectUpdater(Daemon):
         """Facts of all devices: of this process's own, and what is known of the others'. A
         container that is late on several devices counts as often."""
         devices = {name: told for name, told in known.items() if name in everyone}
-        devices.update({name: self._stats(late) for name, late in self._late.items()})
+        devices.update(self._device_stats())
         entries = {(entry["account"], entry["container"], name): entry["timestamp"]
                    for name, told in devices.items()
                    for entry in told[_OLDEST]["oldest_entries"]}
@@ -147,8 +187,8 @@ class ObjectUpdater(Daemon):
         for (account, container, _), stamp in entries.items():
             oldest[account, container] = min(stamp, oldest.get((account, container), stamp))
         return {_PER_DEVICE: devices, "object_updater_stats": {**self._stats(oldest), **{
-            name: sum(told[name] for told in devices.values())
-            for name in ("failures_account_container_count", "tracker_memory_usage")}}}
+            name: sum(told.get(name, 0) for told in devices.values())
+            for name in ("failures_account_container_count", "tracker_memory_usage", *EVENTS)}}}
 
     def facts(self) -> dict[str, Any]:
         """Whose updates have been waiting longest, of each device and in all."""
@@ -156,9 +196,13 @@ class ObjectUpdater(Daemon):
         for late in self._late.values():
             for names, stamp in late.items():
                 together[names] = min(stamp, together.get(names, stamp))
-        return {"object_updater_stats": self._stats(together),
-                _PER_DEVICE: {
-                    device: self._stats(late) for device, late in self._late.items()}}
+        return {"object_updater_stats": {**self._stats(together), **{
+            event: sum(held[event] for held in self._held.values()) for event in EVENTS}},
+                _PER_DEVICE: self._device_stats()}
+
+    def _device_stats(self) -> dict[str, dict[str, Any]]:
+        return {device: {**self._stats(late), **self._held[device]}
+                for device, late in self._late.items()}
 
     def _stats(self, late: dict[tuple[str, str], float]) -> dict[str, Any]:
         oldest = sorted((stamp, *names) for names, stamp in late.items())
@@ -202,15 +246,14 @@ class ObjectUpdater(Daemon):
                 yield f"{base}/{suffix}/{name}"
             durable.rmdir_quietly(f"{base}/{suffix}")
 
-    def _process_logged(self, path: str, device_path: str, policy: Any,
-                        counts: dict[str, int]) -> None:
+    def _process_logged(self, waiting: Waiting, counts: dict[str, int]) -> None:
         try:
-            counts[self.process(path, device_path, policy)] += 1
+            counts[self.process(*waiting)] += 1
         except FileNotFoundError:
             pass                                    # overwritten or delivered by someone else
         except OSError as exc:
             counts["failures"] += 1
-            self.logger.error("ERROR update %s: %s", path, exc)
+            self.logger.error("ERROR update %s: %s", waiting.path, exc)
 
     def process(self, path: str, device_path: str, policy: Any) -> str:
         """Deliver one update file: `successes`, `failures` or `quarantined`."""

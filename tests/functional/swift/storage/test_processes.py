@@ -224,3 +224,38 @@ def test_updaters_share_devices_among_processes(idle_node):
     assert [(entry["container"], entry["timestamp"]) for entry in
             told["failures_oldest_timestamp_account_containers"]["oldest_entries"]] == [
         ("c0", 1600000000.0), ("c1", 1600000002.0)]
+
+
+def test_a_hot_containers_updates_are_spread_over_the_pass(idle_node):
+    """Deferred updates are drained at the end; what was too much waits on disk. Monitors are told
+    how many there were."""
+    conf = idle_node.etc / "object.conf"
+    text = conf.read_text().replace(
+        "[DEFAULT]\n", f"[DEFAULT]\nrecon_cache_path = {idle_node.root}\n")
+    conf.write_text(text.replace(
+        "[object-updater]\n", "[object-updater]\nmax_objects_per_container_per_second = 2\n"
+        "interval = 60\nupdater_workers = 2\nmax_deferred_updates = 3\n"))
+    idle_node.start()
+    idle_node.make_container("a", "hot")
+    idle_node.make_container("a", "cold")
+    for number in range(8):
+        container = "hot" if number < 7 else "cold"
+        folder = idle_node.devices / "d0/async_pending/abc"
+        folder.mkdir(parents=True, exist_ok=True)
+        (idle_node.devices / "d0/tmp").mkdir(exist_ok=True)
+        stamp = f"160000000{number}.00000"
+        (folder / f"{number:032x}-{stamp}").write_bytes(safe_pickle.dumps({
+            "op": "PUT", "account": "a", "container": container, "obj": f"o{number}",
+            "headers": {"X-Timestamp": stamp, "X-Size": "1", "X-Etag": "e",
+                        "X-Content-Type": "t/p"}}))
+    log = idle_node.once("object_updater", "object")
+    assert "5 successes, 0 failures, 0 quarantined, 0 obsolete, 3 skips, 6 deferrals, 3 drains" \
+        in log
+    assert len(list((idle_node.devices / "d0/async_pending/abc").iterdir())) == 3
+    for container, rows in (("hot", 4), ("cold", 1)):
+        for _, body in idle_node.get_all("container", "a", container, query="?format=json"):
+            assert len(json.loads(body)) == rows
+    known = json.loads((idle_node.root / "object.recon").read_text())
+    for told in (known["object_updater_stats"], known["object_updater_per_device"]["d0"]):
+        assert {name: told[name] for name in ("skips", "deferrals", "drains")} == {
+            "skips": 3, "deferrals": 6, "drains": 3}
