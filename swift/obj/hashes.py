@@ -99,18 +99,18 @@ def get_hashes(partition_dir: str, recalculate: list[str] | None = None,
     hasher = hasher or (lambda path: hash_suffix(path, reclaim_age))
     while True:
         hashes = consolidate(partition_dir)
-        listed = do_listdir or not hashes["valid"]
+        known = hashes["valid"]
         for suffix in recalculate or ():
             if is_suffix(suffix):
                 hashes[suffix] = None
-        if listed:
+        if do_listdir or not known:
             for name in os.listdir(partition_dir):
                 if is_suffix(name):
                     hashes.setdefault(name, None)
         hashed, changed = _compute(partition_dir, hashes, hasher)
         stamp = hashes.get("updated", -1)
         hashes["valid"] = True
-        if not hashed and not changed and not listed:
+        if known and not hashed and not changed:
             break
         with lock_path(partition_dir):
             current = read_hashes(partition_dir)

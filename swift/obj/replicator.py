@@ -4,7 +4,8 @@
 For each partition here the hashes of its suffixes are compared with those of the other primaries
 (REPLICATE); suffixes that differ are pushed, by rsync (and hashed anew over there) or by SSYNC. One
 rsync takes what a device lacks of many partitions: to start one costs more than a hundred files. A
-partition that does not belong here goes to its primaries, and is removed when all of them have it.
+partition that does not belong here goes to its primaries, and is removed when all of them have it,
+or as many as handoff_delete says.
 
 A partition that was in step with all its peers and was not written to since is looked at in full
 only every tenth pass: a change anywhere else is pushed by whoever has it.
@@ -14,7 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 from swift.common.concurrency import GreenPool, Semaphore, Timeout
@@ -24,47 +25,12 @@ from swift.common.devices import Rsync
 from swift.common.exceptions import ConfigError
 from swift.common.storage_policy import StoragePolicy
 from swift.obj import hashes
+from swift.obj.parcels import Handoff, Parcel
 from swift.obj.ssync import SsyncError
 from swift.obj.ssync_sender import Sender
 from swift.obj.sweep import Node, PartitionSweep, address
 
 FULL_EVERY = 10               # passes between two full looks at a partition that did not change
-PARCEL = 100                  # suffixes that go by one rsync,
-PARCEL_BYTES = 256 << 20      # unless they are as large as this: rsync_timeout is for all of them
-
-
-@dataclass
-class Parcel:
-    """Suffixes of some partitions of a device here that another device lacks."""
-
-    source: str                   # the directory of the partitions here
-    policy: StoragePolicy
-    node: Node
-    suffixes: dict[str, list[str]] = field(default_factory=dict)   # by partition
-    bytes: int = 0
-
-    def add(self, partition: str, suffixes: list[str]) -> None:
-        """Put suffixes of a partition in."""
-        self.suffixes[partition] = suffixes
-        self.bytes += sum(_bytes_below(f"{self.source}/{partition}/{suffix}")
-                          for suffix in suffixes)
-
-    def full(self) -> bool:
-        """Whether it is time to send it."""
-        return self.bytes >= PARCEL_BYTES or \
-            sum(map(len, self.suffixes.values())) >= PARCEL
-
-
-def _bytes_below(directory: str) -> int:
-    """The size of all files below a directory, of those that stay while it is looked at."""
-    total = 0
-    for base, _, names in os.walk(directory):
-        for name in names:
-            try:
-                total += os.stat(f"{base}/{name}").st_size
-            except FileNotFoundError:
-                pass
-    return total
 
 
 class ObjectReplicator(PartitionSweep):
@@ -98,10 +64,18 @@ class ObjectReplicator(PartitionSweep):
     def is_mine(self, policy: StoragePolicy) -> bool:
         return policy.coding is None
 
-    def ordered(self, jobs: list[tuple]) -> list[tuple]:
-        if self.handoffs_first:
-            jobs.sort(key=lambda job: any(node["id"] == job[0]["id"] for node in job[4]))
-        return jobs
+    def batches(self, jobs: list[tuple]) -> Iterator[list[tuple]]:
+        if not self.handoffs_first:
+            yield jobs
+            return
+        handoffs = [job for job in jobs if not _belongs(job[0], job[4])]
+        yield handoffs
+        left = len(handoffs) - self.counts["removed"]
+        if left:                                     # the disks are full: send them nothing more
+            self.logger.warning("handoffs_first: %d of %d handoff partitions are still here, no "
+                                "others are replicated in this pass", left, len(handoffs))
+            return
+        yield [job for job in jobs if _belongs(job[0], job[4])]
 
     def run_once(self) -> None:
         """Look at every partition of every local device once."""
@@ -124,11 +98,11 @@ class ObjectReplicator(PartitionSweep):
              nodes: list[Node]) -> None:
         self.counts["partitions"] += 1
         part_dir = f"{path}/{policy.datadir}/{partition}"
-        others = [node for node in nodes if node["id"] != device["id"]]
-        if len(others) < len(nodes):
-            self._update(part_dir, partition, policy, others)
+        if _belongs(device, nodes):
+            self._update(part_dir, partition, policy,
+                         [node for node in nodes if node["id"] != device["id"]])
         else:
-            self._hand_off(part_dir, partition, policy, others)
+            self._hand_off(part_dir, partition, policy, nodes)
 
     # -- a partition that belongs here -----------------------------------
 
@@ -194,19 +168,12 @@ class ObjectReplicator(PartitionSweep):
             self._pack(os.path.dirname(part_dir), partition, policy, node, suffixes)
         return ours
 
-    def _push(self, part_dir: str, partition: str, policy: StoragePolicy, node: Node,
-              suffixes: list[str]) -> bool:
-        """Bring a peer what is in suffix directories; whether all of it arrived."""
-        if self.sync_method == "ssync":
-            return self._push_by_ssync(part_dir, policy, node, suffixes)
-        return self._copy(Parcel(os.path.dirname(part_dir), policy, node, {partition: suffixes}))
-
     def _pack(self, source: str, partition: str, policy: StoragePolicy, node: Node,
-              suffixes: list[str]) -> None:
-        """Have suffixes brought to a peer with others, at the end of the pass at the latest."""
+              suffixes: list[str], handoff: Handoff | None = None) -> None:
+        """Have suffixes brought to a peer with others, at the end of the batch at the latest."""
         key = (source, node["id"])
         parcel = self._parcels.setdefault(key, Parcel(source, policy, node))
-        parcel.add(partition, suffixes)
+        parcel.add(partition, suffixes, handoff)
         if parcel.full():
             self._send(self._parcels.pop(key))
 
@@ -220,10 +187,15 @@ class ObjectReplicator(PartitionSweep):
 
     def _send(self, parcel: Parcel) -> None:
         """Copy a parcel, and have the peer hash what came: most of it may have, if that failed."""
-        self._copy(parcel)
+        copied = self._copy(parcel)
+        noticed = set()
         for partition, suffixes in parcel.suffixes.items():
             if not self.came(parcel.node, partition, parcel.policy, suffixes):
                 break                            # it is away, which costs no more than a pass
+            noticed.add(partition)
+        for partition, handoff in parcel.handoffs.items():
+            if handoff.close(copied and partition in noticed):
+                self._remove_logged(handoff)
 
     def _copy(self, parcel: Parcel) -> bool:
         """Copy a parcel by rsync; whether all of it arrived."""
@@ -231,9 +203,9 @@ class ObjectReplicator(PartitionSweep):
                    for partition, suffixes in parcel.suffixes.items() for suffix in suffixes
                    if os.path.isdir(f"{parcel.source}/{partition}/{suffix}")]
         # Is the disk still mounted? rsync would fill what is below its mount point. And asked for
-        # suffixes a peer makes the directories of an emptied device, which rsync may not.
+        # a suffix a peer makes the directories of an emptied device, which rsync may not.
         partition, suffixes = next(iter(parcel.suffixes.items()))
-        if not sources or not self.came(parcel.node, partition, parcel.policy, suffixes):
+        if not sources or not self.came(parcel.node, partition, parcel.policy, suffixes[:1]):
             return False
         self.counts["suffixes"] += len(sources)
         self.counts["rsyncs"] += 1
@@ -264,21 +236,33 @@ class ObjectReplicator(PartitionSweep):
 
     def _hand_off(self, part_dir: str, partition: str, policy: StoragePolicy,
                   nodes: list[Node]) -> None:
-        """Push all of it to its primaries; remove it here when enough of them have it."""
+        """Bring all of it to its primaries; it goes from here when enough of them have it."""
+        self._in_step.pop(part_dir, None)
         ours = self.hashes_here(part_dir, policy, listdir=True)
-        suffixes = list(ours)
-        succeeded = 0
+        handoff = Handoff(part_dir, ours, min(self.handoff_delete or len(nodes), len(nodes)))
+        if not ours:
+            self.remove(part_dir, ours)
+            return
         for node in nodes:
             theirs = self.hashes_of(node, partition, policy)
             if not isinstance(theirs, dict):
                 continue
-            missing = [suffix for suffix in suffixes if ours[suffix] != theirs.get(suffix, -1)]
-            if missing:
-                if not self._push(part_dir, partition, policy, node, missing) or \
-                        not self.came(node, partition, policy, missing):
-                    continue
-            succeeded += 1
-        needed = self.handoff_delete or len(nodes)
-        if succeeded >= min(needed, len(nodes)):
+            missing = [suffix for suffix in ours if ours[suffix] != theirs.get(suffix, -1)]
+            if missing and self.sync_method == "rsync":
+                self._pack(os.path.dirname(part_dir), partition, policy, node, missing, handoff)
+            elif not missing or self._push_by_ssync(part_dir, policy, node, missing):
+                handoff.safe += 1
+        if handoff.close():
             self.remove(part_dir, ours)
-        self._in_step.pop(part_dir, None)
+
+    def _remove_logged(self, handoff: Handoff) -> None:
+        try:
+            self.remove(handoff.part_dir, handoff.hashes)
+        except (OSError, Timeout) as exc:
+            self.counts["failures"] += 1
+            self.logger.error("ERROR removing %s: %s", handoff.part_dir, exc)
+
+
+def _belongs(device: Node, nodes: list[Node]) -> bool:
+    """Whether a device is one of a partition's primaries."""
+    return any(node["id"] == device["id"] for node in nodes)

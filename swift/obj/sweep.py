@@ -76,12 +76,12 @@ class PartitionSweep(Daemon):
              nodes: list[Node]) -> None:
         """Bring one partition of the device at `path` in step; `nodes` are its primaries."""
 
-    def ordered(self, jobs: list[tuple]) -> list[tuple]:
-        """The jobs - arguments of `work` - of a pass, in the order to do them."""
-        return jobs
+    def batches(self, jobs: list[tuple]) -> Iterator[list[tuple]]:
+        """The jobs - arguments of `work` - of a pass; a batch begins when the last has ended."""
+        yield jobs
 
     def finish(self) -> None:
-        """What is left to be done when all partitions of a pass were worked on."""
+        """What is left to be done when all partitions of a batch were worked on."""
 
     def ring(self, policy: StoragePolicy) -> Ring:
         """The ring of a policy."""
@@ -106,10 +106,11 @@ class PartitionSweep(Daemon):
                 _remove_left_over(f"{path}/{policy.tmpdir}")
         random.shuffle(jobs)
         pool = GreenPool(self.concurrency)
-        for job in self.ordered(jobs):
-            pool.spawn_n(self._work_logged, *job)
-        pool.waitall()
-        self.finish()
+        for batch in self.batches(jobs):
+            for job in batch:
+                pool.spawn_n(self._work_logged, *job)
+            pool.waitall()
+            self.finish()
         self.pass_number += 1
         self.pass_seconds = time.monotonic() - start
         return [f"{count} {name}" for name, count in self.counts.items()]
@@ -229,16 +230,18 @@ class PartitionSweep(Daemon):
         return str(exc) or "timeout"
 
     def remove(self, part_dir: str, pushed: dict[str, Any]) -> None:
-        """Remove a partition that is safe elsewhere, unless something was written meanwhile."""
+        """Remove a partition that is safe elsewhere, unless it is not what was `pushed` by now."""
         with durable.lock_path(part_dir):
             try:
                 if os.stat(f"{part_dir}/{hashes.INVALIDATIONS_FILE}").st_size:
                     return
             except FileNotFoundError:
                 pass
-            for suffix in os.listdir(part_dir):
-                if is_suffix(suffix) and suffix not in pushed:
-                    return
+            now = {name: value for name, value in hashes.read_hashes(part_dir).items()
+                   if is_suffix(name)}
+            listed = {name for name in os.listdir(part_dir) if is_suffix(name)}
+            if now != pushed or listed - pushed.keys():
+                return
             run_in_thread(_remove_tree, part_dir)
         self.counts["removed"] += 1
 

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the object replicator makes of its peers' answers."""
 import pickle
+import shutil
 
 import pytest
 
-from swift.common import node_client
+from swift.common import node_client, storage
 from swift.common.storage_policy import StoragePolicy
-from swift.obj.replicator import PARCEL, PARCEL_BYTES, ObjectReplicator, Parcel
+from swift.obj import hashes
+from swift.obj.parcels import PARCEL, PARCEL_BYTES, Parcel
+from swift.obj.replicator import ObjectReplicator
 
 NODE = {"id": 1, "ip": "10.0.0.1", "port": 6200, "device": "sda"}
 POLICY = StoragePolicy(0, "gold")
@@ -58,3 +61,82 @@ def test_a_parcel_is_full_by_number_or_by_size(tmp_path):
         data.truncate(PARCEL_BYTES)
     large.add("1", ["abc"])
     assert large.full()
+
+
+@pytest.fixture
+def handoff(monkeypatch, tmp_path):
+    """A replicator of a partition 7 with one object that belongs on nodes 1 to 3, whose peers have
+    nothing until rsync brought it; and the paths they were asked for."""
+    monkeypatch.setattr(storage, "_secrets", (b"prefix", b"suffix"))
+    made = ObjectReplicator({"devices": str(tmp_path), "mount_check": "false",
+                             "log_address": "/none", "log_level": "CRITICAL"})
+    made.counts = dict.fromkeys(made.counted, 0)
+    made.asked, made.copied = [], []
+
+    def request(host, port, method, path, *_):
+        made.asked.append(path)
+        return node_client.NodeAnswer(200, {}, pickle.dumps({}, 2))
+    monkeypatch.setattr(node_client, "request", request)
+    monkeypatch.setattr(made.rsync, "copy", lambda sources, target, *_: made.copied.append(target)
+                        or made.meanwhile())
+    made.meanwhile = lambda: True
+    made.part_dir = tmp_path / "sdz/objects/7"
+    put(made.part_dir, "1")
+
+    def work():
+        made.work({"id": 0}, str(tmp_path / "sdz"), "7", POLICY,
+                  [{**NODE, "id": number, "device": f"sd{number}"} for number in (1, 2, 3)])
+        made.finish()
+    made.pass_ = work
+    return made
+
+
+def put(part_dir, digit):
+    """Write an object as an object server does."""
+    hash_dir = part_dir / f"abc/{digit * 29}abc"
+    hash_dir.mkdir(parents=True)
+    (hash_dir / "1600000000.00000.data").write_bytes(b"")
+    hashes.invalidate(str(hash_dir.parent))
+
+
+def test_a_handoff_costs_a_peer_one_listing_and_one_notice(handoff):
+    handoff.pass_()
+    assert not handoff.part_dir.exists() and handoff.counts["removed"] == 1
+    assert len(handoff.copied) == 3
+    for number in (1, 2, 3):
+        paths = [path for path in handoff.asked if path.startswith(f"/sd{number}/")]
+        # the hashes; is the disk there; hash what came
+        assert paths == [f"/sd{number}/7", f"/sd{number}/7/abc", f"/sd{number}/7/abc"]
+
+
+@pytest.mark.parametrize("hashed", [False, True])
+def test_what_came_in_while_it_was_pushed_stays(handoff, hashed):
+    """Also when somebody asked for hashes since, so that none is said to be invalid."""
+    def meanwhile():
+        if len(handoff.copied) == 3:
+            put(handoff.part_dir, "2")
+            if hashed:
+                hashes.get_hashes(str(handoff.part_dir))
+        return True
+    handoff.meanwhile = meanwhile
+    handoff.pass_()
+    assert handoff.counts["removed"] == 0
+    assert len(list(handoff.part_dir.glob("abc/*/*.data"))) == 2
+    handoff.pass_()
+    assert handoff.counts["removed"] == 1
+
+
+def test_a_handoff_stays_when_one_copy_failed(handoff):
+    handoff.meanwhile = lambda: len(handoff.copied) != 2
+    handoff.pass_()
+    assert handoff.counts["removed"] == 0 and handoff.part_dir.exists()
+    handoff.handoff_delete = 2
+    handoff.copied.clear()
+    handoff.pass_()
+    assert handoff.counts["removed"] == 1
+
+
+def test_an_empty_handoff_goes_unasked(handoff):
+    shutil.rmtree(handoff.part_dir / "abc")
+    handoff.pass_()
+    assert not handoff.part_dir.exists() and not handoff.asked
