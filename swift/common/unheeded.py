@@ -14,10 +14,6 @@ from swift.common.exceptions import ConfigError
 
 # (names, what holds instead); section/name where the name means something elsewhere
 GROUPS = (
-    ("concurrent_gets concurrency_timeout concurrent_ec_extra_requests",
-     "a node that does not answer is left for the next one after recoverable_node_timeout"),
-    ("timing_expiry write_affinity_node_count write_affinity_handoff_delete_count",
-     "nodes are asked in random order, without affinities"),
     ("rebalance_missing_suppression_count", "each node's 404 counts"),
     ("namespace_cache_tokens_per_session namespace_avg_backend_fetch_time",
      "each request that finds no shards in the cache asks for them"),

@@ -151,11 +151,11 @@ class InfoCache:
 
     def _head(self, req, kind, ring, account, container=None):
         from swift.proxy.backend import backend_path
-        from swift.proxy.get import Getter
         part, primaries = ring.get_nodes(account, container)
-        getter = Getter(self.app, 'HEAD', kind,
-                        self.app.node_iter(ring, part, primaries, shuffle=True), len(primaries),
-                        part, backend_path(account, container), self.app.backend_headers(req))
+        app = self.app
+        getter = app.getter(app, 'HEAD', kind, app.node_iter(ring, part, primaries, shuffle=True),
+                            len(primaries), part, backend_path(account, container),
+                            app.backend_headers(req))
         response = getter.response()
         return response.status, {n.lower(): v for n, v in response.headers}
 

@@ -18,7 +18,7 @@ from swift.proxy.backend import FAILURES, HOP, Answer, choose, request_head
 from swift.proxy.ec_answers import Answers, moment
 from swift.proxy.ec_body import Decoder, Source, extent
 from swift.proxy.ec_ranges import fragment_range
-from swift.proxy.get import INLINE, Getter, SourceLost
+from swift.proxy.get import INLINE, SourceLost
 
 _OF_ARCHIVES = ('content-length', 'content-range', 'etag', 'accept-ranges')
 
@@ -60,8 +60,8 @@ class EcGetter:
 
     def _head(self, lines):
         """Any fragment has all of the metadata."""
-        response = Getter(self.app, 'HEAD', 'Object', self.nodes, self.coding.replicas, self.part,
-                          self.path, lines, newest=self.newest).response()
+        response = self.app.getter(self.app, 'HEAD', 'Object', self.nodes, self.coding.replicas,
+                                   self.part, self.path, lines, newest=self.newest).response()
         length = response.get(ec.LENGTH)
         status = response.status
         if length is not None:
@@ -165,8 +165,8 @@ class EcGetter:
 
     def _again(self, spec):
         """The same request for something else of the object."""
-        return EcGetter(self.app, self.coding, 'GET', self.new_nodes, self.part, self.path,
-                        self.lines, spec)
+        return type(self)(self.app, self.coding, 'GET', self.new_nodes, self.part, self.path,
+                          self.lines, spec)
 
     def _parts(self, parts, tail, etag):
         for text, start, stop in parts:
@@ -246,6 +246,10 @@ class EcGetter:
                     conn.close()
                 app.failed(node, 'Object', e, 'GET ' + self.path)
                 return None
+            except BaseException:    # nor must a green thread that is ended leave it open
+                if conn is not None:
+                    conn.close()
+                raise
 
     def receive(self, call, node, deadline):
         """The Reply to a request, None when none came in time."""
@@ -259,6 +263,9 @@ class EcGetter:
                 conn.close()
                 self.app.failed(node, 'Object', e, 'GET ' + self.path)
                 return None
+            except BaseException:
+                conn.close()
+                raise
         return None
 
     def _take(self, node, reply):

@@ -58,6 +58,10 @@ class Getter:
                     conn.close()
                 app.failed(node, self.kind, e, self.method)
                 return None
+            except BaseException:    # nor must a green thread that is ended leave it open
+                if conn is not None:
+                    conn.close()
+                raise
 
     def good(self, reply):
         """Whether this is the answer the client should get."""

@@ -88,3 +88,29 @@ class NodeIter:
                     self.on_handoff(node)
                 return node
         raise StopIteration
+
+
+class RoutedNodes(NodeIter):
+    """The same with a `Route`, and ``most``, how many of them may be asked side by side.
+
+    ``first`` are primaries, and maybe handoffs that are not given once more.
+    """
+
+    def __init__(self, limiter, ring, part, first, total, route, on_handoff=None):
+        super().__init__(limiter, ring, part, first, total, on_handoff)
+        self.route, self.most = route, len(first)
+        given = {node['id'] for node in first}
+        self._generator = (node for node in ring.get_more_nodes(part) if node['id'] not in given)
+
+    @property
+    def primaries_left(self):
+        """Whether there is one more before the handoffs."""
+        return self._at < len(self.primaries)
+
+
+class OrderedNodes(NodeIter):
+    """Nodes in an order of somebody else, without those that are shut out."""
+
+    def __init__(self, limiter, nodes, total):
+        super().__init__(limiter, None, None, (), total)
+        self._generator = iter(nodes)

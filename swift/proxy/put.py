@@ -46,7 +46,7 @@ def small_put(controller, ring, part, nodes, lines, own, body):
         return (request_head('PUT', node, part, path, lines) + own[slot] + tail
                 ).encode('latin-1') + body
 
-    return Fanout(app, app.node_iter(ring, part, nodes), len(nodes), build, f'PUT {path}').run()
+    return Fanout(app, app.write_iter(ring, part, nodes), len(nodes), build, f'PUT {path}').run()
 
 
 class Replica:
@@ -74,7 +74,7 @@ class Upload:
     def __init__(self, controller, ring, part, nodes, lines, own, first, source, length):
         self.app, self.controller = controller.app, controller
         self.path = backend_path(controller.account, controller.container, controller.obj)
-        self.nodes = self.app.node_iter(ring, part, nodes)
+        self.nodes = self.app.write_iter(ring, part, nodes)
         self.count, self.part, self.own = len(nodes), part, own
         self.quorum = quorum_size(self.count)
         self.first, self.source, self.length = first, source, length

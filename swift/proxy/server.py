@@ -4,6 +4,7 @@
 import os
 import random
 import time
+from typing import Any
 
 from swift.common import storage_policy
 from swift.common.conf import (
@@ -15,7 +16,7 @@ from swift.common.conf import (
     config_true,
 )
 from swift.common.constraints import Constraints
-from swift.common.exceptions import ChunkReadError, ChunkReadTimeout, ConfigError
+from swift.common.exceptions import ChunkReadError, ChunkReadTimeout
 from swift.common.http_client import Pool
 from swift.common.log import get_logger
 from swift.common.request import Abort, PathError, Request, answer, split_path
@@ -28,7 +29,10 @@ from swift.proxy.controllers.base import Controller
 from swift.proxy.controllers.container import ContainerController
 from swift.proxy.controllers.info import InfoController
 from swift.proxy.controllers.obj import ObjectController
+from swift.proxy.ec_get import EcGetter
+from swift.proxy.get import Getter
 from swift.proxy.nodes import ErrorLimiter, NodeIter
+from swift.proxy.routes import Routes
 from swift.proxy.unsupported import refuse_unsupported
 
 OWNER_HEADERS = ('x-container-read, x-container-write, x-container-sync-key, '
@@ -38,7 +42,13 @@ OWNER_HEADERS = ('x-container-read, x-container-write, x-container-sync-key, '
 
 
 class Application:
-    """The WSGI application of the proxy server."""
+    """The WSGI application of the proxy server: nodes are taken as they come, in turn.
+
+    What other preferences cost, `RoutedApplication` pays, which replaces the attributes below.
+    """
+
+    getter, ec_getter = Getter, EcGetter
+    object_controller = ObjectController
 
     def __init__(self, conf, logger=None, account_ring=None, container_ring=None):
         self.logger = logger or get_logger(conf, conf.get('log_name', 'proxy-server'))
@@ -57,9 +67,6 @@ class Application:
         self.swift_owner_headers = {h.lower() for h in config_list(
             conf.get('swift_owner_headers', OWNER_HEADERS))}
         self._cors(conf)
-        if conf.get('sorting_method', 'shuffle') != 'shuffle' or conf.get('read_affinity') or \
-                conf.get('write_affinity'):
-            raise ConfigError('sorting_method: only shuffle is supported, without affinities')
         self.constraints = Constraints.load()
         self.policies = storage_policy.policies()
         self.account_ring = account_ring or Ring(swift_dir, ring_name='account')
@@ -146,6 +153,9 @@ class Application:
         return NodeIter(self.limiter, ring, part, primaries, self.request_node_count(ring),
                         self._handoff if self.log_handoffs else None, shuffle)
 
+    write_iter: Any = node_iter             # for new objects
+    fragment_iter: Any = node_iter          # for fragments to read, best ones first
+
     def _handoff(self, node):
         self.logger.debug('Handoff requested (%s)', node['handoff_index'])
 
@@ -206,7 +216,7 @@ class Application:
             return answer(403, 'Invalid host header')
         controller: Controller
         if obj is not None:
-            controller = ObjectController(self, req, account, container, obj)
+            controller = self.object_controller(self, req, account, container, obj)
         elif container is not None:
             controller = ContainerController(self, req, account, container)
         else:
@@ -245,6 +255,11 @@ class Application:
 
 def app_factory(global_conf, **local_conf):
     """PasteDeploy's entry point."""
-    return Application({**global_conf, **local_conf})
+    conf = {**global_conf, **local_conf}
+    routes = Routes(conf, storage_policy.policies())
+    if routes.are_plain:
+        return Application(conf)
+    from swift.proxy.routed import RoutedApplication  # it is made of what is above
+    return RoutedApplication(conf, routes)
 
 

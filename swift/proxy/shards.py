@@ -14,7 +14,6 @@ from swift.common.request import Abort, answer
 from swift.common.shards import Bounds, Namespace, within
 from swift.proxy.backend import backend_path
 from swift.proxy.controllers.listing import PARAMETERS
-from swift.proxy.get import Getter
 
 SHARDED = ('sharding', 'sharded')
 TRUE = ('true', '1', 'yes', 'on', 't', 'y')
@@ -88,10 +87,10 @@ def read_container(app, req, account, container, lines, query):
     """The Response of a GET to a container's servers."""
     part, nodes = app.container_ring.get_nodes(account, container)
     newest = req.get('X-Newest', '').lower() in TRUE
-    return Getter(app, 'GET', 'Container',
-                  app.node_iter(app.container_ring, part, nodes, shuffle=True), len(nodes), part,
-                  backend_path(account, container), app.backend_headers(req) + lines, query=query,
-                  newest=newest).response()
+    return app.getter(app, 'GET', 'Container',
+                      app.node_iter(app.container_ring, part, nodes, shuffle=True), len(nodes),
+                      part, backend_path(account, container), app.backend_headers(req) + lines,
+                      query=query, newest=newest).response()
 
 
 # -- writing -------------------------------------------------------------------

@@ -43,11 +43,13 @@ class FaultCluster(SwiftCluster):
     servers a clock that many seconds off; ("proxy", 1) in `skew` is another proxy's."""
 
     def __init__(self, root: Path, small: dict[int, str] | None = None,
-                 skew: dict[Any, float] | None = None, options: str = "", **more: Any) -> None:
+                 skew: dict[Any, float] | None = None, options: str = "",
+                 proxy_options: str = "", **more: Any) -> None:
         self.small, self.skew = small or {}, skew or {}
         root = Path(root)
         super().__init__(root, storage_options=options, proxy_options=(
-            "error_suppression_interval = 1\nnode_timeout = 10\nconn_timeout = 2"), **more)
+            "error_suppression_interval = 1\nnode_timeout = 10\nconn_timeout = 2\n"
+            + proxy_options), **more)
 
     def server_command(self, kind: str, n: int, conf: str) -> list[str]:
         seconds = self.skew.get((kind, n), 0 if kind == "proxy" else self.skew.get(n, 0))

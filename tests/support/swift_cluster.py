@@ -58,9 +58,9 @@ class SwiftCluster:
 
     def __init__(self, root, nodes=4, proxy_options='', proxy_port=None, policies=1,
                  storage_options='', python=sys.executable, part_power=4, s3_options='',
-                 coded=None, segment_size=1 << 20):
+                 coded=None, segment_size=1 << 20, regions=1):
         self.root = Path(root)
-        self.nodes = nodes
+        self.nodes, self.regions = nodes, regions
         self.python = python
         self.proxy_options, self.storage_options = proxy_options, storage_options
         self.s3_options = s3_options
@@ -128,8 +128,9 @@ class SwiftCluster:
                 else min(3, self.nodes)
             builder = RingBuilder(self.part_power, replicas, 0)
             for n in range(self.nodes):
-                builder.add_dev(dict(region=1, zone=n + 1, ip='127.0.0.1',
-                                     port=self.ports[kind, n], device=f'd{n}', weight=1))
+                builder.add_dev(dict(region=1 + n * self.regions // self.nodes, zone=n + 1,
+                                     ip='127.0.0.1', port=self.ports[kind, n],
+                                     device=f'd{n}', weight=1))
             builder.rebalance(seed='tests')
             builder.get_ring().save(str(self.etc / f'{name}.ring.gz'))
 

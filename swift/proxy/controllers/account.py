@@ -10,7 +10,6 @@ from swift.proxy.backend import backend_path, choose, respond
 from swift.proxy.cached_info import account_entry, cache_key, remember
 from swift.proxy.controllers.base import Controller
 from swift.proxy.controllers.listing import check_listing, listing_query
-from swift.proxy.get import Getter
 
 ACL_SYSMETA = 'HTTP_X_ACCOUNT_SYSMETA_CORE_ACCESS_CONTROL'
 
@@ -37,11 +36,11 @@ class AccountController(Controller):
         if bad is not None:
             return bad
         part, nodes = self._nodes()
-        getter = Getter(app, req.method, self.kind,
-                        app.node_iter(app.account_ring, part, nodes, shuffle=True), len(nodes),
-                        part, backend_path(self.account), self._read_lines(),
-                        query=listing_query(req),
-                        newest=req.get('X-Newest', '').lower() in ('true', '1', 'yes', 'on', 't'))
+        getter = app.getter(
+            app, req.method, self.kind,
+            app.node_iter(app.account_ring, part, nodes, shuffle=True), len(nodes), part,
+            backend_path(self.account), self._read_lines(), query=listing_query(req),
+            newest=req.get('X-Newest', '').lower() in ('true', '1', 'yes', 'on', 't'))
         response = getter.response()
         names = {n.lower(): v for n, v in response.headers}
         if not req.environ.get('QUERY_STRING') or response.status == 404:

@@ -17,7 +17,6 @@ from swift.proxy.cached_info import (
 )
 from swift.proxy.controllers.base import Controller
 from swift.proxy.controllers.listing import check_listing, listing_query
-from swift.proxy.get import Getter
 
 # What besides X-Container-Meta-* a client may set.
 SETTABLE = frozenset(('x-container-read', 'x-container-write', 'x-container-sync-key',
@@ -81,11 +80,12 @@ class ContainerController(Controller):
         """``(response, entry)`` of the container itself; the entry is remembered."""
         app, req = self.app, self.req
         part, nodes = self._nodes()
-        getter = Getter(app, req.method, self.kind,
-                        app.node_iter(app.container_ring, part, nodes, shuffle=True), len(nodes),
-                        part, backend_path(self.account, self.container),
-                        app.backend_headers(req) + 'Accept: application/json\r\n' + lines,
-                        query=query, newest=self._newest())
+        getter = app.getter(
+            app, req.method, self.kind,
+            app.node_iter(app.container_ring, part, nodes, shuffle=True), len(nodes), part,
+            backend_path(self.account, self.container),
+            app.backend_headers(req) + 'Accept: application/json\r\n' + lines, query=query,
+            newest=self._newest())
         response = getter.response()
         entry = container_entry(response.status, {n.lower(): v for n, v in response.headers})
         remember(req.environ, cache_key(self.account, self.container), entry,

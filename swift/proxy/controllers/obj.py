@@ -13,10 +13,8 @@ from swift.common.request import Abort, Response, answer, http_date
 from swift.common.reserved import is_reserved
 from swift.proxy.backend import backend_path, choose, header_name, respond
 from swift.proxy.controllers.base import Controller, spread
-from swift.proxy.ec_get import EcGetter
 from swift.proxy.ec_put import EcUpload
 from swift.proxy.footers import CALLBACK, HashedUpload, MimeUpload, footers_of
-from swift.proxy.get import Getter
 from swift.proxy.put import INLINE, Upload, small_put
 from swift.proxy.shards import SHARDED, updating_shard
 
@@ -55,6 +53,8 @@ class ObjectController(Controller):
         part, nodes = ring.get_nodes(self.account, self.container, self.obj)
         return index, ring, part, nodes
 
+    _update_place = _place            # the same for changing what is there
+
     # -- reading -------------------------------------------------------------
     def GET(self):
         """The object, or the parts of it and on the conditions the headers say."""
@@ -83,7 +83,7 @@ class ObjectController(Controller):
         if coding is not None:
             response = self._read_coded(coding, ring, part, nodes, lines, newest)
         else:
-            response = Getter(
+            response = app.getter(
                 app, req.method, 'Object', app.node_iter(ring, part, nodes, shuffle=True),
                 len(nodes), part, backend_path(self.account, self.container, self.obj), lines,
                 newest=newest, resume=True).response()
@@ -108,12 +108,12 @@ class ObjectController(Controller):
             """Those first whose fragments are the data itself."""
             mixed = random.sample(nodes, len(nodes))
             mixed.sort(key=lambda node: coding.index_of(node['index']) >= coding.data)
-            return self.app.node_iter(ring, part, mixed)
+            return self.app.fragment_iter(ring, part, mixed)
 
-        return EcGetter(self.app, coding, self.req.method, in_order, part,
-                        backend_path(self.account, self.container, self.obj),
-                        ''.join(line + '\r\n' for line in kept),
-                        spec and ''.join(spec.split()).lower(), newest).response()
+        return self.app.ec_getter(self.app, coding, self.req.method, in_order, part,
+                                  backend_path(self.account, self.container, self.obj),
+                                  ''.join(line + '\r\n' for line in kept),
+                                  spec and ''.join(spec.split()).lower(), newest).response()
 
     # -- writing -------------------------------------------------------------
     def _write_target(self):
@@ -322,7 +322,7 @@ class ObjectController(Controller):
         if bad is not None:
             return bad
         self._expiry()
-        index, ring, part, nodes = self._place(info)
+        index, ring, part, nodes = self._update_place(info)
         lines, own = self._headers(info, index, app.new_timestamp(self.req), nodes)
         if self.req.environ.get('CONTENT_TYPE'):
             lines += f'Content-Type: {self._content_type()}\r\n'
@@ -342,7 +342,7 @@ class ObjectController(Controller):
         """Delete the object; 404 when a majority did not have it."""
         info = self._write_target()
         self.req.environ.pop('HTTP_X_DELETE_AT', None)
-        index, ring, part, nodes = self._place(info)
+        index, ring, part, nodes = self._update_place(info)
         lines, own = self._headers(info, index, self.app.new_timestamp(self.req), nodes)
         answers = self.fan_out('DELETE', ring, part, nodes,
                                backend_path(self.account, self.container, self.obj), lines, own)
