@@ -21,6 +21,11 @@ def registered(name):
     return name in _info
 
 
+def fact(name, fact_name):
+    """What a filter of this process says of a feature; None without the filter."""
+    return _info.get(name, {}).get(fact_name)
+
+
 class InfoController:
     """GET and HEAD of ``/info``; the administrator's part needs a signature."""
 

@@ -19,6 +19,14 @@ def cluster(tmp_path_factory):
 
 
 @pytest.fixture
+def in_process(cluster, monkeypatch):
+    """The cluster; daemons that run in this process belong to it."""
+    monkeypatch.setenv('SWIFT_DIR', str(cluster.etc))
+    monkeypatch.setattr('swift.common.storage._secrets', (b'changeme', b'tests'))
+    return cluster
+
+
+@pytest.fixture
 def user(cluster):
     """A client of test:tester, owner of its account."""
     return cluster.login()

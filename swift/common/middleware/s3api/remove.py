@@ -2,7 +2,7 @@
 """Deleting objects and versions, with the parts of multipart uploads that nothing needs any more.
 
 Parts go when the last version that is made of them goes: a version is a manifest, and a manifest
-may have been copied.
+may have been copied. The client does not wait for it where the object expirer can do it.
 """
 
 import json
@@ -10,7 +10,8 @@ import json
 from swift.common.middleware.s3api.errors import S3Error
 from swift.common.middleware.s3api.listing import etag_of
 from swift.common.middleware.s3api.names import segments_of
-from swift.common.middleware.s3api.objects import VERSION, is_large
+from swift.common.middleware.s3api.objects import ETAG_SYSMETA, VERSION, is_large
+from swift.common.middleware.s3api.parts import drop_parts
 from swift.common.middleware.s3api.versions import DELETED, version_query
 
 
@@ -32,16 +33,35 @@ def remove(call, key, version=None):
         return _remove_version(call, key, version, query, seen, large)
     # Of a version that stays behind the parts stay, too.
     whole = large and not call.keeps_versions() and seen.headers.get(VERSION, 'null') == 'null'
-    answer = store.ask('DELETE', req.bucket, key,
-                       query='multipart-manifest=delete' if whole else '')
-    said = answer.body()
-    _check(call, key, answer, said)
-    if whole and b'200 OK' not in said:
-        raise S3Error('AccessDenied' if b'403' in said else 'ServiceUnavailable')
+    if whole:
+        answer = _with_segments(call, key, seen)
+    else:
+        answer = store.ask('DELETE', req.bucket, key)
+        _check(call, key, answer, answer.body())
     made = answer.headers.get(VERSION)
     if made is None:
         return []
     return [('x-amz-version-id', made), ('x-amz-delete-marker', 'true')]
+
+
+def _with_segments(call, key, seen):
+    """Delete a large object and its segments; the store's Answer.
+
+    Those of an upload are left to the expirer. A manifest of somebody else's making may name what
+    cannot be left to it.
+    """
+    async_too = ETAG_SYSMETA.lower() in seen.headers
+    for more in ('&async=yes', '') if async_too else ('',):
+        answer = call.store.ask('DELETE', call.req.bucket, key,
+                                query='multipart-manifest=delete' + more)
+        said = answer.body()
+        if not more or answer.status != 400:
+            break
+    _check(call, key, answer, said)
+    # A report of what was deleted while we waited.
+    if answer.status == 200 and b'200 OK' not in said:
+        raise S3Error('AccessDenied' if b'403' in said else 'ServiceUnavailable')
+    return answer
 
 
 def _check(call, key, answer, said):
@@ -59,9 +79,7 @@ def _remove_version(call, key, version, query, seen, large):
     rows = _versions(call, key)
     if parts and seen.headers.get('x-object-sysmeta-s3api-etag') not in [
             etag_of(row).strip('"') for row in rows]:
-        container = segments_of(req.bucket)
-        for name in parts:
-            store.ask('DELETE', container, name).body()
+        drop_parts(store, segments_of(req.bucket), parts)
     _promote(call, key, rows)
     headers = [('x-amz-version-id', version)]
     if seen.headers.get('content-type', '').startswith(DELETED):

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a write leaves behind: the parts of the multipart upload that was there before."""
 
+from swift.common.middleware.s3api.errors import S3Error
 from swift.common.middleware.s3api.names import segments_of
 from swift.common.middleware.s3api.objects import UPLOAD_SYSMETA, is_large
+from swift.common.middleware.s3api.parts import drop_parts
 
 
 class Replaced:
@@ -25,7 +27,14 @@ class Replaced:
             self.upload = answer.headers.get(UPLOAD_SYSMETA.lower())
 
     def drop(self, new_upload=None):
-        """Delete the parts of what was replaced; ``new_upload`` is the id of what is there now."""
+        """Delete the parts of what was replaced; ``new_upload`` is the id of what is there now.
+
+        They stay where the writer has rights on the bucket alone.
+        """
         if self.upload and self.upload != new_upload and '/' not in self.upload:
-            for row in self.store.all(self.container, f'{self.key}/{self.upload}/'):
-                self.store.ask('DELETE', self.container, row['name']).body()
+            try:
+                drop_parts(self.store, self.container, [
+                    row['name'] for row in self.store.all(self.container,
+                                                          f'{self.key}/{self.upload}/')])
+            except S3Error:
+                pass                     # the write was a success whatever becomes of them

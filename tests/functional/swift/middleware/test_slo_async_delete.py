@@ -4,10 +4,9 @@
 import json
 
 import pytest
+from swift_expirer import expire
 
 from swift.common.internal_client import InternalClient
-from swift.container.updater import ContainerUpdater
-from swift.obj.expirer import ObjectExpirer
 
 ASYNC = '?multipart-manifest=delete&async=yes'
 
@@ -27,22 +26,6 @@ def large(user, container):
 
 def names(user, path):
     return [row['name'] for row in json.loads(user('GET', path + '?format=json')[2])]
-
-
-def expire(cluster):
-    """Tell the account of the queue's containers, then one pass of the expirer."""
-    for n in range(cluster.nodes):
-        ContainerUpdater({'devices': f'{cluster.root}/n{n}', 'swift_dir': str(cluster.etc),
-                          'mount_check': 'no', 'containers_per_second': '0'}).run_once()
-    ObjectExpirer({'swift_dir': str(cluster.etc), 'tasks_per_second': '0'}).run_once()
-
-
-@pytest.fixture
-def in_process(cluster, monkeypatch):
-    """What runs in this process belongs to the cluster."""
-    monkeypatch.setenv('SWIFT_DIR', str(cluster.etc))
-    monkeypatch.setattr('swift.common.storage._secrets', (b'changeme', b'tests'))
-    return cluster
 
 
 def test_the_expirer_deletes_the_segments(in_process, user, container, large):

@@ -5,6 +5,7 @@ import json
 
 import pytest
 from botocore.exceptions import ClientError
+from swift_expirer import expire
 
 PARTS = [b"a" * 70_000, b"b" * 20, b"c" * 3]
 
@@ -47,7 +48,7 @@ def leftovers(user, bucket):
     return [row["name"] for row in json.loads(listing or "[]")]
 
 
-def test_from_beginning_to_end(s3, user, bucket):
+def test_from_beginning_to_end(s3, user, bucket, in_process):
     made, parts = upload(s3, bucket, Metadata={"a_b": "c"}, ContentType="text/x")
     assert [u["UploadId"] for u in s3.list_multipart_uploads(Bucket=bucket)["Uploads"]] == [made]
     listed = s3.list_parts(Bucket=bucket, Key="k", UploadId=made)["Parts"]
@@ -70,6 +71,7 @@ def test_from_beginning_to_end(s3, user, bucket):
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
     assert leftovers(user, bucket) == [f"k/{made}/{n}" for n in (1, 2, 3)]
     s3.delete_object(Bucket=bucket, Key="k")
+    expire(in_process)
     assert leftovers(user, bucket) == []
     assert code(complete, s3, bucket, made, parts) == "NoSuchUpload"
 
@@ -113,7 +115,7 @@ def test_parts_nobody_wants_go(s3, user, bucket):
 
 
 @pytest.mark.parametrize("by", ["put", "copy", "upload"])
-def test_what_replaces_an_upload_frees_its_parts(s3, user, bucket, by):
+def test_what_replaces_an_upload_frees_its_parts(s3, user, bucket, by, in_process):
     complete(s3, bucket, *upload(s3, bucket))
     s3.put_object(Bucket=bucket, Key="other", Body=b"new")
     left = []
@@ -125,6 +127,7 @@ def test_what_replaces_an_upload_frees_its_parts(s3, user, bucket, by):
         made, parts = upload(s3, bucket, parts=[b"new"])
         complete(s3, bucket, made, parts)
         left = [f"k/{made}/1"]
+    expire(in_process)
     assert leftovers(user, bucket) == left
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"new"
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from botocore.exceptions import ClientError
+from swift_expirer import expire
 
 
 def code(call, *args, **kwargs):
@@ -49,7 +50,7 @@ def test_versions_come_and_go(s3, bucket):
     s3.delete_bucket(Bucket=bucket)
 
 
-def test_parts_live_as_long_as_a_version_needs_them(acl_clients, user, acl_bucket):
+def test_parts_live_as_long_as_a_version_needs_them(acl_clients, user, acl_bucket, in_process):
     """A large version keeps its parts through markers; they go with it, and only theirs."""
     s3 = acl_clients["tester"]
     where = {"Bucket": acl_bucket, "Key": "k"}
@@ -62,6 +63,7 @@ def test_parts_live_as_long_as_a_version_needs_them(acl_clients, user, acl_bucke
         return s3.head_object(**where)["VersionId"]
 
     def parts():
+        expire(in_process)
         rows = json.loads(user("GET", f"/{acl_bucket}+segments?format=json")[2] or "[]")
         return len(rows)
 
