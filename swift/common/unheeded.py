@@ -50,7 +50,6 @@ GROUPS = (
      "object-reconstructor/stats_interval", "a pass is told of when it has ended"),
     ("object-auditor/concurrency", "one pass for all objects and one for empty ones"),
     ("object-expirer/internal_client_conf_path", "it speaks to the storage servers itself"),
-    ("filter:slo/concurrency", "segments are looked at one after the other, each once"),
     ("db_query_logging", "py-spy and sqlite3 show what a database does"),
     ("allow_versions", "the filter versioned_writes decides"),
     ("config_reload_interval", "swift-reload reads a changed configuration"),
@@ -58,14 +57,12 @@ GROUPS = (
      "a server of memcached that fails is left alone for a while"),
     ("rate_limit_under_size rate_limit_after_segment rate_limit_segments_per_sec",
      "segments are read as fast as the client takes them"),
-    ("delete_concurrency delete_container_retry_count",
-     "deletes of one request follow each other; async=yes takes no client's time"),
     ("incoming_remove_headers incoming_allow_headers outgoing_remove_headers "
      "outgoing_allow_headers", "the lists are those that /info names"),
     ("active_fernet_key_id", "tokens are signed with token_secret"),
     ("allow_no_owner check_bucket_owner",
      "objects without an owner are their account's, and a user sees the buckets of the account"),
-    ("max_parts_listing multi_delete_concurrency allow_multipart_uploads auth_pipeline_check "
+    ("max_parts_listing allow_multipart_uploads auth_pipeline_check "
      "allowable_clock_skew force_swift_request_proxy_log ratelimit_as_client_error",
      "as S3 has it: 1,000 parts a page, 15 minutes of skew, 503 for who is too fast"),
 )

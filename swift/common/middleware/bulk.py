@@ -7,16 +7,19 @@ begins before the work is done; its status is in its text.
 """
 
 import abc
+import itertools
 import tarfile
 import time
 import zlib
 from typing import Any
 from urllib.parse import quote, unquote
 
+from swift.common.concurrency import sleep
 from swift.common.conf import config_int
 from swift.common.constraints import Constraints
 from swift.common.middleware.bulk_report import render, report_type
 from swift.common.middleware.segments import discard
+from swift.common.parallel import in_parallel
 from swift.common.request import (
     STATUS_LINES,
     PathError,
@@ -35,6 +38,7 @@ EXTENSION_TYPES = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.X
                    tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 MAX_EXTENSION = 1 << 20       # of a member's extended header, which is read whole
 TOKENS = ('X-Auth-Token', 'X-Storage-Token', 'X-Service-Token')
+RETRY_SECONDS = 1.5           # to the power of how often a container was not empty
 META = 'SCHILY.xattr.user.meta.'
 MIME = 'SCHILY.xattr.user.mime_type'
 
@@ -129,24 +133,52 @@ class Delete(Work):
 
     def steps(self):
         self.counts = {'Number Deleted': 0, 'Number Not Found': 0}
-        for count, name in enumerate(self._names(), 1):
-            if count > self.bulk.max_deletes:
-                raise Stop(413, f'Maximum Bulk Deletes: {self.bulk.max_deletes} per request')
-            self._delete(name)
-            yield
+        self.stop = None
+        # What a container holds has to be gone before the container.
+        for is_object, names in itertools.groupby(self._limited(), _is_object):
+            count = self.bulk.delete_concurrency if is_object else 1
+            for name, status in in_parallel(count, self._delete, names):
+                self._note(name, status)
+                yield
+        if self.stop is not None:
+            raise self.stop
+
+    def _limited(self):
+        """The names, until there is a reason to stop."""
+        try:
+            for count, name in enumerate(self._names(), 1):
+                if count > self.bulk.max_deletes:
+                    raise Stop(413, f'Maximum Bulk Deletes: {self.bulk.max_deletes} per request')
+                if self.stop is not None:
+                    return
+                yield name
+        except Stop as e:
+            self.stop = self.stop or e
 
     def _delete(self, name):
-        container, _, obj = name.partition('/')
-        if not container or '\0' in name:
-            return self.failed(name, 412)
-        status = self.ask('DELETE', name.rstrip('/') if not obj else name)
+        """``(name, status)`` of what has become of it."""
+        if name.startswith('/') or '\0' in name:
+            return name, 412
+        if _is_object(name):
+            return name, self.ask('DELETE', name)
+        for attempt in range(self.bulk.container_retries + 1):
+            if attempt:
+                sleep(RETRY_SECONDS ** attempt)
+            status = self.ask('DELETE', name.rstrip('/'))
+            if status != 409:
+                break
+        return name, status
+
+    def _note(self, name, status):
         if status // 100 == 2:
             self.counts['Number Deleted'] += 1
         elif status == 404:
             self.counts['Number Not Found'] += 1
         else:
-            self.failed(name, status)
-        return None
+            try:
+                self.failed(name, status)
+            except Stop as e:                # but the others' ends are still to be noted
+                self.stop = self.stop or e
 
     def _names(self):
         source, limit = self.env['wsgi.input'], self.bulk.max_line
@@ -163,6 +195,10 @@ class Delete(Work):
                 continue
             if name:
                 yield name
+
+
+def _is_object(name):
+    return name.partition('/')[2] != ''
 
 
 class Extract(Work):
@@ -261,7 +297,8 @@ class Content:
 
 class Bulk:
     """Filter; options max_deletes_per_request, max_failed_deletes, max_failed_extractions,
-    max_containers_per_extraction, yield_frequency."""
+    max_containers_per_extraction, yield_frequency, delete_concurrency,
+    delete_container_retry_count."""
 
     def __init__(self, app, conf):
         self.app = app
@@ -270,6 +307,8 @@ class Bulk:
         self.max_failed = config_int(conf, 'max_failed_extractions', 1000, 1)
         self.max_containers = config_int(conf, 'max_containers_per_extraction', 10000, 1)
         self.yield_frequency = config_int(conf, 'yield_frequency', 10, 1)
+        self.delete_concurrency = config_int(conf, 'delete_concurrency', 2, 1)
+        self.container_retries = config_int(conf, 'delete_container_retry_count', 0)
         self.constraints = limits = Constraints.load()
         self.max_line = 3 * (limits.max_container_name_length
                              + limits.max_object_name_length) + 3

@@ -43,7 +43,7 @@ class Broken(Exception):
 
 class StaticLargeObjects:
     """Filter; options max_manifest_segments, max_manifest_size, max_get_time, yield_frequency,
-    allow_async_delete."""
+    concurrency, delete_concurrency, allow_async_delete."""
 
     def __init__(self, app, conf):
         need_auth_above(app, 'slo')
@@ -52,6 +52,8 @@ class StaticLargeObjects:
         self.max_size = config_int(conf, 'max_manifest_size', 8 << 20, 1)
         self.max_time = config_int(conf, 'max_get_time', 86400, 1)
         self.yield_frequency = config_int(conf, 'yield_frequency', 10, 1)
+        self.concurrency = config_int(conf, 'concurrency', 2, 1)
+        self.delete_concurrency = config_int(conf, 'delete_concurrency', self.concurrency, 1)
         self.allow_async_delete = config_true(conf.get('allow_async_delete', 'yes'))
         register('slo', max_manifest_segments=self.max_segments,
                  max_manifest_size=self.max_size, yield_frequency=self.yield_frequency,

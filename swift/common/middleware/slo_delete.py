@@ -8,6 +8,7 @@ from swift.common.middleware.bulk_report import render, report_type
 from swift.common.middleware.segments import SegmentError, Segments, discard, drain, version_query
 from swift.common.middleware.slo_manifest import load_parts
 from swift.common.middleware.versions_common import denied
+from swift.common.parallel import in_parallel
 from swift.common.request import STATUS_LINES, Response, answer, split_path
 from swift.common.timestamp import Timestamp
 from swift.proxy.cached_info import info_of, subrequest
@@ -66,15 +67,16 @@ class ManifestDelete:
         for part in parts:
             if part.nested:
                 self._with_segments(part.path, depth + 1)
-            elif part.data is None:
-                self._delete(part.path)
-        self._delete(path, again=True, query='' if depth else self.version)
+        paths = dict.fromkeys(part.path for part in parts
+                              if not part.nested and part.data is None
+                              and part.path not in self.done)
+        self.done.update(paths)
+        for _ in in_parallel(self.slo.delete_concurrency, self._delete, paths):
+            pass
+        self._delete(path, '' if depth else self.version)
         return 200
 
-    def _delete(self, path, again=False, query=''):
-        if path in self.done and not again:
-            return
-        self.done.add(path)
+    def _delete(self, path, query=''):
         status, _, pieces = self.segments.ask('DELETE', path, query=query)
         discard(pieces)
         if status // 100 == 2:

@@ -18,6 +18,7 @@ from swift.common.middleware.slo_manifest import (
     parse_input,
     slo_etag,
 )
+from swift.common.parallel import in_parallel
 from swift.common.request import (
     STATUS_LINES,
     Request,
@@ -92,20 +93,22 @@ class ManifestPut:
 
     # -- segments ------------------------------------------------------------
     def _check(self, entries):
-        """Look at each segment; yields after each."""
+        """Look at each segment, some at a time; yields after each."""
         base = f'/{self.version}/{self.account}'
+        paths = list(dict.fromkeys(_path(entry) for entry in entries if 'path' in entry))
+        looks = in_parallel(self.slo.concurrency, self._look, (base + path for path in paths))
+        for path, found in zip(paths, looks, strict=True):
+            self.seen[path] = found
+            yield
         for entry in entries:
             if 'data' in entry:
                 self.stored.append({'data': entry['data']})
                 continue
-            path = '/' + entry['path'].lstrip('/')
-            if path not in self.seen:
-                self.seen[path] = self._look(base + path)
+            path = _path(entry)
             problem = self._compare(entry, path, *self.seen[path])
             problem = problem and (quote(entry['path'], safe='/'), problem)
             if problem and problem not in self.problems:
                 self.problems.append(problem)
-            yield
 
     def _look(self, path):
         """``(status, size, etag, fields)`` of a segment."""
@@ -196,6 +199,10 @@ class ManifestPut:
         req.set(SIZE, str(size))
         more = req.get(OVERRIDE, '')     # what a filter above has to say, as "; name=value"
         req.set(OVERRIDE, f'{digest}{more}; slo_etag={etag}')
+
+
+def _path(entry):
+    return '/' + entry['path'].lstrip('/')
 
 
 def _no_swift_bytes(value):

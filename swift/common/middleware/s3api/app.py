@@ -23,8 +23,8 @@ class Settings:
     """The filter's options, and the limits of the store.
 
     location, s3_acl, dns_compliant_bucket_names, storage_domain, max_bucket_listing,
-    max_multi_delete_objects, max_upload_part_num, min_segment_size, max_acl_size,
-    cors_preflight_allow_origin.
+    max_multi_delete_objects, multi_delete_concurrency, max_upload_part_num, min_segment_size,
+    max_acl_size, cors_preflight_allow_origin.
     """
 
     def __init__(self, conf, logger):
@@ -36,6 +36,7 @@ class Settings:
                         for d in config_list(conf.get('storage_domain', ''))]
         self.max_bucket_listing = config_int(conf, 'max_bucket_listing', 1000, 1)
         self.max_multi_delete_objects = config_int(conf, 'max_multi_delete_objects', 1000, 1)
+        self.multi_delete_concurrency = config_int(conf, 'multi_delete_concurrency', 2, 1)
         self.max_upload_part_num = config_int(conf, 'max_upload_part_num', 1000, 1)
         self.min_segment_size = config_int(conf, 'min_segment_size', 5 << 20, 1)
         self.max_acl_size = config_int(conf, 'max_acl_size', 65536, 1)

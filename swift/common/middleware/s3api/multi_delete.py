@@ -4,6 +4,7 @@
 from swift.common.middleware.s3api.errors import S3Error
 from swift.common.middleware.s3api.remove import remove
 from swift.common.middleware.s3api.xmlio import element, parse, text
+from swift.common.parallel import in_parallel
 
 BYTES_PER_KEY = 3000           # a key of 1,024 bytes, escaped, with its elements around
 
@@ -27,9 +28,24 @@ def delete_many(call):
         wanted.append((key, text(item, 'VersionId') or None))
     if not wanted or len(wanted) > most:
         raise S3Error('MalformedXML')
-    verdicts = [verdict for key, version in wanted
-                if (verdict := _one(call, key, version, quiet)) is not None]
-    return call.xml(element('DeleteResult', *verdicts))
+    return call.xml(element('DeleteResult', *_verdicts(call, wanted, quiet)))
+
+
+def _verdicts(call, wanted, quiet):
+    """The elements in the order of what is wanted. Versions of one key follow each other: what is
+    left becomes the current one each time."""
+    places: dict[str, list[int]] = {}
+    for place, (key, _) in enumerate(wanted):
+        places.setdefault(key, []).append(place)
+
+    def of_key(mine):
+        return [(place, _one(call, key, version, quiet))
+                for place, (key, version) in ((place, wanted[place]) for place in mine)]
+
+    found: dict = {}
+    for some in in_parallel(call.settings.multi_delete_concurrency, of_key, places.values()):
+        found.update(some)
+    return [found[place] for place in range(len(wanted)) if found[place] is not None]
 
 
 def _one(call, key, version, quiet):

@@ -35,8 +35,16 @@ def test_what_changes_nothing_is_told(conf, caplog):
                 "[proxy-server:policy:1]\nrebalance_missing_suppression_count = 1\n")
     unheeded.check(path, "proxy-server", LOGGER)
     assert [line.split(" changes nothing: ")[0] for line in caplog.messages] == [
-        "allow_versions", "filter:slo/concurrency", "keep_idle",
+        "allow_versions", "keep_idle",
         "rate_limit_after_segment", "rebalance_missing_suppression_count"]
+
+
+def test_a_name_may_mean_something_elsewhere(conf, caplog):
+    path = conf("[object-auditor]\nconcurrency = 2\n[object-replicator]\nconcurrency = 2\n")
+    unheeded.check(path, "object-replicator", LOGGER)
+    assert not caplog.messages
+    unheeded.check(path, "object-auditor", LOGGER)
+    assert [line.split()[0] for line in caplog.messages] == ["object-auditor/concurrency"]
 
 
 def test_a_daemon_tells_at_its_start(conf, caplog, monkeypatch):
