@@ -37,6 +37,18 @@ READ = ('HTTP_X_NEWEST', 'HTTP_X_FORWARDED_', 'HTTP_X_CLUSTER_CLIENT_IP', 'HTTP_
 ACTIONS = ('multipart-manifest', 'extract-archive', 'bulk-delete', 'version-id', 'symlink')
 
 
+class HeaderNames:
+    """Names of headers from an option: apart by blanks, ``*`` at the end of one for any ending."""
+
+    def __init__(self, text):
+        self.names = text.lower().split()
+        self._whole = frozenset(self.names)
+        self._begin = tuple(n[:-1] for n in self.names if n.endswith('*'))
+
+    def __contains__(self, name):
+        return name in self._whole or name.startswith(self._begin)
+
+
 def parse_expires(text):
     """Seconds since 1970 of temp_url_expires, a number or ISO 8601 in UTC; ValueError else."""
     if text.isascii() and text.isdigit() and len(text) < 16:
@@ -62,19 +74,29 @@ def disposition(obj, params, stored):
 
 
 class TempURL:
-    """Filter; options methods, allowed_digests."""
+    """Filter; options methods, allowed_digests, incoming_remove_headers, incoming_allow_headers,
+    outgoing_remove_headers, outgoing_allow_headers.
+
+    The incoming lists say what is dropped besides, and kept nevertheless; the outgoing ones are all
+    there is.
+    """
 
     def __init__(self, app, conf):
         self.app = app
         self.methods = config_list(conf.get('methods', 'GET HEAD PUT POST DELETE')
                                    .replace(' ', ','))
         self.digests = read_digests(conf)
+        self.dropped, self.kept = (HeaderNames(conf.get(f'incoming_{what}_headers', ''))
+                                   for what in ('remove', 'allow'))
+        self.hidden = HeaderNames(conf.get('outgoing_remove_headers', 'x-object-meta-*'))
+        self.shown = HeaderNames(conf.get('outgoing_allow_headers', 'x-object-meta-public-*'))
+        ours = {n[5:].replace('_', '-').lower() + '*' for n in WRITTEN + READ}
         register('tempurl', methods=self.methods, allowed_digests=sorted(self.digests),
-                 incoming_remove_headers=['x-*'],
-                 incoming_allow_headers=sorted({n[5:].replace('_', '-').lower() + '*'
-                                                for n in WRITTEN + READ}),
-                 outgoing_remove_headers=['x-object-meta-*'],
-                 outgoing_allow_headers=['x-object-meta-public-*'])
+                 incoming_remove_headers=sorted({'x-*', *self.dropped.names}),
+                 incoming_allow_headers=sorted(
+                     {n for n in ours if n not in self.dropped} | {*self.kept.names}),
+                 outgoing_remove_headers=self.hidden.names,
+                 outgoing_allow_headers=self.shown.names)
 
     def __call__(self, env, start_response):
         query = env.get('QUERY_STRING')
@@ -134,17 +156,20 @@ class TempURL:
             return False
 
     # -- what it may carry ---------------------------------------------------
-    @staticmethod
-    def _clean(env, params):
+    def _clean(self, env, params):
         """Drop what the signer did not sign for; a 400 for what would change its meaning."""
         reading = env['REQUEST_METHOD'] in ('GET', 'HEAD')
-        for key in [k for k in env if k.startswith('HTTP_X_')]:
+        for key in [k for k in env if k.startswith('HTTP_')
+                    and not k.startswith('HTTP_X_BACKEND_')]:       # filters' own
+            name = key[5:].replace('_', '-').lower()
             if not reading and key.startswith(REFERRING):
-                return answer(400, f"The header {key[5:].replace('_', '-').title()!r} is not "
-                              'allowed in this tempurl')
-            if not key.startswith(READ if reading else WRITTEN) and \
-                    not key.startswith('HTTP_X_BACKEND_'):
+                return answer(400, f'The header {name.title()!r} is not allowed in this tempurl')
+            unsigned = key.startswith('HTTP_X_') and \
+                not key.startswith(READ if reading else WRITTEN)
+            if name not in self.kept and (unsigned or name in self.dropped):
                 del env[key]
+        if 'content-type' in self.dropped and 'content-type' not in self.kept:
+            env.pop('CONTENT_TYPE', None)
         if not reading:
             for name in ACTIONS:
                 if name in params:
@@ -183,9 +208,8 @@ class TempURL:
         obj = split_path(env)[3]
 
         def start(status, headers, exc_info=None):
-            kept = [h for h in headers if not (
-                h[0].lower().startswith('x-object-meta-')
-                and not h[0].lower().startswith('x-object-meta-public-'))]
+            kept = [h for h in headers
+                    if h[0].lower() not in self.hidden or h[0].lower() in self.shown]
             if status[0] == '2' and obj and 'swift.web_page' not in env:
                 stored = next((v for n, v in kept if n.lower() == 'content-disposition'), None)
                 kept = [h for h in kept if h[0].lower() not in ('content-disposition', 'expires')]

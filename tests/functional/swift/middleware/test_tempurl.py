@@ -3,6 +3,7 @@
 
 import hmac
 import itertools
+import json
 import time
 from urllib.parse import quote, unquote, urlencode
 
@@ -98,6 +99,42 @@ def test_security_a_put_is_only_a_put(cluster, user, path, more):
     # The bulk filter stands before this one and says in a report that nothing came of it.
     assert status == 400 or 'extract-archive' in more and b'Response Status: 40' in body
     assert user('GET', path[len(user.base):])[2] == b'body'
+
+
+@pytest.fixture
+def lists(cluster):
+    """A proxy with lists of its own while a test lasts."""
+    options = ('incoming_remove_headers = X-Delete-* x-object-meta-no content-encoding\n'
+               'incoming_allow_headers = x-object-meta-no x-delete-at x-symlink-*\n'
+               'outgoing_remove_headers = x-object-meta-public-* content-encoding\n'
+               'outgoing_allow_headers = x-object-meta-public-p\n')
+    url = cluster.another_proxy(9, **{'use = egg:swift#tempurl\n':
+                                      'use = egg:swift#tempurl\n' + options})
+    port, cluster.proxy_port = cluster.proxy_port, int(url.rpartition(':')[2])
+    yield
+    cluster.proxy_port = port
+    cluster.kill('proxy', 9)
+
+
+def test_a_site_has_lists_of_its_own(cluster, lists, user, path):
+    late = str(int(time.time()) + 3600)
+    headers = {'X-Object-Meta-Yes': '1', 'X-Object-Meta-No': '2', 'X-Delete-After': '9',
+               'Content-Encoding': 'zip', 'X-Object-Meta-Public-P': 'p', 'X-Delete-At': late,
+               'X-Object-Meta-Public-Q': 'q'}
+    assert cluster.request('PUT', sign('PUT', path), headers, b'new')[0] == 201
+    got = user('HEAD', path[len(user.base):])[1]
+    assert (got['x-object-meta-yes'], got['x-object-meta-no']) == ('1', '2')
+    assert got['x-delete-at'] == late and 'content-encoding' not in got
+    user('POST', path[len(user.base):], {**headers, 'X-Delete-After': ''})
+    seen = cluster.request('GET', sign('GET', path))[1]
+    assert (seen['x-object-meta-yes'], seen['x-object-meta-public-p']) == ('1', 'p')
+    assert not {'x-object-meta-public-q', 'content-encoding'} & seen.keys()
+    told = json.loads(cluster.request('GET', '/info')[2])['tempurl']
+    assert {'x-*', 'x-delete-*'} <= set(told['incoming_remove_headers'])
+    assert 'x-symlink-*' in told['incoming_allow_headers']
+    assert told['outgoing_allow_headers'] == ['x-object-meta-public-p']
+    # What makes an object stand for another one no list allows.
+    assert cluster.request('PUT', sign('PUT', path), {'X-Symlink-Target': 'c/o'}, b'')[0] == 400
 
 
 def test_security_unknown_headers_are_dropped(cluster, user, path):
