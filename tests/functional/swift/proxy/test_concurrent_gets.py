@@ -123,14 +123,12 @@ def test_a_policy_of_its_own_waits(stored, stop):
 
 @pytest.mark.parametrize("policy", [3, 4], ids=["replicated", "coded"])
 def test_timing_waits_once(stored, stop, policy):
-    """It is asked until it was found slow, and not again then."""
+    """Once a node is found slow it is not asked again: of 20 times, chance would choose it 7."""
     user, path, body, places = stored(policy, 100)
     stop("object", places[0])
-    took = []
-    for _ in range(12):
-        spent, answer = seconds(user, "GET", path)
+    slow = 0
+    for _ in range(20):
+        took, answer = seconds(user, "GET", path)
         assert answer[2] == body
-        took.append(spent)
-    slow = [n for n, spent in enumerate(took) if spent > QUICK]
-    assert len(slow) <= 1
-    assert all(spent < QUICK for spent in took[-5:])
+        slow += took > QUICK
+    assert slow <= 1

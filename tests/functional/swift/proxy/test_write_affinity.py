@@ -6,6 +6,8 @@ import os
 import pytest
 from fault_cluster import FaultCluster
 
+pytestmark = pytest.mark.timeout(300)
+PATIENCE = 90               # seconds for an answer of a machine that does much else
 LOCAL = {0, 1, 2}           # of six nodes, those in region 1
 OPTIONS = """sorting_method = affinity
 read_affinity = r1=100
@@ -23,6 +25,9 @@ _numbers = itertools.count()
 def cluster(tmp_path_factory):
     with FaultCluster(tmp_path_factory.mktemp("regions"), nodes=6, regions=2, policies=3,
                       coded={2: (2, 1)}, segment_size=65536, proxy_options=OPTIONS) as made:
+        for n in range(made.nodes):
+            with open(made.etc / f"object-{n}.conf", "a") as conf:
+                conf.write("[object-reconstructor]\n")
         yield made
 
 
@@ -35,7 +40,7 @@ class Box:
         assert self.user("PUT", f"/{self.name}", {"X-Storage-Policy": f"policy{policy}"})[0] == 201
 
     def __call__(self, method, name, headers=None, body=None):
-        return self.user(method, f"/{self.name}/{name}", headers, body)
+        return self.user(method, f"/{self.name}/{name}", headers, body, PATIENCE)
 
     def names(self, name):
         return self.user.base.split("/")[2], self.name, name
@@ -98,6 +103,19 @@ def test_fragments_are_local_too(cluster, size):
         assert box("POST", name, {"X-Object-Meta-Color": "red"})[0] == 202
         assert box("HEAD", name)[1]["x-object-meta-color"] == "red"
         assert box("DELETE", name)[0] == 204 and box("GET", name)[0] == 404
+
+
+def test_reconstructors_bring_fragments_home(cluster):
+    box, body = Box(cluster, policy=2), os.urandom(200_000)
+    names = [f"o{n}" for n in range(4)]
+    for name in names:
+        assert box("PUT", name, body=body)[0] == 201
+        assert box.on(name) == sorted(LOCAL) != sorted(box.home(name))
+    for n in range(cluster.nodes):
+        cluster.once("object_reconstructor", f"object-{n}.conf")
+    for name in names:
+        assert box.on(name) == sorted(box.home(name))
+        assert box("GET", name)[2] == body
 
 
 def test_the_other_region_takes_over(cluster):
