@@ -60,9 +60,9 @@ GROUPS = (
     ("active_fernet_key_id", "tokens are signed with token_secret"),
     ("allow_no_owner check_bucket_owner",
      "objects without an owner are their account's, and a user sees the buckets of the account"),
-    ("max_parts_listing allow_multipart_uploads auth_pipeline_check "
-     "allowable_clock_skew force_swift_request_proxy_log ratelimit_as_client_error",
-     "as S3 has it: 1,000 parts a page, 15 minutes of skew, 503 for who is too fast"),
+    ("auth_pipeline_check", "a pipeline that cannot work is refused"),
+    ("force_swift_request_proxy_log", "requests behind one of S3 are logged where a second "
+     "proxy-logging stands"),
 )
 IGNORED = {name: instead for names, instead in GROUPS for name in names.split()}
 # (name, whether a value asks for it, what to do)

@@ -15,7 +15,7 @@ from swift.common.middleware.s3api.errors import S3Error
 from swift.common.middleware.s3api.preflight import is_preflight, preflight, read_origins
 from swift.common.middleware.s3api.request import S3Request
 from swift.common.middleware.s3api.router import route
-from swift.common.middleware.s3api.signature import is_signed, read_signature
+from swift.common.middleware.s3api.signature import MAX_SKEW, is_signed, read_signature
 from swift.proxy.controllers.info import register, registered
 
 
@@ -23,8 +23,9 @@ class Settings:
     """The filter's options, and the limits of the store.
 
     location, s3_acl, dns_compliant_bucket_names, storage_domain, max_bucket_listing,
-    max_multi_delete_objects, multi_delete_concurrency, max_upload_part_num, min_segment_size,
-    max_acl_size, cors_preflight_allow_origin.
+    max_multi_delete_objects, multi_delete_concurrency, allow_multipart_uploads,
+    max_upload_part_num, max_parts_listing, min_segment_size, max_acl_size, allowable_clock_skew,
+    ratelimit_as_client_error, cors_preflight_allow_origin.
     """
 
     def __init__(self, conf, logger):
@@ -37,9 +38,14 @@ class Settings:
         self.max_bucket_listing = config_int(conf, 'max_bucket_listing', 1000, 1)
         self.max_multi_delete_objects = config_int(conf, 'max_multi_delete_objects', 1000, 1)
         self.multi_delete_concurrency = config_int(conf, 'multi_delete_concurrency', 2, 1)
+        self.multipart = config_true(conf.get('allow_multipart_uploads', 'yes')) and \
+            registered('slo')
         self.max_upload_part_num = config_int(conf, 'max_upload_part_num', 1000, 1)
+        self.max_parts_listing = config_int(conf, 'max_parts_listing', 1000, 1)
         self.min_segment_size = config_int(conf, 'min_segment_size', 5 << 20, 1)
         self.max_acl_size = config_int(conf, 'max_acl_size', 65536, 1)
+        self.clock_skew = config_int(conf, 'allowable_clock_skew', MAX_SKEW)
+        self.too_fast = 429 if config_true(conf.get('ratelimit_as_client_error', 'no')) else 503
         self.preflight_origins = read_origins(conf)
         limits = Constraints.load()
         self.max_key = limits.max_object_name_length
@@ -61,9 +67,10 @@ class S3Api:
         self.judges, self.below = _auth_filters(app)
         settings = self.settings
         register('s3api', max_bucket_listing=settings.max_bucket_listing,
-                 max_parts_listing=1000, max_upload_part_num=settings.max_upload_part_num,
+                 max_parts_listing=settings.max_parts_listing,
+                 max_upload_part_num=settings.max_upload_part_num,
                  max_multi_delete_objects=settings.max_multi_delete_objects,
-                 allow_multipart_uploads=registered('slo'), s3_acl=settings.s3_acl,
+                 allow_multipart_uploads=settings.multipart, s3_acl=settings.s3_acl,
                  min_segment_size=settings.min_segment_size)
 
     def __call__(self, env, start_response):
@@ -75,6 +82,8 @@ class S3Api:
         try:
             response = self.answer(env)
         except S3Error as e:
+            if e.code == 'SlowDown':
+                e.status = self.settings.too_fast
             response = e.response(trans_id, env['REQUEST_METHOD'] == 'HEAD')
         except ChunkReadTimeout:
             response = S3Error('RequestTimeout', headers=[('Connection', 'close')]).response(
@@ -88,11 +97,14 @@ class S3Api:
     def answer(self, env):
         """The Response to a signed request; raises S3Error."""
         req = S3Request(env, self.settings.domains, self.settings.dns_compliant)
-        req.signature = read_signature(req, self.settings.location)
+        req.signature = read_signature(req, self.settings.location,
+                                       skew=self.settings.clock_skew)
         req.identity = self.identify(req.signature)
         env['swift.s3_access_key'] = req.signature.access_key
         req.check_names(self.settings.max_key)
         found = route(req)
+        if req.subresource in ('uploads', 'uploadId') and not self.settings.multipart:
+            raise S3Error('NotImplemented', 'Multipart uploads are not offered here')
         call = Call(self, req)
         if found.need is not None:
             call.allow_bucket(found.need or None)

@@ -14,12 +14,13 @@ import hmac
 import re
 import time
 from datetime import UTC, datetime
+from typing import NamedTuple
 from urllib.parse import parse_qsl, quote
 
 from swift.common.middleware.s3api.errors import S3Error
 from swift.common.request import parse_http_date, real_text, wsgi_text
 
-MAX_SKEW = 15 * 60             # seconds
+MAX_SKEW = 15 * 60             # seconds, unless a site says otherwise
 MAX_EXPIRES = 7 * 86400
 MAX_EPOCH = 2 ** 32
 ALGORITHM = 'AWS4-HMAC-SHA256'
@@ -120,9 +121,23 @@ class SignatureV4(Signature):
                                    self.signature.encode('utf-8', 'surrogateescape'))
 
 
-def read_signature(req, location, now=None):
+class Clock(NamedTuple):
+    """The time, and how many seconds a client's clock may differ."""
+
+    now: float
+    skew: int
+
+    def check(self, moment):
+        """S3Error unless a request may be of that moment."""
+        if moment is None:
+            raise S3Error('AccessDenied', _NO_DATE)
+        if abs(self.now - moment) > self.skew:
+            raise S3Error('RequestTimeTooSkewed', MaxAllowedSkewMilliseconds=self.skew * 1000)
+
+
+def read_signature(req, location, now=None, skew=MAX_SKEW):
     """The Signature of a request; S3Error for one that is incomplete, too old or malformed."""
-    now = time.time() if now is None else now
+    clock = Clock(time.time() if now is None else now, skew)
     header = req.headers.get('authorization', '')
     in_query4 = 'X-Amz-Algorithm' in req.params or 'X-Amz-Credential' in req.params
     in_query2 = 'AWSAccessKeyId' in req.params
@@ -131,14 +146,14 @@ def read_signature(req, location, now=None):
                       'Algorithm query parameter, Signature query string parameter or the '
                       'Authorization header should be specified')
     if header.startswith('AWS '):
-        return _v2_header(req, header, now)
+        return _v2_header(req, header, clock)
     if header:
-        return _v4_header(req, header, location, now)
-    return _v4_query(req, location, now) if in_query4 else _v2_query(req, now)
+        return _v4_header(req, header, location, clock)
+    return _v4_query(req, location, clock) if in_query4 else _v2_query(req, clock.now)
 
 
 # -- version 2 -----------------------------------------------------------------
-def _v2_header(req, header, now):
+def _v2_header(req, header, clock):
     access_key, colon, signature = header[4:].strip().rpartition(':')
     if not colon or not access_key or not signature:
         raise S3Error('InvalidArgument', 'AWS authorization header is invalid.  Expected '
@@ -149,7 +164,7 @@ def _v2_header(req, header, now):
     else:
         date = req.headers.get('date', '')
         moment = _any_date(date)
-    _check_age(moment, now)
+    clock.check(moment)
     return SignatureV2(_text(access_key), signature, _v2_string(req, date))
 
 
@@ -186,7 +201,7 @@ def _v2_string(req, date):
 
 
 # -- version 4 -----------------------------------------------------------------
-def _v4_header(req, header, location, now):
+def _v4_header(req, header, location, clock):
     found = _V4.match(header)
     fields = {}
     for item in (found[1] if found else '').split(','):
@@ -201,7 +216,7 @@ def _v4_header(req, header, location, now):
                                'The authorization header is malformed')
     access_key = _text(access_key)
     stamp = _header_stamp(req)
-    _check_age(_epoch(stamp), now)
+    clock.check(_epoch(stamp))
     if not stamp.startswith(scope[0]):
         raise S3Error('AuthorizationHeaderMalformed', 'The authorization header is malformed; '
                       f'Invalid credential date "{scope[0]}". This date is not the same as '
@@ -220,7 +235,7 @@ def _v4_header(req, header, location, now):
     return made
 
 
-def _v4_query(req, location, now):
+def _v4_query(req, location, clock):
     params, code = req.params, 'AuthorizationQueryParametersError'
     names = ('X-Amz-Algorithm', 'X-Amz-Credential', 'X-Amz-Signature', 'X-Amz-Date',
              'X-Amz-SignedHeaders', 'X-Amz-Expires')
@@ -241,9 +256,9 @@ def _v4_query(req, location, now):
         raise S3Error(code, 'Invalid credential date: it is not the same as X-Amz-Date')
     expires = _v4_expires(params['X-Amz-Expires'], code)
     began = _epoch(stamp)
-    if began > now + MAX_SKEW:
+    if began > clock.now + clock.skew:
         raise S3Error('AccessDenied', 'Request is not yet valid')
-    if began + expires < now:
+    if began + expires < clock.now:
         raise S3Error('AccessDenied', 'Request has expired')
     made = _v4(req, access_key, scope, stamp, params['X-Amz-SignedHeaders'],
                params['X-Amz-Signature'], req.headers.get('x-amz-content-sha256', UNSIGNED))
@@ -338,13 +353,6 @@ def _any_date(text):
     if _STAMP.match(text):
         return _epoch(text)
     return parse_http_date(text)
-
-
-def _check_age(moment, now):
-    if moment is None:
-        raise S3Error('AccessDenied', _NO_DATE)
-    if abs(now - moment) > MAX_SKEW:
-        raise S3Error('RequestTimeTooSkewed', MaxAllowedSkewMilliseconds=MAX_SKEW * 1000)
 
 
 def _text(access_key):

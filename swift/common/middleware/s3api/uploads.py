@@ -33,7 +33,7 @@ TYPE = 'X-Object-Sysmeta-S3api-Content-Type'
 ALGORITHM = 'X-Object-Sysmeta-S3api-Checksum-Algorithm'      # of the upload: "CRC32 COMPOSITE"
 KIND = 'application/directory'
 ROOM = 60                      # bytes of a name that an upload id and a part number take
-MAX_PARTS = 1000               # in one answer of ListParts, and of ListMultipartUploads
+MAX_UPLOADS = 1000             # in one answer
 
 
 class Upload:
@@ -196,8 +196,8 @@ def list_parts(call):
     """GET Object with uploadId."""
     req = call.req
     names = Names(req)
-    most = req.number('max-parts', MAX_PARTS)
-    limit = min(most, MAX_PARTS)
+    most = req.number('max-parts', call.settings.max_parts_listing)
+    limit = min(most, call.settings.max_parts_listing)
     marker = req.number('part-number-marker', 0)
     upload = Upload(call).find(call)
     parts = [item for item in upload.parts(call) if item[0] > marker]
@@ -223,8 +223,8 @@ def list_uploads(call):
     """GET Bucket uploads."""
     req = call.req
     names = Names(req)
-    most = req.number('max-uploads', MAX_PARTS)
-    limit = min(most, MAX_PARTS)
+    most = req.number('max-uploads', MAX_UPLOADS)
+    limit = min(most, MAX_UPLOADS)
     prefix, delimiter = req.params.get('prefix', ''), req.params.get('delimiter', '')
     marker, id_marker = req.params.get('key-marker', ''), req.params.get('upload-id-marker', '')
     found, groups = _uploads(call, prefix, delimiter, marker, id_marker if marker else '',
