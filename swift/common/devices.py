@@ -15,6 +15,8 @@ from swift.common.concurrency import Timeout, pause, subprocess
 from swift.common.conf import config_float, config_int, config_list, config_true
 from swift.common.storage import is_hash, is_suffix
 
+ERROR_TEXT = 500              # characters of what an rsync says that are logged when it failed
+
 
 def mounted_devices(root: str, mount_check: bool, logger: logging.Logger
                     ) -> list[tuple[str, str]]:
@@ -140,8 +142,9 @@ class Rsync:
 
     Options: rsync_module (with {replication_ip}, {replication_port}, {ip}, {port}, {device}, ...
     of the target; a plain directory copies locally), rsync_timeout, rsync_io_timeout,
-    rsync_bwlimit, rsync_compress. Without rsync_module a device of this very node is written to
-    where it is, so that a node alone needs no rsync daemon.
+    rsync_bwlimit, rsync_compress, log_rsync_transfers, rsync_error_log_line_length. Without
+    rsync_module a device of this very node is written to where it is, so that a node alone needs
+    no rsync daemon.
     """
 
     def __init__(self, conf: dict[str, str], kind: str, default_port: int,
@@ -156,6 +159,10 @@ class Rsync:
         self.io_timeout = config_int(conf, "rsync_io_timeout", 30)
         self.bwlimit = conf.get("rsync_bwlimit", "0")
         self.compress = config_true(conf.get("rsync_compress", "no"))
+        # As OpenStack Swift: databases are many and small.
+        told = conf.get("log_rsync_transfers", "yes" if kind == "object" else "no")
+        self.level = logging.INFO if config_true(told) else logging.DEBUG
+        self.line_length = config_int(conf, "rsync_error_log_line_length", 0)
 
     def target(self, node: dict[str, Any], path: str) -> str:
         """The rsync address of `path` on a device."""
@@ -177,6 +184,7 @@ class Rsync:
             args.append("--compress")
         args += [*sources, target]
         process = None
+        start = time.monotonic()
         try:
             with Timeout(self.timeout):
                 process = subprocess.Popen(args, stdin=subprocess.DEVNULL,
@@ -195,7 +203,12 @@ class Rsync:
                 process.kill()
                 process.wait()
         if code:
-            self.logger.error("ERROR rsync to %s ended with %d: %s", target, code, output[-500:])
+            lines = [line[:self.line_length or None] for line in output[-ERROR_TEXT:].splitlines()]
+            self.logger.error("ERROR rsync to %s ended with %d: %s", target, code,
+                              "\n".join(lines))
+        else:
+            self.logger.log(self.level, "rsync of %d folders or files to %s took %.3f s",
+                            len(sources), target, time.monotonic() - start)
         return code == 0
 
 

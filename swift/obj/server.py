@@ -74,6 +74,8 @@ class ObjectApp(BackendApp):
             "HTTP_" + name.upper().replace("-", "_") for name in self.allowed_headers)
         concurrency = config_int(conf, "replication_concurrency", 4, 1)
         self._replications, self.ssyncs = Semaphore(concurrency), Semaphore(concurrency)
+        self.failure_threshold = config_int(conf, "replication_failure_threshold", 100)
+        self.failure_ratio = config_float(conf, "replication_failure_ratio", 1.0)
         self.handlers = {"PUT": self.put, "GET": self.get, "HEAD": self.get, "POST": self.post,
                          "DELETE": self.delete, "REPLICATE": self.replicate, "SSYNC": self.ssync,
                          "OPTIONS": self.options}

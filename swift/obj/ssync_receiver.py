@@ -172,13 +172,16 @@ class Receiver:
     def _updates(self) -> bytes:
         self.stream.expect(b":UPDATES: START")
         while (line := self.stream.line()) != b":UPDATES: END":
-            if line:
-                self._update(line)
+            if line and not self._update(line) and \
+                    self.failures >= self.app.failure_threshold and \
+                    self.failures > self.app.failure_ratio * self.successes:
+                break                             # the rest would fail as well
         if self.failures:
             raise SsyncError(500, f"{self.failures} updates failed, {self.successes} succeeded")
         return b":UPDATES: START\r\n:UPDATES: END\r\n"
 
-    def _update(self, line: bytes) -> None:
+    def _update(self, line: bytes) -> bool:
+        """Store one update; whether that could be done."""
         method, _, path = line.partition(b" ")
         names = unquote_to_bytes(path).decode("utf-8", "surrogateescape").split("/", 3)
         if method not in (b"PUT", b"POST", b"DELETE") or len(names) != 4 or names[0] or \
@@ -205,6 +208,7 @@ class Receiver:
             fine = False
         self.successes += fine
         self.failures += not fine
+        return fine
 
     def _headers(self) -> Headers:
         """Header lines as metadata: names in title case, real text."""

@@ -41,6 +41,36 @@ def test_a_missing_rsync_is_said(monkeypatch, caplog, tmp_path):
     assert "not installed" in caplog.text
 
 
+@pytest.fixture
+def rsync(monkeypatch, tmp_path, caplog):
+    """A function: what is logged of an rsync that says something and ends with a code."""
+    def run(code, kind="object", **conf):
+        program = tmp_path / "rsync"
+        program.write_text(f"#!/bin/sh\necho {'a' * 30}\necho {'b' * 30}\nexit {code}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+        caplog.set_level(logging.DEBUG)
+        caplog.clear()
+        logger = logging.getLogger("test")
+        assert Rsync(conf, kind, 6200, logger).copy(["/x", "/y"], "/z") is not bool(code)
+        return [(record.levelname, record.getMessage()) for record in caplog.records
+                if record.name == "test"]
+    return run
+
+
+def test_what_is_logged_of_transfers(rsync):
+    (level, said), = rsync(0)
+    assert level == "INFO" and said.startswith("rsync of 2 folders or files to /z took ")
+    assert rsync(0, log_rsync_transfers="no")[0][0] == rsync(0, "container")[0][0] == "DEBUG"
+    assert rsync(0, "container", log_rsync_transfers="yes")[0][0] == "INFO"
+
+
+def test_how_much_is_logged_of_what_went_wrong(rsync):
+    assert rsync(23) == [
+        ("ERROR", f"ERROR rsync to /z ended with 23: {'a' * 30}\n{'b' * 30}")]
+    assert rsync(23, rsync_error_log_line_length="4")[0][1].endswith("23: aaaa\nbbbb")
+
+
 def test_a_brake_holds_the_rate(monkeypatch):
     clock = [100.0]
     slept = []

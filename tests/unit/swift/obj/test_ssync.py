@@ -177,6 +177,20 @@ def test_a_failed_update_does_not_keep_the_others(app):
     assert get(app)[2] == b"hello"
 
 
+@pytest.mark.parametrize("ratio, stored", [("0.5", False), ("1", False), ("2", True)])
+def test_an_exchange_in_which_most_fails_is_ended(app, ratio, stored):
+    """Three failures beside one or two that were stored; then what follows is not looked at."""
+    app.failure_threshold, app.failure_ratio = 3, float(ratio)
+    bad = [update("PUT", f"bad{n}", b"x", X_Timestamp="5", Content_Type="t", ETag="0" * 32)
+           for n in range(4)]
+    fine = [update("PUT", f"fine{n}", b"y", X_Timestamp="5", Content_Type="t") for n in range(2)]
+    updates = [fine[0], bad[0], bad[1], *([fine[1]] if stored else []), bad[2], put(5)]
+    lines = exchange(app, (), b"".join(updates))
+    assert lines[-1].startswith(b":ERROR: 500 ")
+    assert get(app)[0] == (200 if stored else 404)
+    assert exchange(app) == FINE
+
+
 def test_no_more_exchanges_than_allowed_and_no_disk(app):
     for _ in range(4):
         app.ssyncs.acquire()
