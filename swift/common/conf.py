@@ -68,6 +68,14 @@ def config_float(conf: dict[str, str], name: str, default: float, minimum: float
     return number
 
 
+def config_percent(conf: dict[str, str], name: str) -> float:
+    """What an option says in hundredths, 0 without it, as a share of 1; ConfigError naming it."""
+    percent = config_float(conf, name, 0)
+    if percent > 100:
+        raise ConfigError(f"{name} must be at most 100, not {percent}")
+    return percent / 100
+
+
 def config_node_count(conf: dict[str, str], name: str = "request_node_count",
                       default: str = "2 * replicas") -> Callable[[float], int]:
     """How many nodes to ask, as a function of a ring's replicas; ConfigError unless the option is a

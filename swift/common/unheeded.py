@@ -17,8 +17,6 @@ GROUPS = (
     ("rebalance_missing_suppression_count", "each node's 404 counts"),
     ("namespace_cache_tokens_per_session namespace_avg_backend_fetch_time",
      "each request that finds no shards in the cache asks for them"),
-    ("account_existence_skip_cache_pct container_existence_skip_cache_pct",
-     "what was remembered at one time is not forgotten at one time"),
     ("keep_idle", "client_timeout and keepalive_timeout end dead connections sooner"),
     ("log_custom_handlers log_max_line_length log_format",
      "logs have one form and go to syslog, which limits lines"),

@@ -13,6 +13,7 @@ from swift.common.conf import (
     config_int,
     config_list,
     config_node_count,
+    config_percent,
     config_true,
 )
 from swift.common.constraints import Constraints
@@ -23,7 +24,7 @@ from swift.common.request import Abort, PathError, Request, answer, split_path
 from swift.common.ring import Ring
 from swift.common.timestamp import Timestamp
 from swift.common.version import VERSION
-from swift.proxy.cached_info import InfoCache
+from swift.proxy.cached_info import InfoCache, skip_cache
 from swift.proxy.controllers.account import AccountController
 from swift.proxy.controllers.base import Controller
 from swift.proxy.controllers.container import ContainerController
@@ -95,8 +96,10 @@ class Application:
         self.recheck_updating_shards = config_float(conf, 'recheck_updating_shard_ranges', 3600)
         self.recheck_listing_shards = config_float(conf, 'recheck_listing_shard_ranges', 600)
         self.updating_shards_skip_chance, self.listing_shards_skip_chance = (
-            config_float(conf, f'container_{kind}_shard_ranges_skip_cache_pct', 0) / 100
+            config_percent(conf, f'container_{kind}_shard_ranges_skip_cache_pct')
             for kind in ('updating', 'listing'))
+        skip_cache(config_percent(conf, 'account_existence_skip_cache_pct'),
+                   config_percent(conf, 'container_existence_skip_cache_pct'))
         self.object_chunk_size = config_int(conf, 'object_chunk_size', 262144, 1)
         self.client_chunk_size = config_int(conf, 'client_chunk_size', 524288, 1)
         self.put_queue_depth = config_int(conf, 'put_queue_depth', 10, 1)
