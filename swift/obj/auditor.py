@@ -2,17 +2,21 @@
 """The object auditor: reads what is stored and quarantines what is not what was stored.
 
 ALL reads every byte, slowly; ZBF only looks for files whose size is not what their metadata says,
-often (most corruption after a crash is a file of zero bytes).
+often (most corruption after a crash is a file of zero bytes). Both remove what an rsync that was
+killed left beside an object.
 """
 from __future__ import annotations
 
 import logging
+import os
+import re
 import time
 from dataclasses import replace
 from typing import Any
 
+from swift.common import durable
 from swift.common.concurrency import GreenPool
-from swift.common.conf import config_float, config_int
+from swift.common.conf import config_float, config_int, read_conf
 from swift.common.daemon import DEVICES, Daemon, Option
 from swift.common.devices import Brake, Selection, hash_dirs, mounted_devices
 from swift.common.exceptions import (
@@ -26,12 +30,27 @@ from swift.common.storage_policy import policies
 from swift.obj.backend import DiskFile, Manager
 from swift.obj.watchers import watchers_of
 
+TEMPORARY = re.compile(r"\..+\.[A-Za-z0-9_]{6}\Z")      # as rsync calls what it has not finished
+DAY = 86400.0
+
+
+def rsync_patience(conf: dict[str, str]) -> float:
+    """Seconds after which nobody writes to a file of rsync's any more: rsync_tempfile_timeout, or a
+    quarter of an hour more than an rsync of the replicator of this node may take."""
+    if conf.get("rsync_tempfile_timeout", "auto") != "auto":
+        return config_float(conf, "rsync_tempfile_timeout", DAY)
+    if "__file__" not in conf:
+        return DAY
+    replicator = read_conf(conf["__file__"], "object-replicator", required=False)
+    return config_float(replicator, "rsync_timeout", 900) + 900
+
 
 class ObjectAuditor(Daemon):
     """Reads stored objects over and over and quarantines what is broken.
 
     Options: files_per_second, bytes_per_second, zero_byte_files_per_second, zero_byte_fps,
-    log_time, interval, concurrency, override_devices, watchers and those of `Manager`.
+    log_time, interval, concurrency, override_devices, watchers, rsync_tempfile_timeout and those of
+    `Manager`.
     """
 
     section = "object-auditor"
@@ -52,6 +71,7 @@ class ObjectAuditor(Daemon):
         self.selection = Selection(conf)
         # of each kind of pass their own: both run at the same time
         self.watchers = {mode: watchers_of(conf, self.logger) for mode in self.modes}
+        self.patience = rsync_patience(conf)
         self.log_time = config_float(conf, "log_time", 3600)
         self.concurrency = config_int(conf, "concurrency", 1, 1)
         self.quarantined = 0
@@ -104,6 +124,7 @@ class ObjectAuditor(Daemon):
 
     def _audit(self, hash_dir: str, device_path: str, policy: Any, mode: str,
                counts: dict[str, int], volume: Brake) -> None:
+        self._remove_left_over(hash_dir)
         diskfile = self.manager.diskfile_from_hash_dir(hash_dir, device_path, policy)
         try:
             with diskfile.open():
@@ -122,6 +143,24 @@ class ObjectAuditor(Daemon):
             self.logger.error("ERROR %s", exc)
         except (DiskFileDeleted, DiskFileNotExist):
             return
+
+    def _remove_left_over(self, hash_dir: str) -> None:
+        """Remove files of an rsync that ended before they did."""
+        try:
+            left = [name for name in os.listdir(hash_dir) if TEMPORARY.match(name)]
+        except NotADirectoryError:
+            return                                   # a file in its place: opening it quarantines
+        for name in left:
+            path = f"{hash_dir}/{name}"
+            try:
+                # Not by st_mtime: rsync sets the object's before it gives the file its name.
+                old = time.time() - os.stat(path).st_ctime > self.patience
+            except FileNotFoundError:
+                continue                             # it has got its name just now
+            if old:
+                self.logger.info("Removing %s: left over by an rsync", path)
+                durable.unlink_quietly(path)
+                durable.rmdir_quietly(hash_dir)
 
     @staticmethod
     def _read(diskfile: DiskFile, counts: dict[str, int], volume: Brake) -> bool:
