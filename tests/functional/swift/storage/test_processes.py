@@ -164,9 +164,13 @@ def replicator_of(node, *arguments):
 
 
 def test_daemons_share_devices_among_processes(idle_node):
-    for device in range(4):
-        for partition in range(device + 1):
-            (idle_node.devices / f"d{device}/objects/{partition}").mkdir(parents=True)
+    def make_partitions():
+        for device in range(4):
+            for partition in range(device + 1):
+                (idle_node.devices / f"d{device}/objects/{partition}").mkdir(
+                    parents=True, exist_ok=True)
+
+    make_partitions()
     command, told = replicator_of(idle_node, "once")
     subprocess.run(command, env=idle_node.environment, check=True, timeout=PATIENCE * 3,
                    capture_output=True)
@@ -177,6 +181,7 @@ def test_daemons_share_devices_among_processes(idle_node):
     assert known["replication_stats"]["attempted"] == 10
     assert known["object_replication_last"] == min(
         disk["object_replication_last"] for disk in disks.values())
+    make_partitions()                    # those of handoffs are gone: nothing is in them
     subprocess.run([*command, "-d", "d1,d2", "-p", "0,1", "-i", "0"], env=idle_node.environment,
                    check=True, timeout=PATIENCE * 3, capture_output=True)
     known = json.loads(told.read_text())
