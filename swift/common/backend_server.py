@@ -109,12 +109,13 @@ def header_name(key: str) -> str:
 class Request:
     """A view of a WSGI environ."""
 
-    __slots__ = ("env", "method", "extra_log")
+    __slots__ = ("env", "method", "extra_log", "_split")
 
     def __init__(self, env: dict[str, Any]) -> None:
         self.env = env
         self.method: str = env["REQUEST_METHOD"]
         self.extra_log = ""
+        self._split: tuple[int, list[str | None]] | None = None    # of so many parts
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """A header's value as real text, by its environ key without HTTP_: `X_TIMESTAMP`."""
@@ -124,6 +125,9 @@ class Request:
     def split(self, least: int, most: int) -> list[str | None]:
         """`most` parts of the path, the last with all slashes that are left; those beyond `least`
         may be missing (None). 400 for another shape, 412 for names that are no UTF-8."""
+        if self._split is not None and self._split[0] == most and \
+                None not in self._split[1][:least]:
+            return self._split[1]
         path: str = self.env["PATH_INFO"]
         if not path.isascii():
             try:
@@ -141,7 +145,9 @@ class Request:
         device = found[0] or ""
         if device in (".", "..") or not device.isprintable():
             raise Answer(400, "Invalid device")
-        return found + [None] * (most - len(found))
+        found += [None] * (most - len(found))
+        self._split = (most, found)
+        return found
 
     @staticmethod
     def _check_reserved(found: list[str | None]) -> None:

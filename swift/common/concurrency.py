@@ -40,7 +40,8 @@ from greenlet import GreenletExit
 
 __all__ = [
     "Empty", "Event", "Full", "GreenPile", "GreenPool", "GreenletExit", "Hub", "LightQueue",
-    "Queue", "Semaphore", "StreamSocket", "Timeout", "after_fork", "get_hub", "getcurrent",
+    "Queue", "Semaphore", "StreamSocket", "Timeout", "after_fork", "before_exit", "get_hub",
+    "getcurrent",
     "interrupt", "is_patched", "listen", "listener_of", "on_signals", "original_subprocess",
     "patch", "run_in_thread", "send_datagram", "sleep", "socket", "spawn", "spawn_after",
     "spawn_n", "ssl", "subprocess", "trampoline", "wait_readable",
@@ -135,6 +136,8 @@ class Hub(eventlet.hubs.epolls.Hub):
     def __init__(self, clock: Any = None) -> None:
         super().__init__(clock)
         self.kept: dict[int, Any] = {}       # descriptor -> what has its `on_event`
+        # Asked before each poll how long it may take at most, told how long it would.
+        self.before_poll: Callable[[float | None], float | None] | None = None
 
     @staticmethod
     def is_available() -> bool:
@@ -151,6 +154,8 @@ class Hub(eventlet.hubs.epolls.Hub):
     def do_poll(self, seconds: float | None) -> list[tuple[int, int]]:
         """Poll, and serve the waits of a StreamSocket; the events that are about others."""
         kept, others = self.kept, []
+        if self.before_poll is not None:
+            seconds = self.before_poll(seconds)
         for fileno, event in self.poll.poll(seconds):
             sock = kept.get(fileno)
             if sock is None:
@@ -503,8 +508,18 @@ def interrupt(find: Callable[[], Any]) -> None:
     eventlet.hubs.get_hub().schedule_call_global(0, strike)
 
 
+_before_exit: list[Callable[[], Any]] = []
+
+
+def before_exit(callback: Callable[[], Any]) -> None:
+    """Have `callback`, which must not wait, called when `exit_now` ends the process."""
+    _before_exit.append(callback)
+
+
 def exit_now(code: int) -> NoReturn:
     """End the process without waiting for abandoned threads; flushes the standard streams."""
+    for callback in _before_exit:
+        callback()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

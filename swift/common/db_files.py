@@ -12,6 +12,10 @@ import re
 import time
 
 SETTLED_NS = 2_000_000_000        # by then a write has another time than the one before
+MAX_LISTED = 4096
+# directory -> (its time and inode, the files there were), of those that had settled when they were
+# listed: a look at the directory tells whether they still are
+_listed: dict[str, tuple[tuple[int, int], tuple[str, ...]]] = {}
 _NAME = re.compile(r"([0-9a-f]{32})(?:_([0-9]{10}\.[0-9]{5}))?\.db\Z")
 
 
@@ -47,12 +51,21 @@ def files_of(path: str) -> list[str]:
     if match is None:
         return [path] if os.path.exists(path) else []
     try:
+        stat = os.stat(directory)
+        known = _listed.get(directory)
+        if known is not None and known[0] == (stat.st_mtime_ns, stat.st_ino):
+            return [*known[1]]
         names = os.listdir(directory)
     except (FileNotFoundError, NotADirectoryError):
         return []
     # A point sorts before an underscore: the name without an epoch comes first.
-    return [os.path.join(directory, found) for found in sorted(names)
-            if is_name(found, match[1])]
+    files = [os.path.join(directory, found) for found in sorted(names)
+             if is_name(found, match[1])]
+    if files and stat.st_mtime_ns < time.time_ns() - SETTLED_NS:
+        if len(_listed) >= MAX_LISTED:
+            _listed.clear()
+        _listed[directory] = ((stat.st_mtime_ns, stat.st_ino), tuple(files))
+    return files
 
 
 def look(path: str) -> tuple[int, int, int]:

@@ -12,8 +12,7 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from swift.common.concurrency import pause
 from swift.common.exceptions import LockTimeout
@@ -216,34 +215,43 @@ def drop_cache(fd: int, offset: int, length: int) -> None:
     os.posix_fadvise(fd, offset, length, os.POSIX_FADV_DONTNEED)
 
 
-@contextmanager
-def lock_file(path: str, timeout: float = 10) -> Iterator[int]:
-    """Hold an exclusive lock on `path` (made if missing, never removed); its descriptor.
+class Lock:
+    """A lock that is held until the end of the `with` block, which gets its descriptor."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int, path: str, timeout: float) -> None:
+        self._fd = fd
+        try:
+            _lock(fd, path, timeout)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def __enter__(self) -> int:
+        return self._fd
+
+    def __exit__(self, *_exc: object) -> None:
+        os.close(self._fd)
+
+
+def lock_file(path: str, timeout: float = 10) -> Lock:
+    """An exclusive lock on `path` (made if missing, never removed).
 
     Between threads and processes; LockTimeout when someone else holds it for `timeout` seconds.
     """
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
-    try:
-        _lock(fd, path, timeout)
-        yield fd
-    finally:
-        os.close(fd)
+    return Lock(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644), path, timeout)
 
 
-@contextmanager
-def lock_path(directory: str, timeout: float = 10, name: str = "") -> Iterator[int]:
-    """Hold the lock of a directory: its file `.lock`, or `.lock-<name>`. Makes the directory."""
+def lock_path(directory: str, timeout: float = 10, name: str = "") -> Lock:
+    """The lock of a directory: its file `.lock`, or `.lock-<name>`. Makes the directory."""
     path = f"{directory}/.lock-{name}" if name else f"{directory}/.lock"
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
     except FileNotFoundError:
         make_dirs(directory)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
-    try:
-        _lock(fd, path, timeout)
-        yield fd
-    finally:
-        os.close(fd)
+    return Lock(fd, path, timeout)
 
 
 def _lock(fd: int, path: str, timeout: float) -> None:

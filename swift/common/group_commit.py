@@ -67,9 +67,12 @@ class _Log:
 _logs: dict[tuple[Hub, int], _Log] = {}
 
 
-def sync_names(directory: str, parents: list[str]) -> None:
-    """`durable.fsync_dirs`, for many at a time where the file system allows it."""
-    hub, device = get_hub(), os.stat(directory).st_dev
+def sync_names(directory: str, parents: list[str], device: int = 0) -> None:
+    """`durable.fsync_dirs`, for many at a time where the file system allows it.
+
+    `device` is the directory's st_dev, looked up unless given.
+    """
+    hub, device = get_hub(), device or os.stat(directory).st_dev
     if type(hub) is not Hub or not durable.device_journals_in_order(device):
         durable.fsync_dirs(directory, parents, fsync)
         return

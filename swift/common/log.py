@@ -7,13 +7,18 @@ import logging.handlers
 import os
 import socket
 import sys
+import time
+from collections import deque
 from typing import Any
 
-from swift.common.concurrency import is_patched
+from swift.common.concurrency import Hub, before_exit, get_hub, is_patched
 from swift.common.exceptions import ConfigError
 
 _ROOT = "swift."
 _FORMAT = "%(server)s: %(message)s"
+PATIENCE = 0.05           # seconds a line may wait for others
+BATCH = 8                 # lines sent at once; a socket's queue takes ten unless told otherwise
+MOST_LATE = 64            # a listener that is slower than we are is waited for
 _STDERR_FORMAT = "%(asctime)s %(levelname)s %(server)s: %(message)s"
 
 
@@ -37,6 +42,63 @@ class _OneLine(logging.Formatter):
         return text.replace("\n", "#012") if "\n" in text else text
 
 
+class _LateLines:
+    """Lines that wait for others: each datagram of its own wakes who listens.
+
+    They are sent when there are several, before the hub sleeps for longer than they may wait,
+    before anything else is logged, and at the end of the process.
+    """
+
+    def __init__(self) -> None:
+        self.lines: deque[tuple[_SysLog, bytes]] = deque()     # other threads send, too
+        self.due = 0.0
+
+    def add(self, handler: _SysLog, data: bytes) -> bool:
+        """Take a line; False when too many wait for a slow listener."""
+        hub = get_hub()
+        if type(hub) is not Hub:
+            return handler.send(data)
+        if len(self.lines) >= BATCH and not self.send() and len(self.lines) >= MOST_LATE:
+            return False
+        if hub.before_poll is None:
+            hub.before_poll = self._before_poll
+            self.due = time.monotonic() + PATIENCE
+        self.lines.append((handler, data))
+        return True
+
+    def _before_poll(self, seconds: float | None) -> float | None:
+        if not self.lines:
+            get_hub().before_poll = None
+            return seconds
+        now = time.monotonic()
+        if now >= self.due:
+            self.due = now + PATIENCE
+            if self.send():
+                get_hub().before_poll = None
+                return seconds
+        left = self.due - now
+        return left if seconds is None else min(left, seconds)
+
+    def send(self) -> bool:
+        """Send them without waiting; whether all are gone."""
+        while self.lines:
+            try:
+                handler, data = self.lines.popleft()
+            except IndexError:
+                break
+            try:
+                handler.send_or_reconnect(data)
+            except BlockingIOError:
+                self.lines.appendleft((handler, data))
+                return False
+        return True
+
+
+_late = _LateLines()
+before_exit(_late.send)
+os.register_at_fork(before=_late.send)
+
+
 class _SysLog(logging.handlers.SysLogHandler):
     """The standard library's, that also sends a line without making a record of it first."""
 
@@ -48,7 +110,7 @@ class _SysLog(logging.handlers.SysLogHandler):
         self._numbers: dict[int, int] = {}                     # by level
 
     def line(self, server: str, level: int, text: str) -> bool:
-        """Send a line to a Unix socket; False when it did not take it at once."""
+        """Send a line to a Unix socket, soon; False when it does not take it."""
         if not self.unixsocket or self.socket is None:
             return False
         number = self._numbers.get(level)
@@ -56,12 +118,47 @@ class _SysLog(logging.handlers.SysLogHandler):
             number = self._numbers[level] = self.encodePriority(
                 self.facility, self.mapPriority(logging.getLevelName(level)))
         try:
-            # Below the green socket: a full one is waited for by `emit`.
-            getattr(self.socket, "fd", self.socket).send(
-                f"<{number}>{server}: {text}\0".encode("utf-8", "surrogateescape"))
-        except (OSError, UnicodeError):
+            data = f"<{number}>{server}: {text}\0".encode("utf-8", "surrogateescape")
+        except UnicodeError:
+            return False
+        return _late.add(self, data) if is_patched() else self.send(data)
+
+    def send(self, data: bytes) -> bool:
+        """Send a datagram; False when it is not taken at once."""
+        try:
+            self._send(data)
+        except OSError:
             return False
         return True
+
+    def _send(self, data: bytes) -> None:
+        # Below the green socket: a full one is waited for by `emit`.
+        getattr(self.socket, "fd", self.socket).send(data)
+
+    def send_or_reconnect(self, data: bytes) -> None:
+        """Send a datagram, to the listener's successor if it is gone, or else to standard error.
+
+        BlockingIOError when it is not taken now.
+        """
+        try:
+            self._send(data)
+        except BlockingIOError:
+            raise
+        except OSError:
+            try:
+                self.socket.close()
+                self.createSocket()
+                self._send(data)
+            except OSError:
+                sys.stderr.write(data.decode("utf-8", "replace").rstrip("\0") + "\n")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _late.send()
+        super().emit(record)
+
+    def close(self) -> None:
+        _late.send()
+        super().close()
 
 
 def log_line(logger: logging.Logger, level: int, text: str) -> None:

@@ -59,6 +59,10 @@ class LocalCache:
         self.items[key] = (self.clock() + ttl, value)
         return value
 
+    def get_many(self, keys):
+        """The values of several keys, in their order."""
+        return [self.get(key) for key in keys]
+
     def delete(self, key):
         self.items.pop(key, None)
 
@@ -98,26 +102,34 @@ class MemcacheCache:
         return live[0] if live else None
 
     def _ask(self, command, key, more=''):
-        """The answer to a command, None when no server gives one: ``(first line, value)``."""
+        """The line that answers a command, None when no server gives one."""
         key = self._key(key)
-        server = self._server(key)
+        return self._question(self._server(key), f'{command} {key}{more}\r\n', _read_line)
+
+    @staticmethod
+    def _question(server, message, read):
         if server is None:
             return None
         try:
-            return server.ask(f'{command} {key}{more}\r\n'.encode())
+            return server.ask(message.encode(), read)
         except (OSError, ValueError):
             server.fail()
             return None
 
     def get(self, key):
         """The value, None when there is none or no server answers."""
-        answer = self._ask('get', key)
-        if answer is None or answer[1] is None:
-            return None
-        try:
-            return json.loads(answer[1])
-        except ValueError:
-            return None
+        return self.get_many((key,))[0]
+
+    def get_many(self, keys):
+        """The values of several keys, in their order; each server is asked once."""
+        hashes = [self._key(key) for key in keys]
+        asked: dict[Server | None, list[str]] = {}
+        for name in hashes:
+            asked.setdefault(self._server(name), []).append(name)
+        found: dict[bytes, bytes] = {}
+        for server, names in asked.items():
+            found.update(self._question(server, f'get {" ".join(names)}\r\n', _read_values) or ())
+        return [_value(found.get(name.encode())) for name in hashes]
 
     def set(self, key, value, ttl=0, time=0):
         """Keep a value of plain types for ``ttl`` (or ``time``) seconds.
@@ -138,12 +150,12 @@ class MemcacheCache:
         start = str(max(0, delta))
         for _ in range(2):             # another process may make it in between
             answer = self._ask('incr' if delta >= 0 else 'decr', key, f' {abs(delta)}')
-            if answer is not None and answer[0].strip().isdigit():
-                return int(answer[0])
+            if answer is not None and answer.strip().isdigit():
+                return int(answer)
             answer = self._ask('add', key, f' 0 {max(1, round(ttl))} {len(start)}\r\n{start}')
             if answer is None:
                 return None
-            if answer[0] == b'STORED':
+            if answer == b'STORED':
                 return int(start)
         return None
 
@@ -169,8 +181,8 @@ class Server:
         self.dead_until = time.monotonic() + DEAD_SECONDS
         self.close()
 
-    def ask(self, message):
-        """``(first line, value)`` of the answer; the value is None unless there is one.
+    def ask(self, message, read):
+        """What ``read`` makes of the answer.
 
         Raises OSError when there is no answer in time, ValueError for one that is none.
         """
@@ -179,7 +191,7 @@ class Server:
         good = False
         try:
             sock.sendall(message)
-            answer = self._read(sock)
+            answer = read(sock)
             good = True
         except ConnectionError:
             if not kept:
@@ -192,7 +204,7 @@ class Server:
         if not good:
             # It was closed since it was used: so will the others be.
             self.close()
-            return self.ask(message)
+            return self.ask(message, read)
         return answer
 
     def _connect(self):
@@ -209,33 +221,56 @@ class Server:
             raise
         return sock
 
-    def _read(self, sock):
-        data = _more(sock, b'', b'\r\n')
-        line, _, rest = data.partition(b'\r\n')
-        if not line.startswith(b'VALUE '):
-            if rest:
-                raise ValueError(f'memcached said more than {line[:80]!r}')
-            return line, None
-        size = int(line.split(b' ')[3])
-        while len(rest) < size + len(_END):
+
+def _read_line(sock):
+    """The only line of an answer."""
+    line, rest = _line(sock, b'')
+    if rest:
+        raise ValueError(f'memcached said more than {line[:80]!r}')
+    return line
+
+
+def _read_values(sock):
+    """The values of an answer to ``get``, by their keys."""
+    values = {}
+    line, rest = _line(sock, b'')
+    while line != b'END':
+        said, key, _, size = line.split(b' ')
+        end = int(size) + 2
+        while len(rest) < end:
             rest += _more(sock)
-        if rest[size:] != _END:
+        if said != b'VALUE' or rest[end - 2:end] != b'\r\n':
             raise ValueError('a value of memcached does not end where it should')
-        return line, rest[:size]
+        values[key] = rest[:end - 2]
+        line, rest = _line(sock, rest[end:])
+    if rest:
+        raise ValueError('memcached said more than its values')
+    return values
 
 
-_END = b'\r\nEND\r\n'
+def _value(data):
+    """What a value is, None for what is no JSON."""
+    if data is None:
+        return None
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
 
 
-def _more(sock, data=b'', until=b''):
-    """``data`` and what comes, at least until ``until`` is in it."""
-    while True:
-        piece = sock.recv(65536)
-        if not piece:
-            raise ConnectionResetError('memcached closed the connection')
-        data = data + piece if data else piece
-        if until in data:
-            return data
+def _line(sock, data):
+    """``(next line, what came after it)``; ``data`` came before."""
+    while b'\r\n' not in data:
+        data += _more(sock)
+    line, _, rest = data.partition(b'\r\n')
+    return line, rest
+
+
+def _more(sock):
+    piece = sock.recv(65536)
+    if not piece:
+        raise ConnectionResetError('memcached closed the connection')
+    return piece
 
 
 def _address(text):

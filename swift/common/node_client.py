@@ -9,6 +9,7 @@ that finds its kept connection closed is sent again on a new one.
 """
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from swift.common.exceptions import (
 
 IDLE_SECONDS = 20.0           # a kept connection older than this is not trusted any more
 MAX_IDLE = 8                  # per server
+_NEEDS_NO_QUOTES = re.compile(r"[A-Za-z0-9_.\-~/]*\Z")
 
 
 @dataclass(slots=True)
@@ -45,6 +47,8 @@ _idle: dict[tuple[str, int], list[tuple[Any, float]]] = {}
 def path_of(device: str, partition: str | int, *names: str) -> str:
     """The quoted path of a request to a storage server."""
     path = f"/{device}/{partition}/{'/'.join(names)}" if names else f"/{device}/{partition}"
+    if _NEEDS_NO_QUOTES.match(path):
+        return path
     return quote(path.encode("utf-8", "surrogateescape"))
 
 

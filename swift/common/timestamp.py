@@ -46,12 +46,14 @@ class Timestamp:
     Raises ValueError for what is no number, negative, or has more than ten digits before the point.
     """
 
-    __slots__ = ("raw", "offset")
+    __slots__ = ("raw", "offset", "_normal")
     raw: int
     offset: int
+    _normal: str | None                # what `normal` gives, once it is known
 
     def __init__(self, value: TimestampLike, offset: int = 0, delta: int = 0) -> None:
         extra = 0
+        self._normal = None
         if isinstance(value, Timestamp):
             raw, extra = value.raw, value.offset
         elif isinstance(value, int):
@@ -60,7 +62,12 @@ class Timestamp:
             raw = _float_to_raw(value)
         else:
             text = value.decode("latin-1") if isinstance(value, bytes) else value
-            raw, extra = _parse(text)
+            if _NORMAL.match(text):
+                raw = int(text[:10]) * TICKS + int(text[11:])
+                if not delta:
+                    self._normal = text
+            else:
+                raw, extra = _parse(text)
         raw += delta
         if raw < 0:
             raise ValueError("timestamp cannot be negative")
@@ -84,7 +91,10 @@ class Timestamp:
     @property
     def normal(self) -> str:
         """Time without the offset, sixteen characters."""
-        return f"{self.raw // TICKS:010d}.{self.raw % TICKS:05d}"
+        text = self._normal
+        if text is None:
+            text = self._normal = f"{self.raw // TICKS:010d}.{self.raw % TICKS:05d}"
+        return text
 
     @property
     def internal(self) -> str:
@@ -165,20 +175,15 @@ def _float_to_raw(value: float) -> int:
 
 
 def _parse(text: str) -> tuple[int, int]:
-    """(raw, offset) of a textual form."""
-    if len(text) == 16 and text[10] == "." and text.isascii():
-        seconds, fraction = text[:10], text[11:]
-        if seconds.isdigit() and fraction.isdigit():
-            return int(seconds) * TICKS + int(fraction), 0
+    """(raw, offset) of a textual form that is not the normal one."""
     base, _, extra = text.partition("_")
     offset = 0
     if extra:
         if "_" in extra or extra[0] in "+-":
             raise ValueError(f"timestamp offset is not hexadecimal: {extra!r}")
         offset = int(extra, 16)
-    if "_" not in base and len(base) == 16 and base[10:11] == ".":
-        return _parse(base)[0] if base[:10].isdigit() and base[11:].isdigit() \
-            else _float_to_raw(float(base)), offset
+    if _NORMAL.match(base):
+        return int(base[:10]) * TICKS + int(base[11:]), offset
     return _float_to_raw(float(base)), offset
 
 

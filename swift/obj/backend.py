@@ -137,7 +137,8 @@ class DiskFile:
 
     __slots__ = ("manager", "device_path", "partition", "name", "datadir", "policy",
                  "open_expired", "fd", "metadata", "data_timestamp", "timestamp",
-                 "content_type_timestamp", "content_length", "data_file", "next_part_power")
+                 "content_type_timestamp", "content_length", "data_file", "next_part_power",
+                 "names", "is_missing")
 
     def __init__(self, manager: Manager, device_path: str, partition: str, name: str | None,
                  name_hash: str, policy: StoragePolicy, open_expired: bool = False) -> None:
@@ -154,6 +155,8 @@ class DiskFile:
         self.timestamp = self.data_timestamp = self.content_type_timestamp = Timestamp(0)
         self.content_length = 0
         self.data_file = ""
+        self.names: list[str] | None = None       # what was there when it was opened
+        self.is_missing = False                   # there was not even a directory then
 
     # -- what a policy does its own way ----------------------------------
 
@@ -166,9 +169,10 @@ class DiskFile:
         """What computes the hash of a suffix directory; None: what `hashes` does."""
         return None
 
-    def clean_up(self, directory: str) -> None:
-        """Let go of what was replaced in the object's directory, or the one it gets."""
-        hashes.clean_up(directory, self.manager.reclaim_age)
+    def clean_up(self, directory: str, names: list[str] | None = None) -> None:
+        """Let go of what was replaced in the object's directory, or the one it gets: of all that
+        is there, or of `names` only."""
+        hashes.clean_up(directory, self.manager.reclaim_age, names)
 
     def data_name(self, metadata: dict[str, str]) -> str:
         """The name of the file of a new version."""
@@ -188,8 +192,9 @@ class DiskFile:
         DiskFileQuarantined when what is there was broken, and has been moved away.
         """
         try:
-            names = os.listdir(self.datadir)
+            self.names = names = os.listdir(self.datadir)
         except FileNotFoundError:
+            self.is_missing = True
             raise DiskFileNotExist() from None
         except NotADirectoryError:
             raise self.found_broken("a file is where its directory should be") from None
@@ -349,11 +354,13 @@ class DiskFile:
     def open_new(self) -> tuple[int, str, list[str]]:
         """What `open_temp` gives, and the directories that got an entry because some were missing.
         """
-        try:
-            return *self.open_temp(), []
-        except FileNotFoundError:
-            changed = durable.make_dirs(self.datadir)
-            return *self.open_temp(), changed
+        if not self.is_missing:
+            try:
+                return *self.open_temp(), []
+            except FileNotFoundError:
+                pass
+        changed = durable.make_dirs(self.datadir)
+        return *self.open_temp(), changed
 
     def open_temp(self) -> tuple[int, str]:
         """A nameless file beside what it will become: nobody sees it and it cannot be left over.
@@ -377,12 +384,21 @@ class DiskFile:
         if crc is not None:
             checksum.store(fd, crc)
         self._make_durable(fd, f"{self.datadir}/{name}", changed, empty)
-        hashes.invalidate(os.path.dirname(self.datadir))
+        hashes.invalidate(self.datadir[:self.datadir.rindex("/")])
         if not changed:
-            self.clean_up(self.datadir)
+            self._clean_up_after(name)
         if self.next_part_power:
             partition_power.follow(self.datadir, name, self.next_part_power, self.clean_up,
                                    self.manager.logger)
+
+    def _clean_up_after(self, name: str) -> None:
+        """Let go of what the new file `name` replaces.
+
+        What was listed when the object was opened will do: another listing would find more only
+        when two write one object at a time, and what then stays goes when its suffix is hashed.
+        """
+        names = self.names
+        self.clean_up(self.datadir, None if names is None else [*names, name])
 
     def _make_durable(self, fd: int, target: str, changed: list[str], empty: bool) -> None:
         """Give the file its name; both survive a crash of the machine when this returns.
@@ -393,14 +409,16 @@ class DiskFile:
         of both, and of what a crash leaves behind in between, which is found broken by its length,
         nobody was told that it is stored.
         """
-        in_order = durable.device_journals_in_order(os.fstat(fd).st_dev)
+        device = os.fstat(fd).st_dev
+        in_order = durable.device_journals_in_order(device)
         if in_order and not empty and changed and not os.listdir(self.datadir):
             self._link(fd, target, changed, _leave_to_the_file)
             fsync(fd)
             return
         if not (in_order and empty):
             fsync(fd)
-        self._link(fd, target, changed, sync_names)
+        self._link(fd, target, changed,
+                   lambda directory, parents: sync_names(directory, parents, device))
 
     def _link(self, fd: int, target: str, changed: list[str],
               sync: Callable[[str, list[str]], None]) -> None:

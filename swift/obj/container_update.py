@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -20,11 +22,12 @@ _AGENT = f"object-server {os.getpid()}"
 Target = tuple[str, int, str, str]            # host, port, partition, device
 
 
+@lru_cache(1024)
 def parse_targets(hosts: str | None, devices: str | None, partition: str | None
-                  ) -> list[Target] | None:
+                  ) -> tuple[Target, ...] | None:
     """Servers of X-*-Host, -Device (comma separated, in pairs) and -Partition; None if broken."""
     if not hosts or not devices or not partition:
-        return []
+        return ()
     names, places = config_list(hosts), config_list(devices)
     if len(names) != len(places) or not partition.strip().isdigit():
         return None
@@ -34,7 +37,7 @@ def parse_targets(hosts: str | None, devices: str | None, partition: str | None
         if not host or not port.isdigit() or not 0 < int(port) < 65536 or "/" in device:
             return None
         targets.append((host.strip("[]"), int(port), partition.strip(), device))
-    return targets
+    return tuple(targets)
 
 
 def update_headers(request: Request, policy: StoragePolicy, values: dict[str, str]
@@ -77,7 +80,7 @@ def container_update(app: ObjectApp, request: Request, op: str, device: str,
                  request.get("X_CONTAINER_ROOT_DB_STATE"))
 
 
-def send_updates(app: ObjectApp, op: str, names: tuple[str, str, str], targets: list[Target],
+def send_updates(app: ObjectApp, op: str, names: tuple[str, str, str], targets: Sequence[Target],
                  headers: dict[str, str], device: str, policy: StoragePolicy, timestamp: Timestamp,
                  container_path: str | None = None, db_state: str | None = None) -> None:
     """Send one update to all targets; who does not take it in time gets it from the updater.
@@ -149,7 +152,7 @@ def delete_at_update(app: ObjectApp, request: Request, op: str, delete_at: int, 
     timestamp = request.timestamp()
     queue = "/".join((f"{delete_at:010d}-{account}", container, obj))
     values = {"X-Timestamp": timestamp.internal}
-    targets: list[Target] | None = []
+    targets: Sequence[Target] | None = ()
     if op == "PUT":
         values.update({"X-Size": "0", "X-Content-Type": f"text/plain;swift_expirer_bytes={size}",
                        "X-Content-Type-Timestamp": timestamp.internal,

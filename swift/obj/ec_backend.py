@@ -102,7 +102,7 @@ class EcDiskFile(DiskFile):
         self.frag_index = int(text)
         return fragment_name(Timestamp(metadata["X-Timestamp"]), self.frag_index)
 
-    def clean_up(self, directory: str) -> None:
+    def clean_up(self, directory: str, _names: list[str] | None = None) -> None:
         self.hasher(self.manager, self.policy).clean_up(directory)  # type: ignore[attr-defined]
 
     def make_durable(self, timestamp: Timestamp, index: int) -> None:

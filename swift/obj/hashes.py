@@ -183,12 +183,17 @@ def hash_suffix(suffix_dir: str, reclaim_age: float = ONE_WEEK) -> str | None:
     return None if digest is None else digest.hexdigest()
 
 
-def clean_up(hash_dir: str, reclaim_age: float = ONE_WEEK) -> tuple[Chosen, list[str]]:
-    """Remove what lost from an object's directory; (what counts, all names that are left)."""
-    try:
-        names = os.listdir(hash_dir)
-    except FileNotFoundError:
-        return Chosen(), []
+def clean_up(hash_dir: str, reclaim_age: float = ONE_WEEK, names: list[str] | None = None
+             ) -> tuple[Chosen, list[str]]:
+    """Remove what lost from an object's directory; (what counts, all names that are left).
+
+    Of the files `names`, if given: what is not among them stays for another time.
+    """
+    if names is None:
+        try:
+            names = os.listdir(hash_dir)
+        except FileNotFoundError:
+            return Chosen(), []
     chosen = choose(names)
     for info in chosen.obsolete:
         unlink_quietly(f"{hash_dir}/{info.name}")

@@ -143,6 +143,9 @@ def encode_metadata(metadata: dict[str, str]) -> bytes:
     As OpenStack Swift under Python 3 writes it: the object's name is UTF-8, everything else is the
     header's bytes taken for Latin-1 and then made UTF-8. ASCII is the same either way.
     """
+    if "".join(metadata).isascii() and "".join(metadata.values()).isascii():
+        return safe_pickle.dumps({key.encode(): value.encode()
+                                  for key, value in metadata.items()})
     return safe_pickle.dumps({
         wire(key).encode(): (value.encode("utf-8", "surrogateescape") if key == "name"
                              else wire(value).encode()) for key, value in metadata.items()})
@@ -173,6 +176,12 @@ def decode_metadata(data: bytes) -> dict[str, str]:
         raise DiskFileBadMetadata(str(exc)) from exc
     if not isinstance(value, dict):
         raise DiskFileBadMetadata("metadata is no dictionary")
+    try:
+        text = {key.decode(): item.decode() for key, item in value.items()}
+        if "".join(text).isascii() and "".join(text.values()).isascii():
+            return text
+    except (AttributeError, UnicodeDecodeError):
+        pass                          # text, or what is neither
     twice = _PYTHON3_MARK in data[:32]
     return {_text(key, twice): _text(item, twice and key != b"name")
             for key, item in value.items()}

@@ -242,10 +242,14 @@ class Put:
         """What the container server gets to know of a stored object."""
         row = {"X-Size": metadata["Content-Length"], "X-Content-Type": metadata["Content-Type"],
                "X-Timestamp": metadata["X-Timestamp"], "X-Etag": metadata["ETag"]}
+        env = self.env
+        found = [name for name in env if name.startswith(_KEYS)]
+        if not found and not footers:
+            return row
         for key, prefix in zip(_KEYS, _OVERRIDES, strict=True):
-            for name, value in self.env.items():
+            for name in found:
                 if name.startswith(key):
-                    row["X-" + header_name(name)[len(prefix):]] = text_of(value)
+                    row["X-" + header_name(name)[len(prefix):]] = text_of(env[name])
             for name, value in footers.items():
                 if name.startswith(prefix):
                     row["X-" + name[len(prefix):]] = value

@@ -70,7 +70,7 @@ class ObjectApp(BackendApp):
         self.expirer_divisor = config_int(conf, "expiring_objects_container_divisor", 86400, 1)
         allowed = config_list(conf.get("allowed_headers", DEFAULT_ALLOWED_HEADERS))
         self.allowed_headers = {name.lower() for name in allowed} - _NEVER_ALLOWED
-        self._allowed_keys = tuple(
+        self._allowed_keys = frozenset(
             "HTTP_" + name.upper().replace("-", "_") for name in self.allowed_headers)
         concurrency = config_int(conf, "replication_concurrency", 4, 1)
         self._replications, self.ssyncs = Semaphore(concurrency), Semaphore(concurrency)
@@ -123,14 +123,11 @@ class ObjectApp(BackendApp):
     def metadata_of(self, request: Request, prefixes: tuple[str, ...]) -> dict[str, str]:
         """Headers of a PUT or POST that are kept with the object."""
         env = request.env
-        metadata = {}
-        for key, value in env.items():
-            if key.startswith(prefixes):
-                metadata[header_name(key)] = text_of(value)
-        for key in self._allowed_keys:
-            value = env.get(key)
-            if value:
-                metadata[header_name(key)] = text_of(value)
+        metadata = {header_name(key): text_of(env[key]) for key in env
+                    if key.startswith(prefixes)}
+        for key in self._allowed_keys & env.keys():
+            if env[key]:
+                metadata[header_name(key)] = text_of(env[key])
         return metadata
 
     # -- PUT -------------------------------------------------------------

@@ -190,10 +190,26 @@ def _known(env, key):
     chance = _skip_chances[key.partition('/')[0]]
     if chance and random.random() < chance:
         return None
-    entry = cache.get(key)
-    if entry is not None:
-        entry = env.setdefault('swift.infocache', {})[key] = _recoded(entry, wsgi_text)
-    return entry
+    keys = _wanted_with(env, key)
+    found = {name: _recoded(entry, wsgi_text)
+             for name, entry in zip(keys, cache.get_many(keys), strict=True) if entry is not None}
+    if found:
+        env.setdefault('swift.infocache', {}).update(found)
+    return found.get(key)
+
+
+def _wanted_with(env, key):
+    """The keys to ask for instead of ``key`` alone: who handles an object looks at its container
+    and its account, and one question costs half of two."""
+    path, parts = env.get('swift.split_path') or (None, (None,) * 4)
+    if path is None or path is not env['PATH_INFO'] or parts[2] is None \
+            or any(_skip_chances.values()):               # each is skipped by a chance of its own
+        return (key,)
+    own = (cache_key(parts[1]), cache_key(parts[1], parts[2]))
+    infos = env.get('swift.infocache') or ()
+    if key not in own or own[0] in infos or own[1] in infos:
+        return (key,)
+    return own
 
 
 def remember(env, key, entry, seconds):
@@ -217,6 +233,9 @@ def remember(env, key, entry, seconds):
 
 def _recoded(entry, change):
     """An entry with `change` done to all its text that is not ASCII; itself when there is none."""
+    shown = repr(entry)
+    if shown.isascii() and '\\' not in shown:          # a quarter of what looking one by one costs
+        return entry
     changed = {}
     for name, value in entry.items():
         if isinstance(value, str):

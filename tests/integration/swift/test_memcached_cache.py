@@ -8,8 +8,8 @@ import uuid
 import pytest
 from pymemcache.client.base import Client
 
-from swift.common.memcached import MemcacheCache, make_cache
-from swift.common.request import wsgi_text
+from swift.common.memcached import MemcacheCache, _read_line, make_cache
+from swift.common.request import real_text, split_path, wsgi_text
 from swift.proxy import cached_info
 
 
@@ -67,9 +67,38 @@ def test_security_a_pickle_in_the_cache_is_a_miss(cache):
     key = str(uuid.uuid4())
     data = pickle.dumps({'status': 200})
     answer = server_of(cache).ask(b'set %b 0 60 %d\r\n%b\r\n' % (
-        cache._key(key).encode(), len(data), data))
-    assert answer == (b'STORED', None)
+        cache._key(key).encode(), len(data), data), _read_line)
+    assert answer == b'STORED'
     assert cache.get(key) is None
+
+
+def test_several_values_are_one_question(cache, monkeypatch):
+    keys = [str(uuid.uuid4()) for _ in range(3)]
+    cache.set(keys[0], 'END\r\n' * 40_000, 60)
+    cache.set(keys[2], {'a': 1}, 60)
+    server = server_of(cache)
+    asked, ask = [], server.ask
+    monkeypatch.setattr(server, 'ask', lambda *args: asked.append(args) or ask(*args))
+    assert cache.get_many(keys) == ['END\r\n' * 40_000, None, {'a': 1}]
+    assert len(asked) == 1
+
+
+def test_who_asks_about_an_object_s_container_is_told_of_the_account(cache, monkeypatch):
+    account, container = str(uuid.uuid4()), 'ä'
+    keys = [cached_info.cache_key(account), cached_info.cache_key(account, container)]
+    for key in keys:
+        cache.set(key, {'status': 204, 'key': key}, 60)
+    asked, get_many = [], cache.get_many
+    monkeypatch.setattr(cache, 'get_many', lambda keys: asked.append(keys) or get_many(keys))
+    env = {'swift.cache': cache, 'PATH_INFO': wsgi_text(f'/v1/{account}/{container}/o')}
+    assert split_path(env)[2] == container
+    for key in keys[::-1]:
+        assert real_text(cached_info._known(env, key)['key']) == key
+    assert len(asked) == 1
+    env = {'swift.cache': cache, 'PATH_INFO': f'/v1/{account}'}
+    split_path(env)
+    assert cached_info._known(env, keys[0])['status'] == 204
+    assert asked[1:] == [(keys[0],)]
 
 
 def test_a_dead_server_is_a_miss(free_port):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from swift.common.db_files import Idle, look
+from swift.common.db_files import Idle, files_of, look
 
 
 @pytest.fixture
@@ -51,3 +51,32 @@ def test_what_is_gone_is_forgotten(database):
     idle.begin()
     idle.begin()
     assert not idle.has(str(database))
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """A database's, in which nothing changed for a while."""
+    path = tmp_path / ("a" * 32)
+    path.mkdir()
+    (path / f"{'a' * 32}.db").touch()
+    os.utime(path, ns=(0, time.time_ns() - 10_000_000_000))
+    return path
+
+
+def test_files_that_settled_are_not_listed_again(directory, monkeypatch):
+    base = str(directory / f"{'a' * 32}.db")
+    listed, listdir = [], os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: listed.append(path) or listdir(path))
+    assert files_of(base) == files_of(base) == [base]
+    assert len(listed) == 1
+    sharded = directory / f"{'a' * 32}_1234567890.00000.db"
+    sharded.touch()
+    assert files_of(base) == [base, str(sharded)]
+    assert files_of(base) == [base, str(sharded)]
+    assert len(listed) == 3                         # it might change again at the same time
+    os.unlink(base)
+    assert files_of(base) == [str(sharded)]
+    os.unlink(sharded)
+    assert files_of(base) == []
+    directory.rmdir()
+    assert files_of(base) == []

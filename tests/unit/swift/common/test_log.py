@@ -2,6 +2,9 @@
 """Lines that are logged for each request take a short cut, and look as all others."""
 import logging
 import socket
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -56,3 +59,87 @@ def test_other_handlers_get_it_too(syslog):
     log_line(logger, logging.INFO, "100 % sure")
     logger.removeHandler(handler)
     assert records == ["100 % sure"] and b"100 % sure" in syslog.recv(1000)
+
+
+GREEN = """
+from swift.common import concurrency
+concurrency.patch()
+import logging, os, sys, threading
+from swift.common.log import get_logger, log_line
+logger = get_logger({"log_address": sys.argv[1]}, "test-server")
+"""
+
+
+def green(syslog, script):
+    """What a server's process sent that ran `script`, line by line."""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", GREEN + script, syslog.getsockname()],
+                   check=True, timeout=60)
+    syslog.setblocking(False)
+    lines = []
+    try:
+        while True:
+            lines.append(syslog.recv(1000).rstrip(b"\0").partition(b": ")[2].decode())
+    except BlockingIOError:
+        return lines
+
+
+def test_a_server_s_lines_wait_for_others_but_not_long(syslog):
+    assert green(syslog, """
+for number in range(3):
+    log_line(logger, logging.INFO, f"{number}")
+assert len(concurrency.get_hub().before_poll.__self__.lines) == 3
+concurrency.sleep(1)
+os._exit(0)
+""") == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("end", ["os._exit(os.fork() and os.wait()[1])", "concurrency.exit_now(0)",
+                                 "sys.exit()", "logger.error('last'); os._exit(0)"])
+def test_a_server_s_lines_come_once_and_in_their_order(syslog, end):
+    expected = ["0", "first", "1", "2"] + ["last"] * ("last" in end)
+    assert green(syslog, f"""
+log_line(logger, logging.INFO, "0")
+logger.warning("first")
+for number in (1, 2):
+    log_line(logger, logging.INFO, f"{{number}}")
+{end}
+""") == expected
+
+
+def test_a_listener_that_is_slow_is_waited_for(syslog):
+    """Its queue is full long before it reads."""
+    lines = []
+    with subprocess.Popen([sys.executable, "-W", "ignore", "-c", GREEN + """
+for number in range(500):
+    log_line(logger, logging.INFO, f"{number}")
+""", syslog.getsockname()]) as server:
+        time.sleep(2)
+        for _ in range(500):
+            lines.append(int(syslog.recv(1000).rstrip(b"\0").partition(b": ")[2]))
+        assert server.wait(30) == 0
+    assert sorted(lines) == list(range(500))
+
+
+def test_a_listener_that_is_gone_is_replaced_or_standard_error_gets_the_line(syslog):
+    path = syslog.getsockname()
+    server = GREEN + """
+path = sys.argv[1]
+print("connected", flush=True)
+print(input())
+os.unlink(path)
+log_line(logger, logging.INFO, "to nobody")
+concurrency.sleep(0.2)
+again = concurrency.socket.socket(concurrency.socket.AF_UNIX, concurrency.socket.SOCK_DGRAM)
+again.bind(path)
+log_line(logger, logging.INFO, "to the next")
+concurrency.sleep(0.2)
+print(again.recv(100))
+"""
+    with subprocess.Popen([sys.executable, "-W", "ignore", "-c", server, path], text=True,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == "connected\n"
+        syslog.close()
+        out, err = process.communicate("gone\n", 60)
+    assert out.splitlines() == ["gone", repr(b"<134>test-server: to the next\0")]
+    assert "to nobody" in err

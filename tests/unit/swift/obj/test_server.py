@@ -2,11 +2,14 @@
 """The object server as a WSGI application over one device."""
 import os
 import time
+from hashlib import md5
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wsgi_call import call
+
+from swift.common.timestamp import Timestamp
 
 NOW = time.time()
 
@@ -249,3 +252,23 @@ def test_a_delete_older_than_the_tombstone_finds_nothing(app):
 def test_if_match_of_what_is_not_there(app):
     assert call(app, "GET", "/sda/1/a/c/o", {"If-Match": '"e"'})[0] == 404
     assert call(app, "GET", "/sda/1/a/c/o", {"If-Match": "*"})[0] == 412
+
+
+def test_what_two_writers_leave_of_one_object_goes_when_it_is_hashed(app):
+    put(app)
+    slow, quick = (app.manager.diskfile("sda", "1", "a", "c", "o", app.policies.default)
+                   for _ in range(2))
+    for diskfile in (slow, quick):
+        with diskfile.open():
+            pass
+    quick.delete(Timestamp(at(1)))
+    assert os.listdir(slow.datadir) == [f"{at(1)}.ts"]
+    with slow.create(1) as writer:
+        writer.write(b"x")
+        writer.finish()
+        writer.put({"X-Timestamp": at(2), "Content-Type": "t/p", "ETag": md5(b"x").hexdigest(),
+                    "Content-Length": "1"})
+    assert sorted(os.listdir(slow.datadir)) == [f"{at(1)}.ts", f"{at(2)}.data"]
+    assert get(app)[2] == b"x"
+    app.manager.get_hashes("sda", "1", [], app.policies.default)
+    assert os.listdir(slow.datadir) == [f"{at(2)}.data"]

@@ -7,6 +7,7 @@ import pytest
 
 from swift.common import storage_policy
 from swift.common.exceptions import ConfigError
+from swift.common.memcached import LocalCache
 from swift.common.ring import Ring
 from swift.proxy import cached_info
 from swift.proxy.cached_info import (
@@ -53,13 +54,13 @@ class Proxy:
     """Answers HEAD, and has the cache remember what it said."""
 
     def __init__(self):
-        self.cache, self.asked = {}, []
+        self.cache, self.asked = LocalCache(), []
 
     def __call__(self, env, start):
         self.asked.append(env['PATH_INFO'])
         names = env['PATH_INFO'].split('/')[2:]
         make = container_entry if len(names) == 2 else account_entry
-        self.cache[cache_key(*names)] = make(204, {})
+        self.cache.set(cache_key(*names), make(204, {}), 60)
         start('204 No Content', [])
         return [b'']
 
