@@ -43,8 +43,8 @@ __all__ = [
     "Queue", "Semaphore", "StreamSocket", "Timeout", "after_fork", "before_exit", "get_hub",
     "getcurrent",
     "interrupt", "is_patched", "listen", "listener_of", "on_signals", "original_subprocess",
-    "patch", "run_in_thread", "send_datagram", "sleep", "socket", "spawn", "spawn_after",
-    "spawn_n", "ssl", "subprocess", "trampoline", "wait_readable",
+    "patch", "run_in_thread", "send_datagram", "sleep", "sleep_all", "socket", "spawn",
+    "spawn_after", "spawn_n", "ssl", "subprocess", "trampoline", "wait_readable",
 ]
 
 _original_threading: Any = eventlet.patcher.original("threading")
@@ -488,6 +488,11 @@ _main_thread = _original_threading.main_thread().ident
 _original_sleep: Any = eventlet.patcher.original("time").sleep
 
 
+def sleep_all(seconds: float) -> None:
+    """Sleep, and let nobody else run: for whoever is about to end the process."""
+    _original_sleep(seconds)
+
+
 def pause(seconds: float) -> None:
     """Sleep, letting other green threads run if this is the thread they run in."""
     if _original_threading.get_ident() == _main_thread:
@@ -512,7 +517,8 @@ _before_exit: list[Callable[[], Any]] = []
 
 
 def before_exit(callback: Callable[[], Any]) -> None:
-    """Have `callback`, which must not wait, called when `exit_now` ends the process."""
+    """Have `callback`, which must not wait for green threads, called when `exit_now` ends the
+    process."""
     _before_exit.append(callback)
 
 

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from typing import Any
 
-from swift.common.concurrency import Hub, before_exit, get_hub, is_patched
+from swift.common.concurrency import Hub, before_exit, get_hub, is_patched, sleep_all
 from swift.common.exceptions import ConfigError
 
 _ROOT = "swift."
@@ -19,6 +19,7 @@ _FORMAT = "%(server)s: %(message)s"
 PATIENCE = 0.05           # seconds a line may wait for others
 BATCH = 8                 # lines sent at once; a socket's queue takes ten unless told otherwise
 MOST_LATE = 64            # a listener that is slower than we are is waited for
+LAST_WORDS = 0.5          # seconds, when it is the last that this process says
 _STDERR_FORMAT = "%(asctime)s %(levelname)s %(server)s: %(message)s"
 
 
@@ -93,9 +94,15 @@ class _LateLines:
                 return False
         return True
 
+    def finish(self) -> None:
+        """Send them as long as a slow listener may take for it at the end of the process."""
+        deadline = time.monotonic() + LAST_WORDS
+        while not self.send() and time.monotonic() < deadline:
+            sleep_all(0.001)
+
 
 _late = _LateLines()
-before_exit(_late.send)
+before_exit(_late.finish)
 os.register_at_fork(before=_late.send)
 
 
@@ -157,7 +164,7 @@ class _SysLog(logging.handlers.SysLogHandler):
         super().emit(record)
 
     def close(self) -> None:
-        _late.send()
+        _late.finish()
         super().close()
 
 
