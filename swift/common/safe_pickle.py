@@ -13,6 +13,7 @@ import pickle
 from typing import Any
 
 PROTOCOL = 2
+PROTOCOL_OF_BYTES = 3
 
 
 class UnsafePickle(pickle.UnpicklingError):
@@ -65,6 +66,15 @@ class _Unpickler(pickle.Unpickler):
 def dumps(value: Any) -> bytes:
     """A pickle that every Swift reads."""
     return pickle.dumps(value, PROTOCOL)
+
+
+def dumps_bytes(value: dict[bytes, bytes]) -> bytes:
+    """A pickle, half as long, that every Swift under Python 3 reads."""
+    output = io.BytesIO()
+    pickler = pickle.Pickler(output, PROTOCOL_OF_BYTES)
+    pickler.fast = True                       # nothing is in it twice
+    pickler.dump(value)
+    return output.getvalue()
 
 
 def loads(data: bytes, encoding: str = "utf-8") -> Any:

@@ -167,6 +167,9 @@ class Timestamp:
             other = Timestamp(other)            # type: ignore[arg-type]
         return (self.raw, self.offset) < (other.raw, other.offset)
 
+    def __ge__(self, other: object) -> bool:
+        return not self < other
+
 
 def _float_to_raw(value: float) -> int:
     if math.isnan(value) or math.isinf(value):

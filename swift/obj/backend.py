@@ -57,6 +57,7 @@ from swift.obj.ondisk import (
 
 SMALL = 262144                # a body up to this is kept in memory until it is complete
 BATCH = 1 << 20               # of a larger one, hashed and written in a thread at a time
+_NEVER = Timestamp(0)
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -152,7 +153,7 @@ class DiskFile:
         self.fd = -1
         self.next_part_power = 0          # that of a ring about to have or having got another
         self.metadata: dict[str, str] = {}
-        self.timestamp = self.data_timestamp = self.content_type_timestamp = Timestamp(0)
+        self.timestamp = self.data_timestamp = self.content_type_timestamp = _NEVER
         self.content_length = 0
         self.data_file = ""
         self.names: list[str] | None = None       # what was there when it was opened

@@ -97,7 +97,7 @@ def choose(names: list[str]) -> Chosen:
     infos = [info for name in names if (info := parse_name(name)) is not None]
     # Newest first; at the same time a tombstone beats data (one of them came from elsewhere).
     rank = {".ts": 2, ".data": 1, ".meta": 0}
-    infos.sort(key=lambda i: (i.timestamp, rank[i.ext]), reverse=True)
+    infos.sort(key=lambda i: (i.timestamp.raw, i.timestamp.offset, rank[i.ext]), reverse=True)
     chosen = Chosen()
     obsolete: list[FileInfo] = []
     metas: list[FileInfo] = []
@@ -144,8 +144,9 @@ def encode_metadata(metadata: dict[str, str]) -> bytes:
     header's bytes taken for Latin-1 and then made UTF-8. ASCII is the same either way.
     """
     if "".join(metadata).isascii() and "".join(metadata.values()).isascii():
-        return safe_pickle.dumps({key.encode(): value.encode()
-                                  for key, value in metadata.items()})
+        # XFS keeps up to 255 bytes in the inode, more in a block of their own.
+        return safe_pickle.dumps_bytes({key.encode(): value.encode()
+                                        for key, value in metadata.items()})
     return safe_pickle.dumps({
         wire(key).encode(): (value.encode("utf-8", "surrogateescape") if key == "name"
                              else wire(value).encode()) for key, value in metadata.items()})

@@ -170,3 +170,23 @@ def test_metadata_is_written_as_swift_under_python_3_writes_it():
 def test_metadata_of_swift_under_python_2_is_read():
     data = (b"\x80\x02}(U\x11X-Object-Meta-FooU\x04b\xc3\xa4rU\x04nameU\x07/a/c/\xc3\xa4u.")
     assert ondisk.decode_metadata(data) == {"X-Object-Meta-Foo": "b\xe4r", "name": "/a/c/\xe4"}
+
+
+def test_plain_metadata_fits_into_an_inode():
+    """XFS takes 255 bytes there; OpenStack Swift under Python 3 reads it as any pickle."""
+    metadata = {"X-Timestamp": "1234567890.12345", "Content-Type": "application/octet-stream",
+                "ETag": "d41d8cd98f00b204e9800998ecf8427e", "Content-Length": "1234567890",
+                "name": f"/AUTH_{'0' * 32}/photographs/2026/11/29/IMG_0042.jpeg"}
+    data = ondisk.encode_metadata(metadata)
+    assert len(data) < 256
+    assert pickle.loads(data, encoding="bytes") == {
+        key.encode(): value.encode() for key, value in metadata.items()}
+    assert ondisk.decode_metadata(data) == metadata
+
+
+@pytest.mark.parametrize("key", ["name", "X-Object-Meta-A"])
+def test_other_metadata_says_how_its_text_is_spelled(key):
+    """What OpenStack Swift takes for written under Python 2 it decodes otherwise."""
+    data = ondisk.encode_metadata({key: "/a/\u00fc"})
+    assert b"_codecs\nencode" in data[:32]
+    assert ondisk.decode_metadata(data) == {key: "/a/\u00fc"}
