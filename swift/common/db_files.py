@@ -12,15 +12,18 @@ import re
 import time
 
 SETTLED_NS = 2_000_000_000        # by then a write has another time than the one before
+DIRECTORY_SETTLED_NS = 100_000_000       # ten ticks of the coarsest clock a file system has
 MAX_LISTED = 4096
-# directory -> (its time and inode, the files there were), of those that had settled when they were
-# listed: a look at the directory tells whether they still are
-_listed: dict[str, tuple[tuple[int, int], tuple[str, ...]]] = {}
+# path -> (directory, its time and inode, the files there were), of directories that had settled
+# when they were listed: a look at one tells whether they still are there
+_listed: dict[str, tuple[str, int, int, tuple[str, ...]]] = {}
 _NAME = re.compile(r"([0-9a-f]{32})(?:_([0-9]{10}\.[0-9]{5}))?\.db\Z")
 
 
 def base_of(path: str) -> str:
     """The name without an epoch; what is no such name stays as it is."""
+    if path.rfind("_") < path.rfind("/"):
+        return path
     directory, name = os.path.split(path)
     match = _NAME.match(name)
     return os.path.join(directory, match[1] + ".db") if match else path
@@ -46,25 +49,30 @@ def is_name(name: str, name_hash: str) -> bool:
 
 def files_of(path: str) -> list[str]:
     """The files there are beside `path`, the latest epoch last; just `path` for another name."""
+    try:
+        known = _listed.get(path)
+        if known is not None:
+            stat = os.stat(known[0])
+            if known[1] == stat.st_mtime_ns and known[2] == stat.st_ino:
+                return [*known[3]]
+        return _list(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _list(path: str) -> list[str]:
     directory, name = os.path.split(path)
     match = _NAME.match(name)
     if match is None:
         return [path] if os.path.exists(path) else []
-    try:
-        stat = os.stat(directory)
-        known = _listed.get(directory)
-        if known is not None and known[0] == (stat.st_mtime_ns, stat.st_ino):
-            return [*known[1]]
-        names = os.listdir(directory)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    stat = os.stat(directory)
     # A point sorts before an underscore: the name without an epoch comes first.
-    files = [os.path.join(directory, found) for found in sorted(names)
+    files = [f"{directory}/{found}" for found in sorted(os.listdir(directory))
              if is_name(found, match[1])]
-    if files and stat.st_mtime_ns < time.time_ns() - SETTLED_NS:
+    if files and stat.st_mtime_ns < time.time_ns() - DIRECTORY_SETTLED_NS:
         if len(_listed) >= MAX_LISTED:
             _listed.clear()
-        _listed[directory] = ((stat.st_mtime_ns, stat.st_ino), tuple(files))
+        _listed[path] = (directory, stat.st_mtime_ns, stat.st_ino, tuple(files))
     return files
 
 

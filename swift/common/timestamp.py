@@ -27,6 +27,11 @@ TimestampLike = Union["Timestamp", str, bytes, float, int]
 _NORMAL = re.compile(r"[0-9]{10}\.[0-9]{5}\Z")
 
 
+def is_normal(text: str) -> bool:
+    """Whether it is a time in its normal form."""
+    return _NORMAL.match(text) is not None
+
+
 @lru_cache(8192)
 def _iso_second(text: str) -> str:
     return f"{datetime.fromtimestamp(int(text), UTC):%Y-%m-%dT%H:%M:%S}"

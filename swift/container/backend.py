@@ -7,7 +7,7 @@ from typing import Any
 
 from swift.common.db import Row
 from swift.common.listing import Query, walk
-from swift.common.timestamp import Timestamp, decode_timestamps, encode_timestamps
+from swift.common.timestamp import Timestamp, decode_timestamps, encode_timestamps, is_normal
 from swift.container import shard_table
 from swift.container.schema import SCHEMA
 from swift.container.shard_broker import ShardBroker
@@ -63,7 +63,8 @@ class ContainerBroker(ShardBroker):
             raise ValueError("not the row of an object")
         name, created_at, size, content_type, etag, deleted, *more = entry
         policy, ctype, meta = (more + [0, None, None][len(more):])
-        decode_timestamps(created_at)
+        if not is_normal(created_at):
+            decode_timestamps(created_at)
         if not all(isinstance(value, str) for value in (name, content_type, etag)):
             raise ValueError("a name, type or etag is no text")
         return {"name": name, "created_at": created_at, "size": int(size),
@@ -263,6 +264,9 @@ def merge_row(item: Row, old: Row | None) -> Row | None:
 
     Data, content type and metadata each have a time of their own, and each is decided by it.
     """
+    if old is None and is_normal(item["created_at"]) and not item.get("ctype_timestamp") \
+            and not item.get("meta_timestamp"):
+        return {"storage_policy_index": 0, **item}
     data, ctype, meta = decode_timestamps(item["created_at"])
     if item.get("ctype_timestamp"):
         ctype = Timestamp(item["ctype_timestamp"])

@@ -43,20 +43,23 @@ class ShardBroker(Broker):
     def __init__(self, db_file: str, account: str | None = None, container: str | None = None,
                  logger: logging.Logger | None = None, keep: bool = True,
                  lock_timeout: float = 10, alone: bool = False) -> None:
-        super().__init__(base_of(db_file), account, container, logger, keep, lock_timeout)
+        base = base_of(db_file)
+        super().__init__(base, account, container, logger, keep, lock_timeout)
         self.alone = alone
         self.skip_pending = False
         self.files: list[str] = [db_file]
         if alone:
             self.db_file = db_file
         else:
-            self.find_files()
+            self._take_files(base)
 
     # -- files -----------------------------------------------------------
 
     def find_files(self) -> None:
         """Look again which files there are."""
-        base = base_of(self.db_file)
+        self._take_files(base_of(self.db_file))
+
+    def _take_files(self, base: str) -> None:
         self.files = files_of(base)
         self.db_file = self.files[-1] if self.files else base
 
