@@ -17,7 +17,7 @@ from stacklib.packages import CHECKOUT
 from stacklib.supervise import Supervisor
 from stacklib.swift_config import TEMPAUTH_USER
 
-from . import heal, images, listing, measures, scale, target
+from . import heal, images, listing, measures, scale, target, turns
 from .accounting import Meter
 from .measures import Figures
 from .target import Target
@@ -145,6 +145,8 @@ def parse() -> argparse.Namespace:
                         "mysql+pymysql://user:password@host/ (default: the one of the tests)")
     parser.add_argument("--count", type=int,
                         help="requests of a phase; heal and listing: objects")
+    parser.add_argument("--rounds", type=int, default=1, help="swift: how often, ours and the "
+                        "peer in turns, each while the other is stopped; medians are printed")
     parser.add_argument("--only", default="", help="heal: cases whose title holds this")
     parser.add_argument("--alone", action="store_true", help="heal: without real Swift beside it")
     parser.add_argument("--mib", type=int, default=2048,
@@ -179,8 +181,12 @@ def main() -> int:
             raise SystemExit("bench: this stack boots real machines; nova is measured on the "
                              "fake driver")
         one, other = ours(cloud, options.subject), peer(options)
-        mine = measure(one, cloud, options)
-        theirs = measure(other, None, options) if other else None
+        if options.subject == "swift":
+            mine, theirs = turns.measure(one, other, options.rounds, lambda side: measures.swift(
+                side, options.count or COUNT["swift"]))
+        else:
+            mine = measure(one, cloud, options)
+            theirs = measure(other, None, options) if other else None
     load = " ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"\n{table(mine, theirs)}")
     print(f"taken off for idling: {one.meter.idle:.3f} of a core; load average at the end: {load}")

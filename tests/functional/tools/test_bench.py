@@ -7,28 +7,56 @@ import threading
 import time
 
 import pytest
-from benchlib import listing
+from benchlib import listing, turns
 from benchlib.accounting import Meter
 from benchlib.load import Request, send
+from benchlib.target import Target
 
 BURN = ("import subprocess, sys, time\n"
         "subprocess.Popen([sys.executable, '-c', 'while True: pass'])\n"
         "time.sleep(60)")
 
 
+def wait_until_it_burns(meter):
+    deadline = time.monotonic() + 20
+    while meter.seconds() < 0.2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_a_meter_counts_what_its_leader_started():
     leader = subprocess.Popen([sys.executable, "-c", BURN], start_new_session=True)
     try:
         meter = Meter(lambda: [leader.pid])
-        deadline = time.monotonic() + 20
-        while meter.seconds() < 0.2:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until_it_burns(meter)
         # less than the wall time on a busy machine, but surely not nothing
         assert meter.cost(lambda: time.sleep(1.0)) > 0.02
     finally:
         subprocess.run(["pkill", "-KILL", "-s", str(leader.pid)], check=False, timeout=10)
         leader.wait(10)
+
+
+def test_who_is_not_measured_stands_still():
+    burning = [subprocess.Popen([sys.executable, "-c", BURN], start_new_session=True)
+               for _ in range(2)]
+    try:
+        sides = [Target(str(one.pid), "", "", Meter(lambda pid=one.pid: [pid]))
+                 for one in burning]
+        for side in sides:
+            wait_until_it_burns(side.meter)
+
+        def used(side):
+            other = sides[side is sides[0]].meter
+            return {"mine": side.meter.cost(lambda: time.sleep(0.5)),
+                    "other's": other.cost(lambda: time.sleep(0.5))}
+
+        for figures in turns.measure(*sides, 3, used):
+            assert figures["mine"] > 0.02 and figures["other's"] == 0
+        assert all(side.meter.cost(lambda: time.sleep(0.5)) > 0.02 for side in sides)
+    finally:
+        for one in burning:
+            subprocess.run(["pkill", "-KILL", "-s", str(one.pid)], check=False, timeout=10)
+            one.wait(10)
 
 
 def test_idling_is_taken_off():
