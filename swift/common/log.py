@@ -103,7 +103,7 @@ class _LateLines:
 
 _late = _LateLines()
 before_exit(_late.finish)
-os.register_at_fork(before=_late.send)
+os.register_at_fork(before=_late.send, after_in_child=_late.lines.clear)   # the parent's to say
 
 
 class _SysLog(logging.handlers.SysLogHandler):
