@@ -10,11 +10,13 @@ is due ``target * partitions`` of them in all. Assignment walks from the root to
 node to the child that still lacks most and has room for this partition.
 """
 
+import array
 import heapq
 import math
 import random
+from bisect import bisect_left
 from collections import Counter
-from itertools import chain, zip_longest
+from itertools import chain, compress, count, zip_longest
 
 from swift.common.ring.fill import fill
 
@@ -293,15 +295,14 @@ class Rebalance:
         heavy = {i for i, n in leaves.items() if n.wanted < 0}
         if not heavy:
             return
-        parts = len(self.table[0])
-        start = self.rng.randrange(parts)
+        start = self.rng.randrange(len(self.table[0]))
         for forced in (False, True):
             taken = 0
-            for part in (*range(start, parts), *range(start)):
+            for part in self._parts_of(heavy, start):
+                if not self._free_to_move(part):
+                    continue
                 holders = self._holders(part)
                 mine = [h for h in holders if h[1] in heavy]
-                if not mine or not self._free_to_move(part):
-                    continue
                 self.rng.shuffle(mine)
                 for replica, dev_id in mine:
                     if forced or self._can_go(dev_id, holders):
@@ -316,6 +317,16 @@ class Rebalance:
                 heavy = {i for i in heavy if not leaves[i].size}
             if not heavy:
                 return
+
+    def _parts_of(self, dev_ids, start):
+        """Partitions with a replica on one of the devices, from ``start`` on and round."""
+        parts: set[int] = set()
+        for row in self.table:
+            if not dev_ids.isdisjoint(row):
+                parts.update(compress(count(), map(dev_ids.__contains__, row)))
+        ordered = sorted(parts)
+        at = bisect_left(ordered, start)
+        return ordered[at:] + ordered[:at]
 
     def _can_go(self, dev_id, holders):
         """Is there a device that lacks replicas and may take this one?"""
@@ -389,26 +400,23 @@ def rebalance(table, devs, replicas, *, overload, none, movable, seed):
     """
     tree = Tree(devs, replicas, overload)
     job = Rebalance(table, tree, none, movable, random.Random(seed))
-    count, parts = job.run()
-    return count, parts, tree
+    changed, parts = job.run()
+    return changed, parts, tree
 
 
 def crowding(table, tree, limit):
     """Which partitions have more replicas in a tier than ``limit(node)`` of it, and the counts.
 
     Returns ``(partition -> by how many at worst, node -> {n: partitions with n replicas there})``.
-    Most partitions hold a tier once; only the others are looked at one by one.
+    What stands apart in a tier does so in those below: only the others are looked at further down.
     """
     excess: dict[int, int] = {}
     counts: dict[Node, dict[int, int]] = {}
-    rows = len(table)
+    once = _replicas_below(table, tree)
+    parts, columns = range(len(table[0])), table
     for depth in range(4):
         at = {dev_id: path[depth] for dev_id, path in tree.paths.items()}
-        columns = [list(map(at.get, row)) for row in table]
-        once: Counter = Counter()
-        for column in columns:
-            once.update(column)
-        together = Counter(t for t in zip_longest(*columns) if len(set(t)) != rows)
+        together = _together(columns, at)
         bad: dict[tuple, int] = {}
         for nodes, times in together.items():
             for node, n in Counter(nodes).items():
@@ -419,16 +427,45 @@ def crowding(table, tree, limit):
                 once[node] -= n * times
                 if n > limit(node):
                     bad[nodes] = max(bad.get(nodes, 0), n - limit(node))
-        once.pop(None, None)
-        for node, times in once.items():
-            if times:
-                by_n = counts.setdefault(node, {})
-                by_n[1] = by_n.get(1, 0) + times
         if bad:
-            for part, nodes in enumerate(zip_longest(*columns)):
+            for part, nodes in zip(parts, _tuples(columns, at), strict=True):
                 if nodes in bad:
                     excess[part] = max(excess.get(part, 0), bad[nodes])
+        if sum(together.values()) < len(parts):
+            close = [nodes in together for nodes in _tuples(columns, at)]
+            parts, columns = list(compress(parts, close)), [
+                array.array(c.typecode, compress(c, close)) for c in columns]
+    for node, times in once.items():
+        if times:
+            by_n = counts.setdefault(node, {})
+            by_n[1] = by_n.get(1, 0) + times
     return excess, counts
+
+
+def _replicas_below(table, tree):
+    """Node -> how many replicas it holds."""
+    held: Counter = Counter()
+    for row in table:
+        held.update(row)
+    below: Counter = Counter()
+    for dev_id, path in tree.paths.items():
+        for node in path:
+            below[node] += held[dev_id]
+    return below
+
+
+def _tuples(columns, at):
+    """Of each partition the nodes of its replicas, None where there is none."""
+    return zip_longest(*(map(at.get, column) for column in columns))
+
+
+def _together(columns, at):
+    """Those tuples of nodes that have one twice, and of how many partitions they are."""
+    width, nodes = len(columns), len(set(at.values()))
+    if nodes ** width > len(columns[0]):       # nearly each would be another key
+        return Counter(t for t in _tuples(columns, at) if len(set(t)) != width)
+    return Counter({t: n for t, n in Counter(_tuples(columns, at)).items()
+                    if len(set(t)) != width})
 
 
 def dispersion(table, devs, replicas, none):
