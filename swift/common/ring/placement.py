@@ -413,7 +413,7 @@ def crowding(table, tree, limit):
     excess: dict[int, int] = {}
     counts: dict[Node, dict[int, int]] = {}
     once = _replicas_below(table, tree)
-    parts, columns = range(len(table[0])), table
+    parts, columns = list(range(len(table[0]))), table
     for depth in range(4):
         at = {dev_id: path[depth] for dev_id, path in tree.paths.items()}
         together = _together(columns, at)
