@@ -49,8 +49,6 @@ GROUPS = (
     ("config_reload_interval", "swift-reload reads a changed configuration"),
     ("pool_timeout tries item_size_warning_threshold",
      "a server of memcached that fails is left alone for a while"),
-    ("rate_limit_under_size rate_limit_after_segment rate_limit_segments_per_sec",
-     "segments are read as fast as the client takes them"),
     ("active_fernet_key_id", "tokens are signed with token_secret"),
     ("allow_no_owner check_bucket_owner",
      "objects without an owner are their account's, and a user sees the buckets of the account"),

@@ -7,11 +7,11 @@ import json
 from urllib.parse import quote, unquote
 
 from swift.common.conditional import Unsatisfiable, parse_range, precondition
-from swift.common.conf import config_int
 from swift.common.constraints import Constraints
 from swift.common.middleware.authbase import need_auth_above
 from swift.common.middleware.segments import (
     Body,
+    Limits,
     Part,
     SegmentError,
     Segments,
@@ -45,12 +45,12 @@ def parse_manifest(value):
 
 
 class DynamicLargeObjects:
-    """Filter; option max_get_time (seconds one GET may take)."""
+    """Filter; options: those of `Limits`."""
 
     def __init__(self, app, conf):
         need_auth_above(app, 'dlo')
         self.app = app
-        self.max_time = config_int(conf, 'max_get_time', 86400, 1)
+        self.limits = Limits(conf)
         self.page = Constraints.load().container_listing_limit
         register('dlo')
 
@@ -102,7 +102,7 @@ class DynamicLargeObjects:
     def _large(self, env, authorize, headers, where):
         """The response for the object that ``where`` describes."""
         version, account, _, _ = split_path(env)
-        segments = Segments(self.app, env, authorize, 'DLO', self.max_time)
+        segments = Segments(self.app, env, authorize, 'DLO', self.limits)
         base = f'/{version}/{account}/{where[0]}'
         try:
             first = self._listing(segments, base, where[1], '')

@@ -8,6 +8,8 @@ import time
 from typing import NamedTuple
 from urllib.parse import quote
 
+from swift.common.concurrency import sleep
+from swift.common.conf import config_float, config_int
 from swift.common.request import Request, Response
 from swift.proxy.cached_info import subrequest
 from swift.proxy.get import SourceLost
@@ -52,6 +54,26 @@ def cut(parts, start, stop):
             return
 
 
+class Limits:
+    """What one GET of a large object may take; for that of many small segments costs the cluster
+    more than the bytes are worth.
+
+    Options max_get_time (seconds), rate_limit_after_segment (how many segments are read as fast as
+    the client takes them) and rate_limit_segments_per_sec (how many of the others, 0: all).
+    ``under`` is the size in bytes from which on a segment does not count, None: all do.
+    """
+
+    def __init__(self, conf, under=None):
+        self.max_time = config_int(conf, 'max_get_time', 86400, 1)
+        self.after = config_int(conf, 'rate_limit_after_segment', 10)
+        self.rate = config_float(conf, 'rate_limit_segments_per_sec', 1)
+        self.under = under
+
+    def counts(self, part):
+        """Whether what is to be read of a segment is little enough."""
+        return self.under is None or part.length < self.under
+
+
 class Segments:
     """Reads parts one after the other with the rights of the request ``env`` is of.
 
@@ -59,14 +81,17 @@ class Segments:
     once it has been asked.
     """
 
-    def __init__(self, app, env, authorize, source, max_time):
+    def __init__(self, app, env, authorize, source, limits):
         self.app = app
         self.env = {**env, 'swift.source': source}
         if authorize is not None:
             self.env['swift.authorize'] = authorize
         self.headers = {n: env['HTTP_' + n.upper().replace('-', '_')] for n in CARRIED
                         if 'HTTP_' + n.upper().replace('-', '_') in env}
-        self.ends = time.monotonic() + max_time
+        self.limits = limits
+        self.ends = time.monotonic() + limits.max_time
+        self._counted = 0
+        self._next = 0.0              # when the next segment that counts may be read
 
     def ask(self, method, path, headers=None, query=''):
         """``(status, headers by lower-case name, pieces)`` of a request with the user's rights."""
@@ -81,7 +106,19 @@ class Segments:
             if part.data is not None:
                 yield part.data[part.first:part.last + 1]
             elif part.length:
+                if self.limits.rate and self.limits.counts(part):
+                    self._keep_pace()
                 yield from self._part(part)
+
+    def _keep_pace(self):
+        """Wait until one more segment that counts may be read."""
+        self._counted += 1
+        if self._counted <= self.limits.after:
+            return
+        now = time.monotonic()
+        if now < self._next:
+            sleep(self._next - now)
+        self._next = max(now, self._next) + 1 / self.limits.rate
 
     def _part(self, part):
         if time.monotonic() > self.ends:

@@ -17,6 +17,7 @@ from swift.common.middleware.copy import TRUE
 from swift.common.middleware.listing_entries import answer_changed
 from swift.common.middleware.segments import (
     Body,
+    Limits,
     SegmentError,
     Segments,
     changed,
@@ -42,15 +43,15 @@ class Broken(Exception):
 
 
 class StaticLargeObjects:
-    """Filter; options max_manifest_segments, max_manifest_size, max_get_time, yield_frequency,
-    concurrency, delete_concurrency, allow_async_delete."""
+    """Filter; options max_manifest_segments, max_manifest_size, yield_frequency, concurrency,
+    delete_concurrency, allow_async_delete, rate_limit_under_size, and those of `Limits`."""
 
     def __init__(self, app, conf):
         need_auth_above(app, 'slo')
         self.app = app
         self.max_segments = config_int(conf, 'max_manifest_segments', 1000, 1)
         self.max_size = config_int(conf, 'max_manifest_size', 8 << 20, 1)
-        self.max_time = config_int(conf, 'max_get_time', 86400, 1)
+        self.limits = Limits(conf, config_int(conf, 'rate_limit_under_size', 1 << 20))
         self.yield_frequency = config_int(conf, 'yield_frequency', 10, 1)
         self.concurrency = config_int(conf, 'concurrency', 2, 1)
         self.delete_concurrency = config_int(conf, 'delete_concurrency', self.concurrency, 1)
@@ -170,7 +171,7 @@ class StaticLargeObjects:
             discard(pieces)
             return self._dressed(status, headers, low.get(ETAG), low.get('etag'),
                                  low.get(SIZE) if status == 200 else None)
-        segments = Segments(self.app, env, authorize, 'SLO', self.max_time)
+        segments = Segments(self.app, env, authorize, 'SLO', self.limits)
         if status != 200 or head:
             discard(pieces)
             status, low, pieces, headers = self._again(segments, env)

@@ -19,7 +19,7 @@ class ManifestDelete:
 
     def __init__(self, slo, env):
         self.slo, self.env = slo, env
-        self.segments = Segments(slo.app, env, env.get('swift.authorize'), 'SLOD', slo.max_time)
+        self.segments = Segments(slo.app, env, env.get('swift.authorize'), 'SLOD', slo.limits)
         self.deleted = self.missing = 0
         self.errors = []
         self.done = set()
@@ -122,7 +122,7 @@ class DeleteLater:
     def _parts(self):
         """The manifest's Parts, or the Response that says why there are none."""
         segments = Segments(self.slo.app, self.env, self.env.get('swift.authorize'), 'SLOD',
-                            self.slo.max_time)
+                            self.slo.limits)
         status, headers, pieces = segments.ask('GET', self._path(self.container, self.obj),
                                                query=version_query(self.env))
         if status != 200:

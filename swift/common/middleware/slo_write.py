@@ -41,7 +41,7 @@ class ManifestPut:
     def __init__(self, slo, env):
         self.slo, self.env, self.req = slo, env, Request(env)
         self.version, self.account, self.container, self.obj = split_path(env)
-        self.segments = Segments(slo.app, env, env.get('swift.authorize'), 'SLO', slo.max_time)
+        self.segments = Segments(slo.app, env, env.get('swift.authorize'), 'SLO', slo.limits)
         self.seen = {}            # path -> (status, size, etag, fields)
         self.stored = []
         self.problems = []

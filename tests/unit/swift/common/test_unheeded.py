@@ -30,13 +30,12 @@ def conf(tmp_path):
 
 def test_what_changes_nothing_is_told(conf, caplog):
     path = conf("[DEFAULT]\nkeep_idle = 5\n[app:proxy-server]\nallow_versions = on\n"
-                "[filter:slo]\nrate_limit_after_segment = 1\nconcurrency = 2\n"
+                "[filter:catch_errors]\nlog_format = x\n[filter:slo]\nconcurrency = 2\n"
                 "[object-updater]\nslowdown = 1\n"
                 "[proxy-server:policy:1]\nrebalance_missing_suppression_count = 1\n")
     unheeded.check(path, "proxy-server", LOGGER)
     assert [line.split(" changes nothing: ")[0] for line in caplog.messages] == [
-        "allow_versions", "keep_idle",
-        "rate_limit_after_segment", "rebalance_missing_suppression_count"]
+        "allow_versions", "keep_idle", "log_format", "rebalance_missing_suppression_count"]
 
 
 def test_a_name_may_mean_something_elsewhere(conf, caplog):
