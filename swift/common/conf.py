@@ -68,9 +68,9 @@ def config_float(conf: dict[str, str], name: str, default: float, minimum: float
     return number
 
 
-def config_percent(conf: dict[str, str], name: str) -> float:
-    """What an option says in hundredths, 0 without it, as a share of 1; ConfigError naming it."""
-    percent = config_float(conf, name, 0)
+def config_percent(conf: dict[str, str], name: str, default: float = 0) -> float:
+    """What an option says in hundredths as a share of 1, or ConfigError naming it."""
+    percent = config_float(conf, name, default)
     if percent > 100:
         raise ConfigError(f"{name} must be at most 100, not {percent}")
     return percent / 100

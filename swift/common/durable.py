@@ -254,6 +254,25 @@ def lock_path(directory: str, timeout: float = 10, name: str = "") -> Lock:
     return Lock(fd, path, timeout)
 
 
+def lock_one_of(count: int, directory: str, timeout: float, name: str) -> Lock:
+    """Whichever is free first of `count` locks of a directory that is there.
+
+    LockTimeout when all are held by others, of any process, for `timeout` seconds.
+    """
+    paths = [f"{directory}/.lock-{name}-{number}" for number in range(count)]
+    deadline = time.monotonic() + timeout
+    delay = 0.001
+    while True:
+        for path in paths:
+            try:
+                return lock_file(path, 0)
+            except LockTimeout:
+                if path is paths[-1] and time.monotonic() >= deadline:
+                    raise
+        pause(delay)
+        delay = min(delay * 2, 0.05)
+
+
 def _lock(fd: int, path: str, timeout: float) -> None:
     deadline = 0.0
     delay = 0.001
@@ -264,7 +283,7 @@ def _lock(fd: int, path: str, timeout: float) -> None:
         except BlockingIOError:
             now = time.monotonic()
             deadline = deadline or now + timeout
-            if now > deadline:
+            if now >= deadline:
                 raise LockTimeout(None, path) from None
         pause(delay)
         delay = min(delay * 2, 0.05)

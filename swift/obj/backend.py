@@ -283,16 +283,22 @@ class DiskFile:
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
-    def read_small(self) -> bytes | None:
-        """The whole body if it fits in one chunk, checked against its ETag; else None.
+    def read_whole(self, check: bool = True) -> bytes | Reader:
+        """The whole body: as bytes if it fits in one chunk, checked against its ETag, or a Reader,
+        checked by the cheapest checksum there is. Without `check` only its length is.
 
-        Raises DiskFileQuarantined, before a byte of it went out, when it does not match.
+        Raises DiskFileQuarantined, before a byte of it went out, when bytes do not match.
         """
         size = self.content_length
         if size > self.manager.disk_chunk_size:
-            return None
+            reader = self.reader()
+            if check:
+                reader.check_quickly()
+            else:
+                reader.check_nothing()
+            return reader
         data = os.read(self.fd, size + 1) if size else b""
-        if len(data) != size or \
+        if len(data) != size or check and \
                 md5(data, usedforsecurity=False).hexdigest() != self.metadata.get("ETag"):
             raise self.found_broken("the body does not match its ETag or length")
         return data
@@ -301,12 +307,6 @@ class DiskFile:
         """The bytes from `start` to `stop`; takes over the open file and closes it."""
         size = self.content_length
         return Reader(self, [(start, size if stop is None else min(stop, size))])
-
-    def quick_reader(self) -> Reader:
-        """All bytes, checked by the cheapest checksum there is."""
-        reader = self.reader()
-        reader.check_quickly()
-        return reader
 
     # -- writing ---------------------------------------------------------
 
@@ -458,6 +458,10 @@ class Reader:
             self._wanted_crc = checksum.load(self.fd)
             if self._wanted_crc is not None:
                 self._crc, self._digest = 0, None
+
+    def check_nothing(self) -> None:
+        """Give the bytes as they are."""
+        self._digest = None
 
     def __iter__(self) -> Iterator[bytes]:
         try:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import time
+from collections.abc import Callable
 
 from swift.common import ec, safe_pickle
 from swift.common.backend_server import Answer, BackendApp, Request, header_name, text_of, wire
@@ -19,7 +21,7 @@ from swift.common.conditional import (
     parse_range,
     precondition,
 )
-from swift.common.conf import config_float, config_int, config_list
+from swift.common.conf import config_float, config_int, config_list, config_percent
 from swift.common.exceptions import (
     DiskFileCollision,
     DiskFileDeleted,
@@ -48,6 +50,7 @@ _NEVER_ALLOWED = frozenset(("content-type", "content-length", "etag", "deleted",
 _POST_PREFIXES = ("HTTP_X_OBJECT_META_", "HTTP_X_OBJECT_TRANSIENT_SYSMETA_")
 _SHOWN_PREFIXES = ("x-object-meta-", "x-object-sysmeta-", "x-object-transient-sysmeta-")
 Names = tuple[str, str, str]
+UNLIMITED = 1 << 30           # requests at a time
 
 
 class ObjectApp(BackendApp):
@@ -72,8 +75,14 @@ class ObjectApp(BackendApp):
         self.allowed_headers = {name.lower() for name in allowed} - _NEVER_ALLOWED
         self._allowed_keys = frozenset(
             "HTTP_" + name.upper().replace("-", "_") for name in self.allowed_headers)
-        concurrency = config_int(conf, "replication_concurrency", 4, 1)
-        self._replications, self.ssyncs = Semaphore(concurrency), Semaphore(concurrency)
+        at_once = config_int(conf, "replication_concurrency", 4) or UNLIMITED
+        self._replications, self.ssyncs = Semaphore(at_once), Semaphore(at_once)
+        self.ssyncs_per_device = config_int(conf, "replication_concurrency_per_device", 1)
+        self.ssync_lock_timeout = config_float(conf, "replication_lock_timeout", 15)
+        self._checked_share = config_percent(conf, "etag_validate_pct", 100)
+        # What gives the body of a whole object: decided here, not for each of them.
+        self._whole: Callable[[DiskFile], bytes | Reader] = \
+            DiskFile.read_whole if self._checked_share == 1 else self._read_some_checked
         self.failure_threshold = config_int(conf, "replication_failure_threshold", 100)
         self.failure_ratio = config_float(conf, "replication_failure_ratio", 1.0)
         self.handlers = {"PUT": self.put, "GET": self.get, "HEAD": self.get, "POST": self.post,
@@ -243,15 +252,19 @@ class ObjectApp(BackendApp):
                 headers["Content-Range"] = f"bytes */{size}"
                 return Answer(416, "The Range requested is not available.", headers)
         if ranges is None:
-            small = diskfile.read_small()
+            body = self._whole(diskfile)
             headers["Content-Length"] = str(size)
-            return Answer(200, small if small is not None else diskfile.quick_reader(), headers)
+            return Answer(200, body, headers)
         if len(ranges) == 1:
             start, stop = ranges[0]
             headers["Content-Length"] = str(stop - start)
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
             return Answer(206, diskfile.reader(start, stop), headers)
         return self._multipart(diskfile, ranges, headers)
+
+    def _read_some_checked(self, diskfile: DiskFile) -> bytes | Reader:
+        """A whole body, checked as often as etag_validate_pct says."""
+        return diskfile.read_whole(random.random() < self._checked_share)
 
     def _range_applies(self, request: Request, diskfile: DiskFile) -> bool:
         """RFC 9110 If-Range: a range of another version than the client has is no use to it."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from swift.common.backend_server import Answer, Request
 from swift.common.concurrency import sleep
 from swift.common.conf import config_true
+from swift.common.durable import lock_one_of
 from swift.common.exceptions import (
     ChunkReadError,
     ChunkReadTimeout,
@@ -89,8 +91,9 @@ class Receiver:
             return
         try:
             yield b"\r\n"                     # the sender waits for the head of the answer
-            yield self._missing_check()
-            yield self._updates()
+            with self._turn():
+                yield self._missing_check()
+                yield self._updates()
         except SsyncError as exc:
             self._log(exc)
             yield error_line(exc.status, str(exc))
@@ -103,6 +106,19 @@ class Receiver:
             yield error_line(500, str(exc) or "the partition is locked")
         finally:
             self.app.ssyncs.release()
+
+    def _turn(self) -> AbstractContextManager[object]:
+        """What is held by one of as many exchanges as the device takes at a time; SsyncError when
+        they leave none for too long."""
+        count = self.app.ssyncs_per_device
+        if not count:
+            return nullcontext()
+        timeout = self.app.ssync_lock_timeout
+        try:
+            return lock_one_of(count, self.part_dir.rsplit("/", 2)[0], timeout, "replication")
+        except LockTimeout:
+            raise SsyncError(503, f"{timeout:g} seconds passed, and as many exchanges still run as "
+                             "replication_concurrency_per_device allows") from None
 
     def _log(self, exc: Exception) -> None:
         self.logger.error("ERROR SSYNC of %s from %s: %s", self.part_dir, self.peer,

@@ -8,7 +8,9 @@ import pytest
 from awscrt.checksums import crc64nvme
 from wsgi_call import call, environ
 
-from swift.obj import checksum
+from swift.common.exceptions import ConfigError
+from swift.obj import checksum, server
+from swift.obj.server import ObjectApp
 
 WHERE = "/sda/1/a/c/o"
 BOUNDARY = "b" * 20
@@ -110,3 +112,57 @@ def test_a_body_that_changed_on_disk_is_given_once_at_most(app, tmp_path, has_cr
     call(app, "GET", WHERE)
     assert call(app, "GET", WHERE)[0] == 404
     assert list(tmp_path.glob("sda/quarantined/objects/*"))
+
+
+def spoil(tmp_path, size):
+    """Store an object and turn a byte of it around."""
+    app = ObjectApp(conf(tmp_path))
+    assert call(app, "PUT", WHERE, {"X-Timestamp": "1", "Content-Type": "t/p"}, BODY[:size]
+                )[0] == 201
+    with open(data_file(tmp_path), "r+b") as stored:
+        stored.write(bytes([BODY[0] ^ 1]))
+    return bytes([BODY[0] ^ 1]) + BODY[1:size]
+
+
+def conf(tmp_path, **options):
+    return {"devices": str(tmp_path), "mount_check": "false", "log_level": "CRITICAL",
+            "log_address": "/none", **options}
+
+
+def is_quarantined(tmp_path):
+    return (tmp_path / "sda/quarantined").exists()
+
+
+@pytest.mark.parametrize("size", [1000, 300000])
+def test_so_many_whole_bodies_are_checked(app, tmp_path, size, monkeypatch):
+    body = spoil(tmp_path, size)
+    monkeypatch.setattr(server, "random", dice := Dice())
+    some = ObjectApp(conf(tmp_path, etag_validate_pct="30"))
+    dice.value = 0.3
+    assert call(some, "GET", WHERE)[2] == body
+    assert call(ObjectApp(conf(tmp_path, etag_validate_pct="0")), "GET", WHERE)[2] == body
+    assert not is_quarantined(tmp_path)
+    dice.value = 0.29
+    call(some, "GET", WHERE)
+    assert is_quarantined(tmp_path)
+
+
+def test_unchecked_bodies_have_their_length(app, tmp_path):
+    """That costs nothing."""
+    spoil(tmp_path, 1000)
+    os.truncate(data_file(tmp_path), 999)
+    assert call(ObjectApp(conf(tmp_path, etag_validate_pct="0")), "GET", WHERE)[0] == 404
+    assert is_quarantined(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["101", "-1", "all"])
+def test_what_is_no_share_is_refused(tmp_path, app, value):
+    with pytest.raises(ConfigError, match="etag_validate_pct"):
+        ObjectApp(conf(tmp_path, etag_validate_pct=value))
+
+
+class Dice:
+    value = 0.0
+
+    def random(self):
+        return self.value

@@ -7,10 +7,13 @@ from hashlib import md5
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from wsgi_call import call
+from wsgi_call import call, environ
 
+from swift.common import durable
+from swift.common.exceptions import ConfigError
 from swift.common.storage import hash_path
 from swift.common.timestamp import Timestamp
+from swift.obj.server import ObjectApp
 from swift.obj.ssync import (
     SsyncError,
     Stream,
@@ -197,9 +200,83 @@ def test_no_more_exchanges_than_allowed_and_no_disk(app):
     assert exchange(app)[0].startswith(b":ERROR: 503")
     for _ in range(4):
         app.ssyncs.release()
+    assert exchange(app) == FINE
     assert call(app, "SSYNC", "/sdz/1")[0] == 507
     assert call(app, "SSYNC", "/sda/x")[0] == 400
     assert call(app, "SSYNC", "/sda/1", {"X-Backend-Storage-Policy-Index": "7"})[0] == 503
+
+
+def receiver_app(tmp_path, **conf):
+    (tmp_path / "sdb").mkdir(exist_ok=True)
+    return ObjectApp({"devices": str(tmp_path), "mount_check": "false", "log_level": "CRITICAL",
+                      "log_address": "/none", "replication_lock_timeout": "0", **conf})
+
+
+def begun(app, path="/sda/1"):
+    """An exchange that has come to what is missing, and stays there until it is closed."""
+    env = environ("SSYNC", path)
+    asked = []
+
+    def read1(_most):
+        asked.append(1)
+        return b":MISSING_CHECK: START\r\n:MISSING_CHECK: END\r\n" if len(asked) == 1 else b""
+
+    env["wsgi.input"].read1 = read1
+    answer = iter(app(env, lambda *_: None))
+    assert next(answer) == b"\r\n"
+    assert next(answer).startswith(b":MISSING_CHECK: START")
+    return answer
+
+
+def test_a_device_takes_so_many_exchanges_at_a_time(app, tmp_path):
+    """Of any worker process: the two here share nothing but the disk."""
+    one, other = receiver_app(tmp_path), receiver_app(tmp_path)
+    first = begun(one)
+    for path in ("/sda/1", "/sda/2"):
+        refused = exchange(other, path=path)
+        assert len(refused) == 1 and refused[0].startswith(b":ERROR: 503 ")
+        assert b"replication_concurrency_per_device" in refused[0]
+    assert exchange(other, path="/sdb/1") == FINE
+    two = receiver_app(tmp_path, replication_concurrency_per_device="2")
+    second = begun(two)
+    assert exchange(two)[0].startswith(b":ERROR: 503 ")
+    unlimited = receiver_app(tmp_path, replication_concurrency_per_device="0")
+    assert exchange(unlimited) == FINE
+    first.close()
+    assert exchange(other) == FINE
+    second.close()
+
+
+def test_an_exchange_waits_for_its_turn(app, tmp_path, monkeypatch):
+    first = begun(app)
+    waited = []
+
+    def pause(seconds):
+        waited.append(seconds)
+        if len(waited) == 3:
+            first.close()
+
+    monkeypatch.setattr(durable, "pause", pause)
+    assert exchange(receiver_app(tmp_path, replication_lock_timeout="600")) == FINE
+    assert len(waited) == 3
+
+
+def test_no_replication_concurrency_is_no_limit(app, tmp_path):
+    free = receiver_app(tmp_path, replication_concurrency="0",
+                        replication_concurrency_per_device="0")
+    open_ones = [begun(free) for _ in range(20)]
+    assert exchange(free) == FINE
+    assert call(free, "REPLICATE", "/sda/1")[0] == 200
+    for answer in open_ones:
+        answer.close()
+
+
+@pytest.mark.parametrize("conf", [{"replication_concurrency_per_device": "-1"},
+                                  {"replication_lock_timeout": "soon"},
+                                  {"replication_concurrency": "x"}])
+def test_what_is_no_limit_is_refused(app, tmp_path, conf):
+    with pytest.raises(ConfigError, match=next(iter(conf))):
+        receiver_app(tmp_path, **conf)
 
 
 def test_security_s2_ssync_runs_no_pickle(app, tmp_path):
