@@ -5,6 +5,7 @@ The real services are started when they do not answer (tools/stacklib/backing.py
 is an error, never a skip.
 """
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -16,8 +17,28 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(CHECKOUT / "tools"), str(CHECKOUT / "tests/support")]
+import orphans  # noqa: E402  # found by the line above
 
 RABBITMQCTL_TIMEOUT = 180     # it starts a virtual machine of its own each time
+
+
+def pytest_configure(config) -> None:
+    """A worker of pytest-xdist bears its mark before it starts anything."""
+    if hasattr(config, "workerinput"):
+        os.environ[orphans.MARK] = config.workerinput["mark"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node) -> None:
+    """Tell a worker its mark."""
+    node.workerinput["mark"] = uuid.uuid4().hex
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error) -> None:
+    """End what a worker that died was running; one that ended has ended its own."""
+    if error:
+        orphans.end(node.workerinput["mark"])
 
 
 def pytest_collection_modifyitems(config, items) -> None:
