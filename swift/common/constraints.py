@@ -12,6 +12,7 @@ DEFAULTS = {
     'max_meta_count': 90,
     'max_meta_overall_size': 4096,
     'max_header_size': 8192,
+    'max_request_line': 8192,
     'max_object_name_length': 1024,
     'container_listing_limit': 10000,
     'account_listing_limit': 10000,

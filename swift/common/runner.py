@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from swift.common import concurrency, priority, succession, unheeded
-from swift.common.conf import config_float, config_int, load_context, read_conf
+from swift.common.conf import config_float, config_int, load_context, read_conf, read_swift_conf
 from swift.common.exceptions import ConfigError
 from swift.common.log import get_logger
 from swift.common.storage import validate_configuration
-from swift.common.wsgi import Server
+from swift.common.wsgi import Server, raise_limits
 
 DRAIN_SECONDS = 60.0          # after SIGTERM a process ends even with requests in flight
 
@@ -118,6 +118,7 @@ def bind(conf: dict[str, str], default_port: int, left: list[Any] | None = None)
 def make_server(plan: Plan, sock: Any, verbose: bool = False) -> Server:
     """Load the application of `plan` and put it behind `sock`."""
     conf = server_conf(plan)
+    _raise_limits()
     logger = get_logger(conf, conf.get("log_name", plan.app_section), verbose)
     unheeded.check(plan.conf_path, plan.app_section, logger)
     app = load_context(plan.conf_path).create()
@@ -126,6 +127,16 @@ def make_server(plan: Plan, sock: Any, verbose: bool = False) -> Server:
         inner = inner.app
     return Server(sock, app, logger, access_log=getattr(inner, "access_log", None),
                   **server_options(conf))
+
+
+def _raise_limits() -> None:
+    """Take requests as long as swift.conf's max_request_line and max_header_size allow."""
+    try:
+        section = read_swift_conf().get("swift-constraints", {})
+    except ConfigError:
+        return                            # the hash secrets were set without a file: tests, tools
+    raise_limits(config_int(section, "max_request_line", 0),
+                 config_int(section, "max_header_size", 0))
 
 
 def server_options(conf: dict[str, str]) -> dict[str, Any]:
@@ -157,6 +168,7 @@ def check_configuration(plans: list[Plan]) -> int:
     """Load all of `plans` as if to run them; 0 when they can be, 1 and the reason otherwise."""
     try:
         validate_configuration()
+        _raise_limits()
         for plan in plans:
             conf = server_conf(plan)
             worker_count(conf)

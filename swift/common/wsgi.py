@@ -33,8 +33,9 @@ from swift.common.concurrency import (
 from swift.common.exceptions import ChunkReadError, ChunkReadTimeout, expired
 from swift.common.wsgi_input import RECV, Input
 
-MAX_LINE = 8192                   # request line and each header
-MAX_HEAD = 65536                  # request line and headers together
+MAX_LINE = 8192                   # of bytes of a request line, if `raise_limits` did not say more
+MAX_HEADER = 8192                 # of a header line, likewise
+MAX_HEAD = 65536                  # of a request line and headers together, likewise
 MUCH = 131072                     # what is left of a body that comes in pieces of PIECE
 PIECE = 524288
 DISCARD = 65536                   # of an unread body, before the connection is rather closed
@@ -82,6 +83,14 @@ def _environ_key(name: str) -> str | None:
     return key
 
 
+def raise_limits(line: int, header: int) -> None:
+    """Let all servers of this process take request lines of `line` bytes and header lines of
+    `header` bytes; less than by default is not heard, for their peers send them as much."""
+    global MAX_LINE, MAX_HEADER, MAX_HEAD
+    MAX_LINE, MAX_HEADER = max(MAX_LINE, line), max(MAX_HEADER, header)
+    MAX_HEAD = max(MAX_HEAD, MAX_LINE + 4 * MAX_HEADER)
+
+
 def parse_head(head: bytes, base: dict[str, Any]) -> dict[str, Any]:
     """The environ of one request from its head without the final empty line; raises BadRequest.
 
@@ -98,7 +107,7 @@ def parse_head(head: bytes, base: dict[str, Any]) -> dict[str, Any]:
     raw = []
     for line in lines[1:]:
         name, colon, value = line.partition(":")
-        if not colon or len(line) > MAX_LINE:
+        if not colon or len(line) > MAX_HEADER:
             raise BadRequest(400, "a header line has no colon" if not colon
                              else "a header line is too long")
         value = value.strip(" \t")

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swift.common import runner, storage, wsgi
 from swift.common.concurrency import Timeout, sleep, spawn
 from swift.common.concurrency import socket as green_socket
-from swift.common.exceptions import ChunkReadTimeout
+from swift.common.exceptions import ChunkReadTimeout, ConfigError
 from swift.common.wsgi import BadRequest, Server, parse_head
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
@@ -93,6 +94,46 @@ def test_requests_two_servers_could_read_differently_are_refused(serve, head, st
     (b"GET foo HTTP/1.1", 400), (b"G\x00T / HTTP/1.1", 400), (b"\xff\xfe\xfd", 400)])
 def test_bad_request_lines(serve, line, status):
     assert talk(serve(), line + b"\r\n\r\n").startswith(b"HTTP/1.1 %d " % status)
+
+
+@pytest.fixture
+def long_heads(tmp_path, monkeypatch):
+    """A function that starts a server whose swift.conf has some constraints."""
+    for name in ("MAX_LINE", "MAX_HEADER", "MAX_HEAD"):
+        monkeypatch.setattr(wsgi, name, getattr(wsgi, name))
+    monkeypatch.setattr(storage, "_secrets", (b"a", b"b"))
+    monkeypatch.setenv("SWIFT_CONF", str(tmp_path / "swift.conf"))
+    (tmp_path / "server.conf").write_text(
+        "[DEFAULT]\nlog_address = /none\n[pipeline:main]\npipeline = account-server\n"
+        "[app:account-server]\nuse = egg:swift#account\n")
+    plan = runner.Plan(str(tmp_path / "server.conf"), "account-server", 0)
+
+    def start(constraints):
+        (tmp_path / "swift.conf").write_text(f"[swift-constraints]\n{constraints}\n")
+        with green_socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            runner.make_server(plan, sock)
+    return start
+
+
+LONG_LINE = b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n"
+LONG_HEADER = b"GET / HTTP/1.1\r\n" + 4 * (b"X-Auth-Token: " + b"a" * 20000 + b"\r\n")
+
+
+@pytest.mark.parametrize("constraints, head", [
+    ("max_request_line = 10000", LONG_LINE), ("max_header_size = 21000", LONG_HEADER)])
+def test_swift_conf_says_how_long_heads_may_be(long_heads, serve, constraints, head):
+    server = serve()
+    assert talk(server, head + b"\r\n").startswith(b"HTTP/1.1 4")
+    long_heads(constraints)
+    assert talk(server, head + b"\r\n").startswith(b"HTTP/1.1 200 ")
+    long_heads("max_request_line = 100\nmax_header_size = 100")
+    assert talk(server, head + b"\r\n").startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_length_of_heads_that_is_none_is_refused(long_heads):
+    with pytest.raises(ConfigError, match="max_request_line"):
+        long_heads("max_request_line = long")
 
 
 def test_keep_alive_and_pipelining(serve):
