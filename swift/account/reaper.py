@@ -33,7 +33,7 @@ _PAGE = 1000
 class AccountReaper(Daemon):
     """Deletes the objects and containers of deleted accounts.
 
-    Options: devices, mount_check, swift_dir, bind_ip, bind_port, interval, delay_reaping,
+    Options: devices, mount_check, swift_dir, bind_ip, ring_ip, bind_port, interval, delay_reaping,
     reap_warn_after, concurrency, node_timeout, conn_timeout.
     """
 
@@ -50,7 +50,7 @@ class AccountReaper(Daemon):
         self.concurrency = config_int(conf, "concurrency", 25, 1)
         self.node_timeout = config_float(conf, "node_timeout", 10)
         self.conn_timeout = config_float(conf, "conn_timeout", 0.5)
-        self.addresses = local_addresses(conf.get("bind_ip", "0.0.0.0"))
+        self.addresses = local_addresses(conf)
         self.port = config_int(conf, "bind_port", 6202)
         self._rings: dict[str, Ring] = {}
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """container-sync-realms.conf: clusters that copy containers to each other, and their keys.
 
+    [DEFAULT]
+    mtime_check_interval = 300        seconds between looks whether the file has changed
     [REALM]
     key = realm key
     key2 = the one before
@@ -14,10 +16,10 @@ import os
 import time
 from dataclasses import dataclass, field
 
-from swift.common.conf import read_sections
+from swift.common.conf import config_float, read_conf, read_sections
 from swift.common.exceptions import ConfigError
 
-CHECK_SECONDS = 300.0         # how often the file is looked at
+CHECK_SECONDS = 300.0         # how often the file is looked at unless it says itself
 
 
 @dataclass
@@ -49,14 +51,14 @@ class Realms:
     """The file, read again when it has changed; names know no case."""
 
     def __init__(self, path: str, logger: logging.Logger, check: float = CHECK_SECONDS) -> None:
-        self.path, self.logger, self.check = path, logger, check
+        self.path, self.logger, self.check, self._check = path, logger, check, check
         self.realms: dict[str, Realm] = {}
         self._read_at: tuple[float, float] | None = None
         self._looked = 0.0
 
     def _refresh(self) -> None:
         now = time.monotonic()
-        if self._read_at is not None and now - self._looked < self.check:
+        if self._read_at is not None and now - self._looked < self._check:
             return
         self._looked = now
         try:
@@ -75,6 +77,7 @@ class Realms:
 
     def _parse(self) -> dict[str, Realm]:
         found = {}
+        self._check = config_float(read_conf(self.path), "mtime_check_interval", self.check)
         for name, options in read_sections(self.path).items():
             key = options.get("key", "").strip()
             if not key:

@@ -50,7 +50,7 @@ class _DeviceOut(Exception):
 class DbReplicator(Daemon):
     """Base of the account and the container replicator.
 
-    Options: devices, mount_check, swift_dir, bind_ip, bind_port, interval, concurrency,
+    Options: devices, mount_check, swift_dir, bind_ip, ring_ip, bind_port, interval, concurrency,
     databases_per_second, per_diff, max_diffs, reclaim_age, node_timeout, conn_timeout, rsync_*
     and those of `Selection`.
     """
@@ -75,7 +75,7 @@ class DbReplicator(Daemon):
         self.reclaim_age = config_float(conf, "reclaim_age", 604800)
         self.node_timeout = config_float(conf, "node_timeout", 10)
         self.conn_timeout = config_float(conf, "conn_timeout", 0.5)
-        self.addresses = local_addresses(conf.get("bind_ip", "0.0.0.0"))
+        self.addresses = local_addresses(conf)
         self.port = config_int(conf, "bind_port", self.default_port)
         self.rsync = Rsync(conf, self.kind, self.default_port, self.logger)
         self.selection = Selection(conf)

@@ -80,8 +80,12 @@ def databases(root: str, datadir: str, mount_check: bool, logger: logging.Logger
                 yield f"{directory}/{names[-1]}", device, partition
 
 
-def local_addresses(bind_ip: str) -> set[str]:
-    """The addresses that are this host: the one bound to, or all of its interfaces'."""
+def local_addresses(conf: dict[str, str]) -> set[str]:
+    """The addresses that are this host in the rings: ring_ip, which one in a container may need, or
+    bind_ip, or, if that is any, all of its interfaces'."""
+    if conf.get("ring_ip"):
+        return {conf["ring_ip"]}
+    bind_ip = conf.get("bind_ip", "0.0.0.0")
     if bind_ip not in ("", "0.0.0.0", "::", "*"):
         return {bind_ip}
     return {address.address.partition("%")[0] for addresses in psutil.net_if_addrs().values()
@@ -153,7 +157,7 @@ class Rsync:
         self.module = conf.get("rsync_module", "").rstrip("/")
         self.default_module = "{replication_ip}::" + kind
         self.devices = conf.get("devices", "/srv/node")
-        self.addresses = local_addresses(conf.get("bind_ip", "0.0.0.0"))
+        self.addresses = local_addresses(conf)
         self.port = config_int(conf, "bind_port", default_port)
         self.timeout = config_float(conf, "rsync_timeout", 900)
         self.io_timeout = config_int(conf, "rsync_io_timeout", 30)

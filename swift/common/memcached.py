@@ -12,7 +12,7 @@ from hashlib import md5
 
 from pymemcache.client.murmur3 import murmur3_32
 
-from swift.common.concurrency import StreamSocket, socket
+from swift.common.concurrency import StreamSocket, socket, ssl
 from swift.common.conf import config_float, config_int, config_list, config_true, read_sections
 from swift.common.exceptions import ConfigError
 
@@ -80,8 +80,8 @@ class MemcacheCache:
     A server that fails is left alone for a minute; its keys are looked for on others meanwhile.
     """
 
-    def __init__(self, servers, timeout=1.5, connect_timeout=0.3, pool_size=10):
-        self.servers = {name: Server(name, timeout, connect_timeout, pool_size)
+    def __init__(self, servers, timeout=1.5, connect_timeout=0.3, pool_size=10, tls=None):
+        self.servers = {name: Server(name, timeout, connect_timeout, pool_size, tls)
                         for name in servers}
 
     def close(self):
@@ -164,10 +164,11 @@ class MemcacheCache:
 
 
 class Server:
-    """One memcached: kept connections, and whether it is left alone."""
+    """One memcached: kept connections, by TLS with an SSLContext ``tls``, and whether it is left
+    alone."""
 
-    def __init__(self, name, timeout, connect_timeout, pool_size):
-        self.name, self.address = name, _address(name)
+    def __init__(self, name, timeout, connect_timeout, pool_size, tls=None):
+        self.name, self.address, self.tls = name, _address(name), tls
         self.timeout, self.connect_timeout, self.pool_size = timeout, connect_timeout, pool_size
         self.idle = []
         self.dead_until = 0.0
@@ -210,12 +211,14 @@ class Server:
     def _connect(self):
         found = socket.getaddrinfo(*self.address, 0, socket.SOCK_STREAM)
         family, kind, _, _, address = found[0]
-        sock = StreamSocket(family, kind)
+        sock = StreamSocket(family, kind) if self.tls is None else socket.socket(family, kind)
         try:
             sock.settimeout(self.connect_timeout)
             sock.connect(address)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.settimeout(self.timeout)
+            if self.tls is not None:
+                sock = self.tls.wrap_socket(sock, server_hostname=self.address[0])
         except BaseException:     # also a green thread's end must not leak the socket
             sock.close()
             raise
@@ -282,23 +285,40 @@ def _address(text):
     return host.strip('[]'), int(port)
 
 
+def _tls(conf):
+    """How servers are made sure of, and we to them; None without tls_enabled."""
+    if not config_true(conf.get('tls_enabled', 'no')):
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    named = {name: conf.get(name) for name in ('tls_cafile', 'tls_certfile', 'tls_keyfile')}
+    try:
+        if named['tls_cafile']:
+            context.load_verify_locations(named['tls_cafile'])
+        else:
+            context.load_default_certs()
+        if named['tls_certfile']:
+            context.load_cert_chain(named['tls_certfile'], named['tls_keyfile'])
+    except OSError as exc:              # SSLError is one
+        given = ', '.join(f'{name} {value}' for name, value in named.items() if value)
+        raise ConfigError(f'{given}: {exc}') from None
+    return context
+
+
 def make_cache(conf):
     """The cache an ini section describes.
 
     ``memcache_servers`` (comma separated host:port), io_timeout, connect_timeout,
-    memcache_max_connections, each else memcache.conf's; without servers the cache is the process's
-    own.
+    memcache_max_connections, tls_enabled, tls_cafile, tls_certfile, tls_keyfile, each else
+    memcache.conf's; without servers the cache is the process's own.
     """
     path = os.path.join(conf.get('swift_dir') or os.environ.get('SWIFT_DIR', '/etc/swift'),
                         'memcache.conf')
     if os.path.exists(path):
         conf = {**read_sections(path).get('memcache', {}), **conf}
     servers = conf.get('memcache_servers')
-    if config_true(conf.get('tls_enabled', 'no')):
-        raise ConfigError('tls_enabled: memcached is not reached by TLS; put a tunnel before it')
     if servers:
         return MemcacheCache(config_list(servers), config_float(conf, 'io_timeout', 1.5),
                              config_float(conf, 'connect_timeout', 0.3),
-                             config_int(conf, 'memcache_max_connections', 10, 1))
+                             config_int(conf, 'memcache_max_connections', 10, 1), _tls(conf))
     alone = conf.get('workers', 'auto').strip() in ('0', '1')
     return LocalCache(None if alone else SHARED_TTL)

@@ -67,7 +67,7 @@ class ContainerSync(Daemon):
         self.realms = Realms(os.path.join(self.swift_dir, "container-sync-realms.conf"),
                              self.logger)
         self.port = int(conf.get("bind_port", 6201))
-        self.addresses = local_addresses(conf.get("bind_ip", "0.0.0.0"))
+        self.addresses = local_addresses(conf)
         self._client = client
         self._ring: Ring | None = None
         self._idle = Idle()

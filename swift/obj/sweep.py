@@ -38,10 +38,10 @@ Node = dict[str, Any]
 class PartitionSweep(Daemon):
     """Works on every partition of every local device, some at the same time.
 
-    Options: interval, concurrency, swift_dir, bind_ip, bind_port (replication_port), http_timeout,
-    node_timeout, conn_timeout, those of `Selection` and of `Manager`, and the number of worker
-    processes, among which devices are divided. Subclasses say which policies are theirs and what is
-    to be done with a partition.
+    Options: interval, concurrency, swift_dir, bind_ip, ring_ip, bind_port (replication_port),
+    http_timeout, node_timeout, conn_timeout, those of `Selection` and of `Manager`, and the number
+    of worker processes, among which devices are divided. Subclasses say which policies are theirs
+    and what is to be done with a partition.
     """
 
     verb = ""                     # for log lines: what failed
@@ -59,7 +59,7 @@ class PartitionSweep(Daemon):
         self.http_timeout = config_float(conf, "http_timeout", 60)
         self.conn_timeout = config_float(conf, "conn_timeout", 0.5)
         self.node_timeout = config_float(conf, "node_timeout", 10)
-        self.addresses = local_addresses(conf.get("bind_ip", "0.0.0.0"))
+        self.addresses = local_addresses(conf)
         self.port = config_int(conf, "bind_port", 6200)
         self.selection = Selection(conf)
         self.pass_number = 0

@@ -13,7 +13,12 @@ from urllib.parse import quote, urlsplit
 
 from swift.common.middleware.multipart_form import CHUNK, Form, FormError, boundary_of
 from swift.common.middleware.segments import discard
-from swift.common.middleware.signatures import parse_signature, read_digests, signed_scope
+from swift.common.middleware.signatures import (
+    parse_signature,
+    read_digests,
+    shown_digests,
+    signed_scope,
+)
 from swift.common.request import STATUS_LINES, PathError, Response, answer, split_path, wsgi_text
 from swift.proxy.cached_info import subrequest
 from swift.proxy.controllers.info import register
@@ -81,7 +86,7 @@ class FormPost:
     def __init__(self, app, conf):
         self.app = app
         self.digests = read_digests(conf)
-        register('formpost', allowed_digests=sorted(self.digests), deprecated_digests=['sha1'])
+        register('formpost', **shown_digests(self.digests))
 
     def __call__(self, env, start_response):
         kind = env.get('CONTENT_TYPE')

@@ -65,7 +65,9 @@ class ProxyLogging:
         self.template = Template(template, conf.get('log_anonymization_method', 'md5'),
                                  conf.get('log_anonymization_salt', '')) if template else None
         self.statsd = Statsd.of(conf, 'proxy-server')
-        self.methods = set(config_list(conf.get('log_statsd_valid_http_methods', METHODS)))
+        self.methods = set(config_list(conf.get(
+            'access_log_statsd_valid_http_methods',
+            conf.get('log_statsd_valid_http_methods', METHODS))))
         # The one right before the proxy sees what filters ask.
         self.inner = app is not None and not hasattr(app, 'app')
 

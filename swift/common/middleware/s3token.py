@@ -42,8 +42,9 @@ def strict_bool(conf, name):
 
 
 class S3Token:
-    """Filter; options auth_url, auth_type and its plug-in's, cafile, insecure, http_timeout,
-    secret_cache_duration, reseller_prefix."""
+    """Filter; options auth_uri (where Keystone is asked; auth_url without it), auth_url, auth_type
+    and its plug-in's, cafile, insecure, certfile and keyfile (by which Keystone knows this client),
+    http_timeout, secret_cache_duration, reseller_prefix."""
 
     def __init__(self, app, conf):
         self.app = app
@@ -52,12 +53,13 @@ class S3Token:
         self.keystoneauth = _keystoneauth(app)
         self.kept_for = config_int(conf, 'secret_cache_duration', 60)
         self.kept: collections.OrderedDict = collections.OrderedDict()
-        url = conf.get('auth_url', '').rstrip('/')
+        url = (conf.get('auth_uri') or conf.get('auth_url', '')).rstrip('/')
         if not url:
             raise ConfigError('s3token: auth_url is missing')
         self.url = url if url.endswith('/v3') else url + '/v3'
+        conf = {**conf, 'auth_url': conf.get('auth_url') or url}
         verify = False if strict_bool(conf, 'insecure') else conf.get('cafile') or True
-        self.session = session.Session(_plugin(conf), verify=verify,
+        self.session = session.Session(_plugin(conf), verify=verify, cert=_certificate(conf),
                                        timeout=config_float(conf, 'http_timeout', 10, 0.1))
 
     def __call__(self, env, start_response):
@@ -141,6 +143,14 @@ def _keystoneauth(app):
             return app
         app = getattr(app, 'app', None) or getattr(app, '_app', None)
     raise ConfigError('pipeline: s3token needs keystoneauth after it')
+
+
+def _certificate(conf):
+    """Files by which a server may know this client, as keystoneauth1 wants them; None without."""
+    certificate, key = conf.get('certfile'), conf.get('keyfile')
+    if key and not certificate:
+        raise ConfigError('s3token: there is a keyfile and no certfile')
+    return (certificate, key) if key else certificate or None
 
 
 def _plugin(conf):

@@ -9,6 +9,7 @@ from swift.common.exceptions import ConfigError
 from swift.proxy.cached_info import get_account_info, get_container_info
 
 DIGESTS = {40: 'sha1', 64: 'sha256', 128: 'sha512'}          # by length in hexadecimal
+DEPRECATED = frozenset(('sha1',))
 KEYS = ('temp-url-key', 'temp-url-key-2')
 
 
@@ -19,6 +20,12 @@ def read_digests(conf):
     if unknown or not digests:
         raise ConfigError(f'allowed_digests: {sorted(unknown)} are not known')
     return digests
+
+
+def shown_digests(digests):
+    """What /info says of them, as keyword arguments: also which of them better were not used."""
+    old = sorted(DEPRECATED & set(digests))
+    return {'allowed_digests': sorted(digests)} | ({'deprecated_digests': old} if old else {})
 
 
 def parse_signature(text):

@@ -13,7 +13,12 @@ import time
 from urllib.parse import quote, urlencode
 
 from swift.common.conf import config_list
-from swift.common.middleware.signatures import parse_signature, read_digests, signed_scope
+from swift.common.middleware.signatures import (
+    parse_signature,
+    read_digests,
+    shown_digests,
+    signed_scope,
+)
 from swift.common.request import (
     PathError,
     Request,
@@ -91,7 +96,7 @@ class TempURL:
         self.hidden = HeaderNames(conf.get('outgoing_remove_headers', 'x-object-meta-*'))
         self.shown = HeaderNames(conf.get('outgoing_allow_headers', 'x-object-meta-public-*'))
         ours = {n[5:].replace('_', '-').lower() + '*' for n in WRITTEN + READ}
-        register('tempurl', methods=self.methods, allowed_digests=sorted(self.digests),
+        register('tempurl', methods=self.methods, **shown_digests(self.digests),
                  incoming_remove_headers=sorted({'x-*', *self.dropped.names}),
                  incoming_allow_headers=sorted(
                      {n for n in ours if n not in self.dropped} | {*self.kept.names}),

@@ -3,11 +3,15 @@
 
 import json
 import pickle
+import subprocess
 import uuid
 
 import pytest
+from private_server import PrivateServer
 from pymemcache.client.base import Client
+from tls_peer import BAD, TlsPeer
 
+from swift.common.exceptions import ConfigError
 from swift.common.memcached import MemcacheCache, _read_line, make_cache
 from swift.common.request import real_text, split_path, wsgi_text
 from swift.proxy import cached_info
@@ -148,3 +152,85 @@ def test_keys_of_a_dead_server_live_on_another(memcached_address, free_port):
             cache.set(key, key, 60)
     assert [cache.get(key) for key in keys] == keys
     cache.close()
+
+
+class TlsMemcached(PrivateServer):
+    """A memcached that speaks TLS only, with the certificate of a TlsPeer."""
+
+    def __init__(self, port, chain, *options):
+        super().__init__(port, 'memcached')
+        self.options = ','.join((f'ssl_chain_cert={chain}', f'ssl_key={chain}', *options))
+
+    def command(self):
+        return ['memcached', '-u', 'root', '-l', '127.0.0.1', '-p', str(self.port), '-m', '8', '-Z',
+                '-o', self.options]
+
+    def greets(self, probe):
+        return True
+
+
+@pytest.fixture
+def by_tls(free_port, tmp_path):
+    """A function: the cache in a memcached whose certificate is of a kind, by more options."""
+    if b'enable-ssl' not in subprocess.run(['memcached', '-h'], stdout=subprocess.PIPE).stdout:
+        pytest.skip('this memcached knows no TLS')
+    made = []
+
+    def start(kind, *options, **conf):
+        peer = TlsPeer(kind, tmp_path)
+        peer.close = peer._server.server_close
+        memcached = TlsMemcached(free_port(), tmp_path / 'peer.pem', *options)
+        made.extend((peer, memcached))
+        memcached.start()
+        cache = make_cache({'memcache_servers': f'127.0.0.1:{memcached.port}', 'tls_enabled': 'yes',
+                            'swift_dir': '/nonexistent', 'connect_timeout': '5', 'io_timeout': '5',
+                            'tls_cafile': peer.ca, **conf})
+        made.append(cache)
+        return cache
+    yield start
+    for one in reversed(made):
+        one.close()
+
+
+def test_by_tls(by_tls):
+    cache = by_tls('good')
+    for value in ('x' * 500_000, {'a': 1}):
+        cache.set('key', value, 60)
+        assert cache.get('key') == value
+    assert cache.incr('number', 5, 60) == 5
+    assert len(server_of(cache).idle) == 1
+
+
+@pytest.mark.parametrize('kind', BAD)
+def test_security_a_memcached_that_may_be_anyones_is_told_nothing(by_tls, kind):
+    cache = by_tls(kind)
+    cache.set('key', 'secret', 60)
+    assert cache.get('key') is None and server_of(cache).dead_until
+    assert server_of(cache).idle == []
+
+
+def test_security_a_system_does_not_vouch_for_a_private_authority(by_tls):
+    cache = by_tls('good', tls_cafile='')
+    cache.set('key', 'secret', 60)
+    assert server_of(cache).dead_until
+
+
+def test_by_tls_with_a_certificate_of_our_own(by_tls, tmp_path):
+    wants = ('ssl_verify_mode=2', f'ssl_ca_cert={tmp_path}/ca.pem')
+    cache = by_tls('good', *wants)
+    cache.set('key', 1, 60)
+    assert cache.get('key') is None
+    cache = by_tls('good', *wants, tls_certfile=f'{tmp_path}/peer.pem')
+    cache.set('key', 1, 60)
+    assert cache.get('key') == 1
+
+
+@pytest.mark.parametrize('name', ['tls_cafile', 'tls_certfile', 'tls_keyfile'])
+def test_files_that_are_none_are_refused(by_tls, name, tmp_path):
+    by_tls('good')
+    more = {'tls_certfile': f'{tmp_path}/peer.pem'} if name == 'tls_keyfile' else {}
+    (tmp_path / 'none').write_text('none')
+    for path in ('/nonexistent', str(tmp_path / 'none')):
+        with pytest.raises(ConfigError, match=name):
+            make_cache({'memcache_servers': '127.0.0.1:1', 'swift_dir': '/nonexistent',
+                        'tls_enabled': 'yes', **more, name: path})

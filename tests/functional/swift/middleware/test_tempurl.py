@@ -132,6 +132,8 @@ def test_a_site_has_lists_of_its_own(cluster, lists, user, path):
     told = json.loads(cluster.request('GET', '/info')[2])['tempurl']
     assert {'x-*', 'x-delete-*'} <= set(told['incoming_remove_headers'])
     assert 'x-symlink-*' in told['incoming_allow_headers']
+    assert told['allowed_digests'] == ['sha1', 'sha256', 'sha512']
+    assert told['deprecated_digests'] == ['sha1']
     assert told['outgoing_allow_headers'] == ['x-object-meta-public-p']
     # What makes an object stand for another one no list allows.
     assert cluster.request('PUT', sign('PUT', path), {'X-Symlink-Target': 'c/o'}, b'')[0] == 400

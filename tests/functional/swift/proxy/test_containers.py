@@ -137,6 +137,7 @@ def test_info_and_healthcheck(cluster):
     info = json.loads(body)
     assert status == 200 and info['swift']['max_file_size'] == 5368709122
     assert [p['name'] for p in info['swift']['policies']] == ['policy0', 'policy1', 'policy2']
+    assert info['swift']['max_request_line'] == 8192
     assert info['tempauth']['account_acls'] is True
     assert 'admin' not in info
     assert cluster.request('GET', '/info?swiftinfo_sig=x&swiftinfo_expires=9999999999')[0] == 401

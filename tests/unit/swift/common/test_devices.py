@@ -29,8 +29,9 @@ def test_where_rsync_copies_to(conf, node, expected):
 
 
 def test_local_addresses():
-    assert local_addresses("10.0.0.1") == {"10.0.0.1"}
-    assert "127.0.0.1" in local_addresses("0.0.0.0")
+    assert local_addresses({"bind_ip": "10.0.0.1"}) == {"10.0.0.1"}
+    assert "127.0.0.1" in local_addresses({})
+    assert local_addresses({"bind_ip": "10.0.0.1", "ring_ip": "10.0.0.2"}) == {"10.0.0.2"}
     assert is_local(NODE, {"10.0.1.1"}, 6300) and not is_local(NODE, {"10.0.0.1"}, 6300)
 
 

@@ -10,7 +10,6 @@ import pytest
 import swift
 from swift.common import daemon, runner, unheeded
 from swift.common.exceptions import ConfigError
-from swift.common.memcached import make_cache
 from swift.obj.updater import ObjectUpdater
 
 ROOT = Path(swift.__file__).parent
@@ -65,14 +64,6 @@ def test_what_would_be_something_else_is_refused(conf, line, monkeypatch, capsys
     path = conf(f"[app:object-server]\nuse = egg:swift#object\n{line}\n")
     assert runner.check_configuration([runner.Plan(path, "object-server", 6200)]) == 1
     assert line.split()[0] in capsys.readouterr().err
-
-
-def test_memcached_without_tls_is_not_taken_for_one_with(tmp_path):
-    (tmp_path / "memcache.conf").write_text(
-        "[memcache]\nmemcache_servers = 127.0.0.1:1\ntls_enabled = true\n")
-    with pytest.raises(ConfigError, match="tls_enabled"):
-        make_cache({"swift_dir": str(tmp_path)})
-    make_cache({"swift_dir": str(tmp_path), "tls_enabled": "no"})
 
 
 def test_nothing_that_is_read_is_said_to_be_unheeded():

@@ -53,6 +53,19 @@ def known(container=None, account=None):
             cache_key('a'): account_entry(200, account or {})}
 
 
+@pytest.mark.parametrize(('interval', 'seen'), [('0', True), ('600', False), ('', False),
+                                                ('often', False)])
+def test_realms_are_looked_at_as_often_as_they_say(tmp_path, interval, seen, caplog):
+    path = tmp_path / 'container-sync-realms.conf'
+    default = f'[DEFAULT]\nmtime_check_interval = {interval}\n' if interval else ''
+    path.write_text(default + '[one]\nkey = a\n')
+    realms = container_sync_realms.Realms(str(path), logging.getLogger('realms'))
+    assert bool(realms.realm('one')) == (interval != 'often')
+    assert ('mtime_check_interval' in caplog.text) == (interval == 'often')
+    path.write_text(default + '[one]\nkey = a\n[two]\nkey = b\n')
+    assert bool(realms.realm('two')) == seen
+
+
 # -- where filters may stand ---------------------------------------------------
 @pytest.mark.parametrize('make', [
     lambda app: staticweb.StaticWeb(app, {}),
@@ -301,7 +314,9 @@ def test_metrics_for_statsd():
         sock.settimeout(30)
         app = ProxyLogging(None, {
             'log_statsd_host': '127.0.0.1', 'log_statsd_port': str(sock.getsockname()[1]),
-            'log_statsd_metric_prefix': 'here', 'access_log_level': 'ERROR'})
+            'log_statsd_metric_prefix': 'here', 'access_log_level': 'ERROR',
+            'access_log_statsd_valid_http_methods': 'GET,PUT',
+            'log_statsd_valid_http_methods': 'HACK'})
         for method in ('GET', 'HACK'):
             app.access_log(environ(method, '/v1/a/c/o', body=b'123'), '200 OK', 7, 1.0, 1.5)
         got = [sock.recv(1000).decode() for _ in range(4)]

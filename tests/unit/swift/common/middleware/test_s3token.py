@@ -138,11 +138,32 @@ def test_security_c5_unknown_text_is_an_error(proxy, value):
         S3Token(KeystoneAuth(proxy, {}), {**CONF, "insecure": value})
 
 
+@pytest.mark.parametrize("conf, asked, logs_in_at", [
+    ({}, "http://127.0.0.1:1/v3", "http://127.0.0.1:1"),
+    ({"auth_uri": "http://127.0.0.1:2/v3/"}, "http://127.0.0.1:2/v3", "http://127.0.0.1:1"),
+    ({"auth_uri": "http://127.0.0.1:2", "auth_url": ""}, "http://127.0.0.1:2/v3",
+     "http://127.0.0.1:2")])
+def test_where_keystone_is_asked_and_where_the_account_logs_in(proxy, conf, asked, logs_in_at):
+    made = S3Token(KeystoneAuth(proxy, {"operator_roles": "admin"}), {**CONF, **conf})
+    assert made.session.auth.auth_url == logs_in_at
+    made.session = FakeSession()
+    made.identify_signer(signature())
+    assert made.session.asked[0] == ("POST", asked + "/s3tokens")
+
+
+@pytest.mark.parametrize("conf, cert", [
+    ({}, None), ({"certfile": "c"}, "c"), ({"certfile": "c", "keyfile": "k"}, ("c", "k"))])
+def test_keystone_may_want_a_certificate_of_its_clients(proxy, conf, cert):
+    assert S3Token(KeystoneAuth(proxy, {}), {**CONF, **conf}).session.cert == cert
+
+
 def test_pipelines_that_cannot_work(proxy, judge):
     with pytest.raises(ConfigError, match="keystoneauth"):
         S3Token(proxy, dict(CONF))
     with pytest.raises(ConfigError, match="auth_url"):
         S3Token(KeystoneAuth(proxy, {}), {})
+    with pytest.raises(ConfigError, match="certfile"):
+        S3Token(KeystoneAuth(proxy, {}), {**CONF, "keyfile": "k"})
     with pytest.raises(ConfigError, match="s3api needs"):
         S3Api(proxy, {})
     with pytest.raises(ConfigError, match="s3api needs"):
