@@ -137,7 +137,7 @@ def _grantees(name, value):
 
 def from_xml(body):
     """The Acl of an AccessControlPolicy document."""
-    root = parse(body, 'AccessControlPolicy', 'MalformedACLError')
+    root = parse(body, 'AccessControlPolicy', 'MalformedACLError', without_external=True)
     owner, grants = text(root.find('Owner'), 'ID') if root.find('Owner') is not None else '', []
     if not owner or root.find('AccessControlList') is None:
         raise S3Error('MalformedACLError')

@@ -2,7 +2,8 @@
 """XML in and out: the only place of the S3 API that knows a parser.
 
 What comes in is parsed without entities, network and document types: a document that declares a
-type is refused, since no client of S3 needs one.
+type is refused, since no client of S3 needs one. Only in access lists, where OpenStack Swift reads
+a reference to an external entity as nothing, it is taken out; what it refers to is never looked at.
 """
 
 import re
@@ -40,8 +41,11 @@ def document(root, namespace=False):
     return DECLARATION + etree.tostring(root, encoding='UTF-8')
 
 
-def parse(body, root_tag, code='MalformedXML'):
-    """The root of a document, its tags without namespaces; S3Error for any other ``root_tag``."""
+def parse(body, root_tag, code='MalformedXML', without_external=False):
+    """The root of a document, its tags without namespaces; S3Error for any other ``root_tag``.
+
+    With ``without_external`` references to external entities are taken out instead of refused.
+    """
     if not body:
         raise S3Error('MissingRequestBodyError')
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False,
@@ -51,12 +55,26 @@ def parse(body, root_tag, code='MalformedXML'):
         root = etree.fromstring(body, parser)
     except (etree.XMLSyntaxError, ValueError):
         raise S3Error(code) from None
-    if root.getroottree().docinfo.internalDTD is not None:
-        raise S3Error(code)
+    declared = root.getroottree().docinfo.internalDTD
+    if declared is not None:
+        if not (without_external and _only_external(declared, root)):
+            raise S3Error(code)
+        etree.strip_elements(root, etree.Entity, with_tail=False)
     _strip(root, 0, code)
     if root.tag != root_tag:
         raise S3Error(code)
     return root
+
+
+def _only_external(declared, root):
+    """Whether nothing but external entities is declared, each of which the document refers to.
+
+    A parameter entity cannot be referred to there.
+    """
+    used = {node.name for node in root.iter(etree.Entity)}
+    return declared.external_id is None and declared.system_url is None and \
+        not any(declared.iterelements()) and all(
+            entity.content is None and entity.name in used for entity in declared.iterentities())
 
 
 def _strip(node, depth, code):

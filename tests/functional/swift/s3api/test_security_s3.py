@@ -130,6 +130,21 @@ def test_security_x1_x3_entities_in_every_body(raw, bucket, name, kind):
     assert status == 400 and b"xxe" not in answer and host not in answer
 
 
+def test_security_x1_an_external_entity_in_an_access_list_is_nothing(acl_url, acl_clients,
+                                                                         acl_bucket):
+    """X1: a list is read as if the reference were not there, as by OpenStack Swift."""
+    s3 = acl_clients["tester"]
+    raw = Raw(acl_url, "test:tester", "testing")
+    owner = s3.get_bucket_acl(Bucket=acl_bucket)["Owner"]["ID"]
+    body = (f"{XXE}<AccessControlPolicy><Owner><ID>{owner}</ID></Owner><AccessControlList><Grant>"
+            f"<Grantee xmlns:xsi='http://www.w3.org/2001/XMLSchema-instance' "
+            f"xsi:type='CanonicalUser'><ID>some&xxe;one</ID></Grantee><Permission>READ"
+            f"</Permission></Grant></AccessControlList></AccessControlPolicy>").encode()
+    assert raw("PUT", f"/{acl_bucket}?acl", body=body)[0] == 200
+    (grant,) = s3.get_bucket_acl(Bucket=acl_bucket)["Grants"]
+    assert grant["Grantee"]["ID"] == "someone"
+
+
 def test_security_x3_completing_an_upload(raw, s3, bucket):
     """X3: the same in the list of parts."""
     made = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]

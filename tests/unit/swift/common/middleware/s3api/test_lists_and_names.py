@@ -25,15 +25,24 @@ ATTACKS = {
 }
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize(("name", "without_external"), [
+    *((name, False) for name in ATTACKS),
+    *((name, True) for name in ATTACKS if name != "external")])
 @pytest.mark.parametrize("coding", ["utf-8", "utf-16"])
-def test_security_x1_x3_entities(name, coding):
+def test_security_x1_x3_entities(name, coding, without_external):
     """X1, X3: entities, document types, external or not, in any coding: 400, at once."""
     began = time.process_time()
     with pytest.raises(S3Error) as caught:
-        parse(ATTACKS[name].encode(coding), "Delete")
+        parse(ATTACKS[name].encode(coding), "Delete", without_external=without_external)
     assert caught.value.status == 400 and time.process_time() - began < 2
     assert "hostname" not in caught.value.message
+
+
+def test_security_x1_an_external_entity_taken_out():
+    """X1: where it is not refused, nothing stands for it; the text around it stays."""
+    root = parse(ATTACKS["external"].replace("&a;", "before&a;after").encode(), "Delete",
+                 without_external=True)
+    assert root.find("Object/Key").text == "beforeafter"
 
 
 def test_security_x1_xinclude_is_text():
