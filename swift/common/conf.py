@@ -87,6 +87,13 @@ def config_node_count(conf: dict[str, str], name: str = "request_node_count",
     return lambda replicas: count if len(words) == 1 else count * round(replicas)
 
 
+def config_port(conf: dict[str, str], default: int) -> int | None:
+    """bind_port; None with servers_per_port, by which each device of a node has a port of its own.
+    """
+    return None if config_int(conf, "servers_per_port", 0) else \
+        config_int(conf, "bind_port", default)
+
+
 def config_list(value: str) -> list[str]:
     """A comma separated list without blanks and empty entries."""
     return [item.strip() for item in value.split(",") if item.strip()]

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from swift.common.concurrency import Timeout, pause, subprocess
-from swift.common.conf import config_float, config_int, config_list, config_true
+from swift.common.conf import config_float, config_int, config_list, config_port, config_true
 from swift.common.storage import is_hash, is_suffix
 
 ERROR_TEXT = 500              # characters of what an rsync says that are logged when it failed
@@ -158,7 +158,7 @@ class Rsync:
         self.default_module = "{replication_ip}::" + kind
         self.devices = conf.get("devices", "/srv/node")
         self.addresses = local_addresses(conf)
-        self.port = config_int(conf, "bind_port", default_port)
+        self.port = config_port(conf, default_port)
         self.timeout = config_float(conf, "rsync_timeout", 900)
         self.io_timeout = config_int(conf, "rsync_io_timeout", 30)
         self.bwlimit = conf.get("rsync_bwlimit", "0")

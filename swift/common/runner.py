@@ -4,7 +4,8 @@
 A server of one worker is one process without a parent. With more, the parent sleeps in waitpid and
 starts a worker anew when one dies. SIGTERM and SIGHUP drain: what is in flight is answered, then
 the process ends (after SIGTERM within a minute); SIGUSR1 does so once a successor serves
-(swift.common.succession). Several servers can share a process (`run_servers`): the all-in-one does.
+(swift.common.succession). With servers_per_port there are workers for each device, which may end as
+little as one disk works. Several servers can share a process (`run_servers`): the all-in-one does.
 """
 from __future__ import annotations
 
@@ -16,12 +17,20 @@ import pwd
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 from swift.common import concurrency, priority, succession, unheeded
-from swift.common.conf import config_float, config_int, load_context, read_conf, read_swift_conf
+from swift.common.conf import (
+    config_float,
+    config_int,
+    config_port,
+    load_context,
+    read_conf,
+    read_swift_conf,
+)
 from swift.common.exceptions import ConfigError
 from swift.common.log import get_logger
 from swift.common.storage import validate_configuration
@@ -94,13 +103,12 @@ def _tls(conf: dict[str, str]) -> Any:
     return lambda sock: context.wrap_socket(sock, server_side=True)
 
 
-def bind(conf: dict[str, str], default_port: int, left: list[Any] | None = None) -> Any:
-    """The listening socket of bind_ip, bind_port and backlog; ConfigError when it is taken.
+def bind(conf: dict[str, str], port: int, left: list[Any] | None = None) -> Any:
+    """The listening socket of bind_ip, a port and backlog; ConfigError when it is taken.
 
     One in `left`, of a predecessor, is used when it has that address.
     """
     host = conf.get("bind_ip", "0.0.0.0")
-    port = config_int(conf, "bind_port", default_port)
     for sock in left or ():
         if sock.getsockname()[:2] == (host, port):
             return sock
@@ -115,8 +123,21 @@ def bind(conf: dict[str, str], default_port: int, left: list[Any] | None = None)
             time.sleep(0.1)
 
 
-def make_server(plan: Plan, sock: Any, verbose: bool = False) -> Server:
-    """Load the application of `plan` and put it behind `sock`."""
+def is_per_port(plan: Plan, conf: dict[str, str]) -> bool:
+    """Whether a server is to have processes for each port of the node's devices."""
+    return plan.app_section == "object-server" and config_port(conf, plan.default_port) is None
+
+
+def ports_of(plan: Plan, conf: dict[str, str]) -> list[int]:
+    """Where a server listens; ConfigError."""
+    if not is_per_port(plan, conf):
+        return [config_int(conf, "bind_port", plan.default_port)]
+    from swift.common.ports import object_ports  # much to load for whom it is nothing
+    return object_ports(conf)
+
+
+def make_servers(plan: Plan, socks: list[Any], verbose: bool = False) -> list[Server]:
+    """Load the application of `plan` and put it behind each of `socks`."""
     conf = server_conf(plan)
     _raise_limits()
     logger = get_logger(conf, conf.get("log_name", plan.app_section), verbose)
@@ -125,8 +146,8 @@ def make_server(plan: Plan, sock: Any, verbose: bool = False) -> Server:
     inner: Any = app
     while not hasattr(inner, "access_log") and hasattr(inner, "app"):
         inner = inner.app
-    return Server(sock, app, logger, access_log=getattr(inner, "access_log", None),
-                  **server_options(conf))
+    return [Server(sock, app, logger, access_log=getattr(inner, "access_log", None),
+                   **server_options(conf)) for sock in socks]
 
 
 def _raise_limits() -> None:
@@ -172,6 +193,7 @@ def check_configuration(plans: list[Plan]) -> int:
         for plan in plans:
             conf = server_conf(plan)
             worker_count(conf)
+            ports_of(plan, conf)
             server_options(conf)
             priority.wanted(conf)
             drain_seconds(conf)
@@ -194,18 +216,24 @@ def run_servers(plans: list[Plan], verbose: bool = False, workers: int | None = 
         validate_configuration()
         confs = [server_conf(plan) for plan in plans]
         left = succession.inherited()
-        socks = [bind(conf, plan.default_port, left)
+        per_port = any(map(is_per_port, plans, confs))
+        if per_port and len(plans) > 1:
+            raise ConfigError("servers_per_port: an object server with others in its process has "
+                              "one port")
+        socks = [[bind(conf, port, left) for port in ports_of(plan, conf)]
                  for conf, plan in zip(confs, plans, strict=True)]
         for sock in left:
-            if sock not in socks:
+            if not any(sock in some for some in socks):
                 sock.close()
         priority.set_own(confs[0])
         drop_privileges(confs[0].get("user", "swift"))
         drain = drain_seconds(confs[0])
         count = worker_count(confs[0]) if workers is None else workers
         # Before the fork: what is wrong is said once, and what was loaded is shared.
-        servers = [make_server(plan, sock, verbose)
-                   for plan, sock in zip(plans, socks, strict=True)]
+        servers = [server for plan, some in zip(plans, socks, strict=True)
+                   for server in make_servers(plan, some, verbose)]
+        if per_port:
+            count = config_int(confs[0], "servers_per_port", 0)
     except ConfigError as exc:
         print(f"Cannot start: {exc}", file=sys.stderr)
         return 1
@@ -213,8 +241,10 @@ def run_servers(plans: list[Plan], verbose: bool = False, workers: int | None = 
     gc.collect()
     gc.freeze()
     gc.set_threshold(20000, 20, 50)
-    if count > 1:
-        return _parent(count, servers, lambda: _work(servers, drain, extra))
+    works = [partial(_work_apart, server, servers, drain) for server in servers] if per_port else \
+        [partial(_work, servers, drain, extra)]
+    if len(works) * count > 1:
+        return _parent(works * count, servers)
     return _work(servers, drain, extra, alone=True)
 
 
@@ -222,6 +252,14 @@ def drain_seconds(conf: dict[str, str]) -> float:
     """How long a process that was replaced, or told to by SIGHUP, may go on with what is in flight:
     an upload may take hours."""
     return config_float(conf, "stale_worker_timeout", 86400)
+
+
+def _work_apart(server: Server, servers: list[Server], drain: float) -> int:
+    """Serve for one of `servers` only."""
+    for other in servers:
+        if other is not server:
+            other.sock.close()
+    return _work([server], drain, None)
 
 
 def _work(servers: list[Server], drain: float, extra: Any, alone: bool = False) -> int:
@@ -256,9 +294,11 @@ def _work(servers: list[Server], drain: float, extra: Any, alone: bool = False) 
     return 0
 
 
-def _parent(count: int, servers: list[Server], work: Any) -> int:
-    """Keep `count` children running; pass signals on; wait for all of them in the end."""
-    children: set[int] = set()
+def _parent(works: Sequence[Callable[[], int]], servers: list[Server]) -> int:
+    """Keep a child running for each of `works`; pass signals on; wait for all in the end."""
+    count = len(works)
+    children: dict[int, Callable[[], int]] = {}
+    idle = list(works)            # what no child does
     stopping: list[int] = []
 
     def on_signal(number: int, _frame: Any) -> None:
@@ -274,14 +314,15 @@ def _parent(count: int, servers: list[Server], work: Any) -> int:
         signal.signal(number, on_signal)
     born, told = 0.0, False
     while children or not stopping:
-        while len(children) < count and not stopping:
+        while idle and not stopping:
             if time.monotonic() - born < 0.05 and len(children) + 1 < count and born:
                 time.sleep(0.05)                     # children that die at once must not spin
             born = time.monotonic()
+            work = idle.pop()
             pid = os.fork()
             if pid == 0:
                 child(work)
-            children.add(pid)
+            children[pid] = work
         if not told:
             told = True
             succession.serving()
@@ -289,7 +330,8 @@ def _parent(count: int, servers: list[Server], work: Any) -> int:
             pid, status = os.waitpid(-1, 0)
         except ChildProcessError:
             break
-        children.discard(pid)
+        if pid in children:
+            idle.append(children.pop(pid))
         if not stopping and os.waitstatus_to_exitcode(status) != 0:
             time.sleep(1)
     return 0

@@ -29,6 +29,8 @@ GROUPS = (
     ("slow_delete_log_threshold_seconds", "the log has the seconds of each request"),
     ("daemonize lockup_timeout ring_check_interval",
      "daemons stay in front of their init system; rings are read anew when they change"),
+    ("app:proxy-server/servers_per_port app:account-server/servers_per_port "
+     "app:container-server/servers_per_port", "only object servers have several ports"),
     ("write_legacy_ec_crc", "fragments carry zlib's crc32"),
     ("slowdown", "objects_per_second and containers_per_second"),
     ("report_interval periodic_warnings_interval", "a pass is told of when it has ended"),
@@ -60,8 +62,6 @@ GROUPS = (
 IGNORED = {name: instead for names, instead in GROUPS for name in names.split()}
 # (name, whether a value asks for it, what to do)
 REFUSED: tuple[tuple[str, Callable[[str], bool], str], ...] = (
-    ("servers_per_port", lambda value: value.strip() not in ("", "0"),
-     "a server has one port; give each its own configuration"),
     ("require_proxy_protocol", lambda value: value.strip().lower() in TRUE_VALUES,
      "the PROXY protocol is not spoken; have the balancer send X-Forwarded-For"),
 )

@@ -16,7 +16,7 @@ from typing import Any
 
 from swift.common import durable, node_client, recon, safe_pickle
 from swift.common.concurrency import GreenPool, Timeout, run_in_thread
-from swift.common.conf import config_float, config_int
+from swift.common.conf import config_float, config_int, config_port
 from swift.common.daemon import DEVICES, PARTITIONS, Daemon, Option
 from swift.common.devices import (
     Selection,
@@ -60,7 +60,7 @@ class PartitionSweep(Daemon):
         self.conn_timeout = config_float(conf, "conn_timeout", 0.5)
         self.node_timeout = config_float(conf, "node_timeout", 10)
         self.addresses = local_addresses(conf)
-        self.port = config_int(conf, "bind_port", 6200)
+        self.port = config_port(conf, 6200)
         self.selection = Selection(conf)
         self.pass_number = 0
         self.pass_seconds = 0.0

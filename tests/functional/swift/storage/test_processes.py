@@ -11,9 +11,11 @@ import time
 
 import psutil
 import pytest
+from swift_cluster import free_ports
 from swift_node import StorageNode
 
-from swift.common import safe_pickle
+from swift.common import safe_pickle, succession
+from swift.common.ring import RingBuilder
 
 PATIENCE = 30
 
@@ -61,6 +63,101 @@ def alive(processes):
 
 def test_one_worker_has_no_parent(idle_node):
     assert start(idle_node, 1).children() == []
+
+
+@pytest.fixture
+def ported(idle_node):
+    """A node with two devices for each of two ports and two processes for each port, running; the
+    ports."""
+    ports = free_ports(2)
+    builder = RingBuilder(2, 3, 0)
+    for number in range(4):
+        builder.add_dev(dict(region=1, zone=1, ip="127.0.0.1", port=ports[number % 2],
+                             device=f"d{number}", weight=1))
+    builder.add_dev(dict(region=1, zone=2, ip="192.0.2.1", port=1, device="far", weight=1))
+    builder.rebalance(seed="node")
+    builder.get_ring().save(str(idle_node.etc / "object.ring.gz"))
+    conf = idle_node.etc / "object.conf"
+    conf.write_text(conf.read_text().replace("[DEFAULT]\n", "[DEFAULT]\nservers_per_port = 2\n"))
+    idle_node.ports["object"] = ports[0]
+    idle_node.environment[succession.PID_FILE] = str(idle_node.root / "pid")
+    start(idle_node, 4)
+    return ports
+
+
+def listeners(parent, port):
+    """Children of a process that listen on a port."""
+    return [child for child in alive(parent.children())
+            if port in {conn.laddr.port for conn in child.net_connections("tcp")}]
+
+
+def serves(node, port, device):
+    node.ports["object"] = port
+    return node.request("object", "PUT", f"/{device}/1/a/c/o{port}{node.now()}", {
+        "X-Timestamp": node.now(), "Content-Type": "t/p", "Content-Length": "1"}, b"x")[0] == 201
+
+
+def test_each_devices_port_has_processes_of_its_own(idle_node, ported):
+    parent = psutil.Process(idle_node.process.pid)
+    until(lambda: [len(listeners(parent, port)) for port in ported] == [2, 2])
+    assert not set(listeners(parent, ported[0])) & set(listeners(parent, ported[1]))
+    assert serves(idle_node, ported[0], "d0") and serves(idle_node, ported[1], "d1")
+    gone = listeners(parent, ported[1])
+    for child in gone:
+        os.kill(child.pid, signal.SIGSTOP)         # its disk hangs
+    assert serves(idle_node, ported[0], "d0")
+    for child in gone:
+        child.kill()
+    until(lambda: [len(listeners(parent, port)) for port in ported] == [2, 2])
+    assert serves(idle_node, ported[1], "d1")
+    children = parent.children()
+    idle_node.kill(signal.SIGTERM)
+    until(lambda: not alive(children))
+
+
+def test_a_successor_takes_over_all_ports(idle_node, ported):
+    parent = psutil.Process(idle_node.process.pid)
+    until(lambda: len(alive(parent.children())) == 4)
+    old = parent.children()
+    os.kill(parent.pid, signal.SIGUSR1)
+    until(lambda: not alive(old))
+    successor = psutil.Process(int((idle_node.root / "pid").read_text()))
+    try:
+        assert successor.pid != parent.pid
+        until(lambda: [len(listeners(successor, port)) for port in ported] == [2, 2])
+        assert serves(idle_node, ported[0], "d0") and serves(idle_node, ported[1], "d1")
+    finally:
+        successor.terminate()
+    until(lambda: not alive([successor]))
+
+
+def test_daemons_know_devices_of_all_ports(idle_node, ported):
+    assert serves(idle_node, ported[1], "d1")
+    for suffix in (idle_node.devices / "d1/objects/1").iterdir():
+        if suffix.is_dir():
+            break
+    idle_node.once("object_replicator", "object")
+    copies = list(idle_node.devices.glob(f"d[0-3]/objects/1/{suffix.name}/*/*.data"))
+    assert len(copies) > 1 or not suffix.exists()
+
+
+def test_ports_that_cannot_be_are_said_at_the_start(idle_node):
+    conf = idle_node.etc / "object.conf"
+    text = conf.read_text().replace("[DEFAULT]\n", "[DEFAULT]\nservers_per_port = 1\n")
+
+    def said(text, module="object_server"):
+        conf.write_text(text)
+        done = subprocess.run([sys.executable, "-m", f"swift.cli.{module}", str(conf)],
+                              env=idle_node.environment, capture_output=True, text=True,
+                              timeout=PATIENCE, check=False)
+        assert done.returncode == 1
+        return done.stderr
+
+    assert "no device of the object rings" in said(
+        text.replace("[DEFAULT]\n", "[DEFAULT]\nring_ip = 192.0.2.7\n"))
+    assert "servers_per_port must" in said(text.replace("_port = 1\n", "_port = many\n", 1))
+    (idle_node.etc / "object.ring.gz").unlink()
+    assert "ring object" in said(text)
 
 
 def test_workers_are_replaced_and_end_together(idle_node):

@@ -53,13 +53,21 @@ def test_a_daemon_tells_at_its_start(conf, caplog, monkeypatch):
         "slowdown changes nothing: objects_per_second and containers_per_second"]
 
 
-@pytest.mark.parametrize("line", ["servers_per_port = 2", "require_proxy_protocol = true"])
+def test_only_object_servers_have_several_ports(conf, caplog):
+    path = conf("[DEFAULT]\nservers_per_port = 2\n[app:object-server]\n[app:account-server]\n")
+    unheeded.check(path, "object-server", LOGGER)
+    assert not caplog.messages
+    unheeded.check(path, "account-server", LOGGER)
+    assert [line.split()[0] for line in caplog.messages] == ["app:account-server/servers_per_port"]
+
+
+@pytest.mark.parametrize("line", ["require_proxy_protocol = true"])
 def test_what_would_be_something_else_is_refused(conf, line, monkeypatch, capsys):
     path = conf(f"[app:object-server]\n{line}\n")
     with pytest.raises(ConfigError, match=line.split()[0]):
         unheeded.check(path, "object-server", LOGGER)
-    unheeded.check(conf("[app:object-server]\nservers_per_port = 0\n"
-                        "require_proxy_protocol = false\n"), "object-server", LOGGER)
+    unheeded.check(conf("[app:object-server]\nrequire_proxy_protocol = false\n"),
+                   "object-server", LOGGER)
     monkeypatch.setattr(runner, "validate_configuration", lambda: None)
     path = conf(f"[app:object-server]\nuse = egg:swift#object\n{line}\n")
     assert runner.check_configuration([runner.Plan(path, "object-server", 6200)]) == 1

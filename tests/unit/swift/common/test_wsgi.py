@@ -112,7 +112,7 @@ def long_heads(tmp_path, monkeypatch):
         (tmp_path / "swift.conf").write_text(f"[swift-constraints]\n{constraints}\n")
         with green_socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
-            runner.make_server(plan, sock)
+            runner.make_servers(plan, [sock])
     return start
 
 
