@@ -48,11 +48,9 @@ class Acl:
         self.owner, self.grants = owner, list(grants)
 
     def allows(self, user, permission):
-        """Whether ``user`` has a permission. The owner can always read and write the list."""
-        if user == self.owner and permission in ('READ_ACP', 'WRITE_ACP', 'OWNER'):
-            return True
-        if permission == 'OWNER':
-            return False
+        """Whether ``user`` has a permission. The owner has them all, whatever the grants are."""
+        if user == self.owner or permission == 'OWNER':
+            return user == self.owner
         return any(given in (permission, 'FULL_CONTROL') and to in (user, EVERYBODY, SIGNERS)
                    for given, to in self.grants)
 

@@ -26,6 +26,21 @@ def guest(acl_clients):
     return acl_clients["tester3"]
 
 
+def test_the_owner_needs_no_grant(owner, acl_bucket):
+    """As in OpenStack Swift: who gives all rights away still has them, and gets rid of the rest."""
+    where = {"Bucket": acl_bucket, "Key": "k"}
+    owner.put_object(**where, Body=b"x")
+    given = {"Owner": {"ID": "test:tester"}, "Grants": [
+        {"Grantee": {"Type": "CanonicalUser", "ID": "somebody"}, "Permission": "READ"}]}
+    owner.put_object_acl(**where, AccessControlPolicy=given)
+    owner.put_bucket_acl(Bucket=acl_bucket, AccessControlPolicy=given)
+    assert owner.get_object(**where)["Body"].read() == b"x"
+    assert [o["Key"] for o in owner.list_objects_v2(Bucket=acl_bucket)["Contents"]] == ["k"]
+    assert "Uploads" not in owner.list_multipart_uploads(Bucket=acl_bucket)
+    owner.delete_object(**where)
+    owner.delete_bucket(Bucket=acl_bucket)
+
+
 def test_private_is_private(owner, guest, acl_clients, acl_bucket):
     owner.put_object(Bucket=acl_bucket, Key="k", Body=b"x")
     where = {"Bucket": acl_bucket, "Key": "k"}
