@@ -87,6 +87,7 @@ class AccountReaper(Daemon):
             marker = rows[-1][0]
         self.logger.info("Pass on account %s: %d containers and %d objects deleted, %d left",
                          account, counts["containers"], counts["objects"], counts["left"])
+        self.measure(containers_deleted=counts["containers"], objects_deleted=counts["objects"])
         if counts["left"] and age > self.warn_after:
             self.logger.warning("Account %s has not been reaped since %s", account,
                                 stat["delete_timestamp"])

@@ -21,6 +21,7 @@ from swift.common.conf import read_conf
 from swift.common.exceptions import ConfigError
 from swift.common.log import get_logger
 from swift.common.runner import drop_privileges, parse_args
+from swift.common.statsd import Statsd
 from swift.common.storage import validate_configuration
 
 
@@ -59,6 +60,7 @@ class Daemon(abc.ABC):
     def __init__(self, conf: dict[str, str], logger: logging.Logger | None = None) -> None:
         self.conf = conf
         self.logger = logger or get_logger(conf, conf.get("log_name", self.section))
+        self.statsd = Statsd.of(conf, self.section)
 
     @abc.abstractmethod
     def run_once(self) -> None:
@@ -67,6 +69,11 @@ class Daemon(abc.ABC):
     def facts(self) -> dict[str, Any]:
         """What monitors get to know of the last pass, by OpenStack Swift's names."""
         return {}
+
+    def measure(self, **counts: int) -> None:
+        """Tell statsd, if there is one, what was done, by OpenStack Swift's names."""
+        if self.statsd is not None:
+            self.statsd.counts(counts)
 
     def worker_count(self) -> int:
         """How many processes share the work; 1: it is done in this one."""

@@ -47,6 +47,7 @@ class DbAuditor(Daemon):
                 failed += 1
             self.brake.spend()
         self.failures += failed
+        self.measure(passes=passed, failures=failed)
         self.last = {"passed": passed, "failed": failed, "since": int(time.time())}
         self.logger.info("%s audit: %d passed, %d failed in %.2f s", self.kind.capitalize(),
                          passed, failed, time.monotonic() - start)

@@ -110,6 +110,9 @@ class DbReplicator(Daemon):
                 self.brake.spend()
         pool.waitall()
         self.pass_number += 1
+        self.measure(attempts=self.counts["databases"], failures=self.counts["failures"],
+                     no_changes=self.counts["unchanged"] + self.counts["in_step"],
+                     rsyncs=self.counts["rsyncs"])
         busy = any(self.counts[name] for name in ("rows", "rsyncs", "removed", "failures"))
         self.logger.log(logging.INFO if busy else logging.DEBUG, "Replication pass: %s in %.2f s",
                         ", ".join(f"{count} {name}" for name, count in self.counts.items()),

@@ -50,6 +50,12 @@ class Statsd:
         """How long something took."""
         self._send(f"{metric}:{seconds * 1000:g}|ms")
 
+    def counts(self, numbers: dict[str, int]) -> None:
+        """How much there was of several things; nothing is said of what there was nothing of."""
+        for metric, number in numbers.items():
+            if number:
+                self.count(metric, number)
+
     def count(self, metric: str, number: int) -> None:
         """How much of something there was."""
         self._send(f"{metric}:{number}|c")

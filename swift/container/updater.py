@@ -80,16 +80,19 @@ class ContainerUpdater(Daemon):
             return False
         if all(stat[name] == stat["reported_" + name] for name in (
                 "put_timestamp", "delete_timestamp", "object_count", "bytes_used")):
+            self.measure(no_changes=1)
             return True
         part, nodes = self.account_ring.get_nodes(stat["account"])
         pool = GreenPool(len(nodes) or 1)
         statuses = list(pool.imap(lambda node: self._send(node, part, stat), nodes))
         if sum(status // 100 == 2 for status in statuses) > len(nodes) // 2:
             broker.reported(stat)
+            self.measure(successes=1)
             return True
         self.logger.error("ERROR account update of %s/%s failed: %s", stat["account"],
                           stat["container"], statuses)
         self._suppressed[stat["account"]] = time.monotonic() + self.suppression
+        self.measure(failures=1)
         return False
 
     def _send(self, node: dict[str, Any], part: int, stat: Row) -> int:

@@ -120,6 +120,7 @@ class ObjectAuditor(Daemon):
             "quarantined": counts["quarantined"],
             "start_time": time.time() - (time.monotonic() - start)}
         self.quarantined += counts["quarantined"]
+        self.measure(quarantines=counts["quarantined"], errors=counts["errors"])
         return counts
 
     def _audit(self, hash_dir: str, device_path: str, policy: Any, mode: str,

@@ -41,6 +41,7 @@ from swift.common.exceptions import (
     InsufficientStorage,
 )
 from swift.common.group_commit import sync_names
+from swift.common.statsd import Statsd
 from swift.common.storage import hash_path, storage_directory
 from swift.common.storage_policy import StoragePolicy
 from swift.common.timestamp import Timestamp
@@ -79,6 +80,7 @@ class Manager:
         self.keep_cache_size = config_int(conf, "keep_cache_size", 5 << 20)
         self.reclaim_age = config_float(conf, "reclaim_age", 604800)
         self.commit_window = config_float(conf, "commit_window", 60)
+        self.statsd: Statsd | None = None       # a server's, which gets told of what is broken
 
     @staticmethod
     def diskfile_class(policy: StoragePolicy) -> type[DiskFile]:
@@ -263,6 +265,8 @@ class DiskFile:
     def found_broken(self, reason: str) -> DiskFileQuarantined:
         """Move the whole directory to quarantine; the exception to raise."""
         target = self.quarantine()
+        if self.manager.statsd is not None:
+            self.manager.statsd.count("quarantines", 1)
         self.manager.logger.error("ERROR quarantined %s to %s: %s", self.datadir, target, reason)
         return DiskFileQuarantined(reason)
 

@@ -133,6 +133,8 @@ def _keep_for_later(app: ObjectApp, op: str, names: tuple[str, str, str],
     if container_path:
         data["container_path"] = container_path
     app.manager.pickle_async_update(device, account, container, obj, data, timestamp, policy)
+    if app.statsd is not None:
+        app.statsd.count("async_pendings", 1)
 
 
 def delete_at_update(app: ObjectApp, request: Request, op: str, delete_at: int, device: str,

@@ -126,6 +126,7 @@ class ObjectExpirer(Daemon):
             pool.waitall()
             self._drop_empty(container, now)
         self.expired = counts["deleted"]
+        self.measure(objects=counts["deleted"], errors=counts["left"])
         if any(counts.values()):
             self.logger.info("Expired %(deleted)d objects, %(left)d left for later", counts)
 

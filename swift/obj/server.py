@@ -61,6 +61,7 @@ class ObjectApp(BackendApp):
     def __init__(self, conf: dict[str, str], logger: logging.Logger | None = None) -> None:
         super().__init__(conf, logger)
         self.manager = Manager(conf, self.logger)
+        self.manager.statsd = self.statsd
         self.policies = policies()
         self.node_timeout = config_float(conf, "node_timeout", 3)
         self.conn_timeout = config_float(conf, "conn_timeout", 0.5)

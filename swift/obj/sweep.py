@@ -113,6 +113,7 @@ class PartitionSweep(Daemon):
             self.finish()
         self.pass_number += 1
         self.pass_seconds = time.monotonic() - start
+        self.measure(**{"suffix.syncs": self.counts.get("suffixes", 0)})
         return [f"{count} {name}" for name, count in self.counts.items()]
 
     def own_policies(self) -> list[StoragePolicy]:

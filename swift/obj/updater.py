@@ -113,6 +113,9 @@ class ObjectUpdater(Daemon):
             pool.spawn_n(self._process_logged, waiting, counts)
             self.brake.spend()
         pool.waitall()
+        self.measure(successes=counts["successes"], failures=counts["failures"],
+                     quarantines=counts["quarantined"],
+                     unlinks=counts["successes"] + counts["obsolete"])
         counts.update({event: sum(held[event] for held in self._held.values())
                        for event in EVENTS})
         if any(counts.values()):

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What storage servers and daemons tell a statsd server, by the names OpenStack Swift documents."""
+import os
+import socket
+
+import pytest
+from wsgi_call import call, environ
+
+from swift.account.auditor import AccountAuditor
+from swift.account.replicator import AccountReplicator
+from swift.account.server import AccountApp
+from swift.common import storage, storage_policy
+from swift.common.backend_server import BackendApp
+from swift.common.ring import RingBuilder
+from swift.container.server import ContainerApp
+from swift.container.updater import ContainerUpdater
+from swift.obj.auditor import ObjectAuditor
+from swift.obj.server import ObjectApp
+from swift.obj.updater import ObjectUpdater
+
+STAMP = {"X-Timestamp": "1600000000.00000", "Content-Type": "t/p"}
+
+
+@pytest.fixture
+def statsd(tmp_path, monkeypatch):
+    """Options of a node with one device and a statsd server; `said()` is what that one was told."""
+    monkeypatch.setattr(storage, "_secrets", (b"prefix", b"suffix"))
+    monkeypatch.setattr(storage_policy, "_policies", storage_policy.parse_policies({}))
+    (tmp_path / "sda").mkdir()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.settimeout(0)
+
+        def said():
+            got = []
+            while True:                       # over loopback what was sent is there
+                try:
+                    got.append(sock.recv(1000).decode())
+                except BlockingIOError:
+                    return got
+        said.conf = {"devices": str(tmp_path), "mount_check": "false", "log_address": "/none",
+                     "swift_dir": str(tmp_path), "log_level": "CRITICAL",
+                     "log_statsd_host": "127.0.0.1", "log_statsd_metric_prefix": "n1",
+                     "log_statsd_port": str(sock.getsockname()[1])}
+        yield said
+
+
+@pytest.mark.parametrize(("kind", "path"), [
+    (AccountApp, "/sda/1/a"), (ContainerApp, "/sda/1/a/c"), (ObjectApp, "/sda/1/a/c/o")])
+def test_servers_tell_how_long_requests_took(statsd, kind, path):
+    app = kind(statsd.conf)
+    for method, status in (("PUT", "201 Created"), ("GET", "404 Not Found"), ("HEAD", "400 Bad"),
+                           ("PUT", "507 Insufficient Storage"), ("REPLICATE", "200 OK"),
+                           ("X.Y:1|c", "405 Method Not Allowed")):
+        app.access_log(environ(method, path), status, 7, 1.0, 1.5)
+    name = f"n1.{app.server_type}-server"
+    assert statsd() == [f"{name}.PUT.timing:500|ms", f"{name}.GET.timing:500|ms",
+                        f"{name}.HEAD.errors.timing:500|ms", f"{name}.PUT.errors.timing:500|ms",
+                        f"{name}.REPLICATE.timing:500|ms"]
+
+
+def test_who_has_no_statsd_does_not_pay_for_it(statsd):
+    app = ObjectApp({**statsd.conf, "log_statsd_host": ""})
+    assert app.access_log.__func__ is BackendApp.access_log
+    assert app.statsd is None and app.manager.statsd is None
+
+
+def test_the_object_server_tells_what_was_left_and_what_is_broken(statsd, tmp_path):
+    app = ObjectApp(statsd.conf)
+    assert call(app, "PUT", "/sda/1/a/c/o", {
+        **STAMP, "X-Container-Host": "127.0.0.1:1", "X-Container-Device": "sda",
+        "X-Container-Partition": "1"}, b"body")[0] == 201
+    assert statsd() == ["n1.object-server.async_pendings:1|c"]
+    data, = tmp_path.glob("sda/objects/1/*/*/*.data")
+    data.write_bytes(b"bodY")
+    assert call(app, "GET", "/sda/1/a/c/o")[0] == 404
+    assert statsd() == ["n1.object-server.quarantines:1|c"]
+
+
+def test_object_daemons_tell_what_a_pass_did(statsd, tmp_path):
+    for name in ("one", "two"):
+        assert call(ObjectApp(statsd.conf), "PUT", f"/sda/1/a/c/{name}", STAMP, b"body")[0] == 201
+    next(tmp_path.glob("sda/objects/1/*/*/*.data")).write_bytes(b"bodY")
+    ObjectAuditor(statsd.conf).audit_all("ALL")
+    assert statsd() == ["n1.object-auditor.quarantines:1|c"]
+    waiting = tmp_path / f"sda/async_pending/abc/{'0' * 29}abc-0000000001.00000"
+    waiting.parent.mkdir(parents=True)
+    waiting.write_bytes(b"none")
+    updater = ObjectUpdater(statsd.conf)
+    updater.run_once()
+    assert statsd() == ["n1.object-updater.quarantines:1|c"]
+    updater.run_once()
+    assert statsd() == []
+
+
+def test_daemons_of_databases_tell_what_a_pass_did(statsd, tmp_path):
+    builder = RingBuilder(2, 1, 0)
+    builder.add_dev(dict(region=1, zone=1, ip="127.0.0.1", port=1, device="sda", weight=1))
+    builder.rebalance(seed="x")
+    builder.get_ring().save(str(tmp_path / "account.ring.gz"))
+    assert call(AccountApp(statsd.conf), "PUT", "/sda/1/a", STAMP)[0] == 201
+    AccountAuditor(statsd.conf).run_once()
+    assert statsd() == ["n1.account-auditor.passes:1|c"]
+    AccountReplicator({**statsd.conf, "bind_ip": "127.0.0.1", "bind_port": "1"}).run_once()
+    assert "n1.account-replicator.attempts:1|c" in statsd()
+    assert call(ContainerApp(statsd.conf), "PUT", "/sda/1/a/c", {
+        **STAMP, "X-Backend-Storage-Policy-Index": "0"})[0] == 201
+    ContainerUpdater(statsd.conf).run_once()            # nobody listens at the account's port
+    assert statsd() == ["n1.container-updater.failures:1|c"]
+    assert os.listdir(tmp_path / "sda/containers")
