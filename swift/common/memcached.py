@@ -18,7 +18,7 @@ from swift.common.exceptions import ConfigError
 
 MAX_LOCAL = 100_000        # entries of the in-process cache
 SHARED_TTL = 1.0           # seconds, when other workers have caches of their own
-DEAD_SECONDS = 60          # a memcached that failed is left alone
+DEAD_SECONDS = 60.0        # for which a memcached that failed is left alone
 JSON_FLAG = 2              # by which OpenStack Swift's proxies know what to parse
 
 
@@ -77,12 +77,16 @@ class LocalCache:
 class MemcacheCache:
     """A cache in memcached servers, which all workers and proxies share, OpenStack Swift's too.
 
-    A server that fails is left alone for a minute; its keys are looked for on others meanwhile.
+    A server that fails - ``most_errors`` times, each within ``dead_seconds`` of the one before -
+    is left alone for so long; its keys are looked for on others meanwhile.
     """
 
-    def __init__(self, servers, timeout=1.5, connect_timeout=0.3, pool_size=10, tls=None):
+    def __init__(self, servers, timeout=1.5, connect_timeout=0.3, pool_size=10, tls=None,
+                 dead_seconds=DEAD_SECONDS, most_errors=1):
         self.servers = {name: Server(name, timeout, connect_timeout, pool_size, tls)
                         for name in servers}
+        for server in self.servers.values():
+            server.dead_seconds, server.most_errors = dead_seconds, most_errors
 
     def close(self):
         """Drop the connections."""
@@ -171,15 +175,21 @@ class Server:
         self.name, self.address, self.tls = name, _address(name), tls
         self.timeout, self.connect_timeout, self.pool_size = timeout, connect_timeout, pool_size
         self.idle = []
-        self.dead_until = 0.0
+        self.dead_until = self.failed_at = 0.0
+        self.errors = 0
+        self.dead_seconds, self.most_errors = DEAD_SECONDS, 1
 
     def close(self):
         while self.idle:
             self.idle.pop().close()
 
     def fail(self):
-        """It did not answer as it should: leave it alone for a while."""
-        self.dead_until = time.monotonic() + DEAD_SECONDS
+        """It did not answer as it should: leave it alone for a while, if it does so often."""
+        now = time.monotonic()
+        self.errors = self.errors + 1 if now - self.failed_at < self.dead_seconds else 1
+        self.failed_at = now
+        if self.errors >= self.most_errors:
+            self.dead_until = now + self.dead_seconds
         self.close()
 
     def ask(self, message, read):
@@ -308,7 +318,8 @@ def make_cache(conf):
     """The cache an ini section describes.
 
     ``memcache_servers`` (comma separated host:port), io_timeout, connect_timeout,
-    memcache_max_connections, tls_enabled, tls_cafile, tls_certfile, tls_keyfile, each else
+    memcache_max_connections, error_suppression_interval (seconds; 0: no server is left alone),
+    error_suppression_limit, tls_enabled, tls_cafile, tls_certfile, tls_keyfile, each else
     memcache.conf's; without servers the cache is the process's own.
     """
     path = os.path.join(conf.get('swift_dir') or os.environ.get('SWIFT_DIR', '/etc/swift'),
@@ -319,6 +330,8 @@ def make_cache(conf):
     if servers:
         return MemcacheCache(config_list(servers), config_float(conf, 'io_timeout', 1.5),
                              config_float(conf, 'connect_timeout', 0.3),
-                             config_int(conf, 'memcache_max_connections', 10, 1), _tls(conf))
+                             config_int(conf, 'memcache_max_connections', 10, 1), _tls(conf),
+                             config_float(conf, 'error_suppression_interval', DEAD_SECONDS),
+                             config_int(conf, 'error_suppression_limit', 1, 1))
     alone = conf.get('workers', 'auto').strip() in ('0', '1')
     return LocalCache(None if alone else SHARED_TTL)

@@ -112,6 +112,31 @@ def test_a_dead_server_is_a_miss(free_port):
     cache.delete('a')
 
 
+@pytest.mark.parametrize(('conf', 'dead'), [
+    ({}, [True, True, True]), ({'error_suppression_limit': '3'}, [False, False, True]),
+    ({'error_suppression_interval': '0'}, [False, False, False])])
+def test_a_server_is_left_alone_after_so_many_failures(free_port, conf, dead):
+    cache = make_cache({'memcache_servers': f'127.0.0.1:{free_port()}',
+                        'swift_dir': '/nonexistent', **conf})
+    found = []
+    for _ in dead:
+        cache.get('a')
+        found.append(cache._server('a') is None)
+    assert found == dead
+
+
+def test_failures_that_are_long_past_do_not_count(free_port):
+    cache = make_cache({'memcache_servers': f'127.0.0.1:{free_port()}', 'swift_dir': '/nonexistent',
+                        'error_suppression_limit': '2', 'error_suppression_interval': '30'})
+    server = server_of(cache)
+    cache.get('a')
+    server.failed_at -= 31
+    cache.get('a')
+    assert cache._server('a') is server
+    cache.get('a')
+    assert cache._server('a') is None
+
+
 def test_keystonemiddleware_can_keep_its_tokens_here(cache):
     key = str(uuid.uuid4())
     cache.set(key, b'["x"]', time=60)
