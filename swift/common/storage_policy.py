@@ -131,6 +131,11 @@ def _parse_policy(section: str, options: dict[str, str]) -> StoragePolicy:
     kind = options.get("policy_type", "replication")
     if kind not in ("replication", "erasure_coding"):
         raise ConfigError(f"{where} policy_type: {kind!r} is unknown")
+    form = options.get("diskfile_module", "")
+    if form not in ("", f"egg:swift#{kind}.fs"):
+        # What another module stored would be taken for lost, and what we store not be found by it.
+        raise ConfigError(f"{where} diskfile_module: {form!r}: objects lie on disks as "
+                          f"egg:swift#{kind}.fs has them, in no other way")
     coding = _parse_coding(where, options, deprecated) if kind == "erasure_coding" else None
     return StoragePolicy(index, name, default, deprecated,
                          tuple(config_list(options.get("aliases", ""))), kind, dict(options),

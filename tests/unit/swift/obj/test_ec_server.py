@@ -213,3 +213,16 @@ def test_the_ring_has_a_place_for_each_fragment():
     size = policy.coding.fragment_size
     assert policy.coding.archive_size(2000) == 2 * size
     assert len(policy.coding.encode(b"x" * 7)[0]) == policy.coding.archive_size(2007) - 2 * size
+
+
+@pytest.mark.parametrize(("index", "module", "is_ours"), [
+    (0, "egg:swift#replication.fs", True), (1, "egg:swift#erasure_coding.fs", True),
+    (0, "", True), (1, "egg:swift#replication.fs", False), (0, "egg:elsewhere#gluster", False)])
+def test_how_another_module_stores_objects_is_not_known(index, module, is_ours):
+    section = f"storage-policy:{index}"
+    options = {**POLICY, section: {**POLICY[section], "diskfile_module": module}}
+    if is_ours:
+        storage_policy.parse_policies(options)
+        return
+    with pytest.raises(ConfigError, match="diskfile_module"):
+        storage_policy.parse_policies(options)
