@@ -5,7 +5,8 @@ Object servers queue each object with an X-Delete-At as a row `<delete at>-<acco
 <object>` in a container of the hidden expiring account, named by the time. An expired object is a
 404 from the second on; this daemon then writes the tombstones, on condition that it still has that
 X-Delete-At. Rows of the type ASYNC_DELETE (swift-container-deleter, segments of large objects)
-are of objects to be deleted as of that time, whatever they say themselves.
+are of objects to be deleted as of that time, whatever they say themselves; those of the S3 API are
+of multipart uploads whose parts go when nothing is made of them, see `part_sweep`.
 """
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import md5
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from swift.common import node_client
@@ -24,12 +25,14 @@ from swift.common.conf import config_float, config_int
 from swift.common.daemon import Daemon, Option
 from swift.common.devices import Brake
 from swift.common.exceptions import ConfigError
-from swift.common.expiry import ASYNC_DELETE
+from swift.common.expiry import ASYNC_DELETE, BUCKET_GONE, UNUSED_PARTS
 from swift.common.ring import Ring
-from swift.common.shards import Namespace
+from swift.common.shards import Namespace, top
 from swift.common.storage_policy import policies
 from swift.common.timestamp import Timestamp
+from swift.obj.part_sweep import PartSweep, Unknown
 
+_Entry = TypeVar("_Entry")
 _DELAY = "delay_reaping_"
 _PAGE = 1000
 _GONE = (404, 409, 412)       # not there, newer, or to expire at another time: nothing to do
@@ -43,7 +46,12 @@ class Task:
     row: str
     at: Timestamp
     names: tuple[str, str, str]
-    asynchronous: bool
+    kind: str
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether somebody asked for it, and no object's X-Delete-At."""
+        return self.kind.partition(";")[0] in (ASYNC_DELETE, UNUSED_PARTS, BUCKET_GONE)
 
     @classmethod
     def of(cls, holder: tuple[str, str], entry: dict[str, Any]) -> Task:
@@ -51,7 +59,15 @@ class Task:
         at, _, path = entry["name"].partition("-")
         account, container, obj = path.split("/", 2)
         return cls(holder, entry["name"], Timestamp(at), (account, container, obj),
-                   entry.get("content_type") == ASYNC_DELETE)
+                   entry.get("content_type") or "")
+
+
+def _known(entries: Iterator[_Entry]) -> Iterator[_Entry]:
+    """A listing as far as it is known."""
+    try:
+        yield from entries
+    except Unknown:
+        pass                     # which node did not answer is in the log; the next pass lists on
 
 
 def read_delays(conf: dict[str, str]) -> dict[tuple[str, str], float]:
@@ -94,6 +110,7 @@ class ObjectExpirer(Daemon):
             conf.get("expiring_objects_account_name", "expiring_objects")
         self.delays = read_delays(conf)
         self._rings: dict[str, Ring] = {}
+        self.sweep = PartSweep(self)
         self.expired = 0
 
     def ring(self, name: str) -> Ring:
@@ -107,12 +124,12 @@ class ObjectExpirer(Daemon):
         counts = {"deleted": 0, "left": 0}
         pool = GreenPool(self.concurrency)
         now = int(time.time())
-        for entry in self._pages("account", (self.account,)):
+        for entry in _known(self.pages("account", (self.account,))):
             container = entry["name"]
             # A container may hold rows of up to one divisor after its name, and 100 s before.
             if container.isdigit() and int(container) > now:
                 break
-            for holder, row in self._rows(self.account, container):
+            for holder, row in _known(self.rows(self.account, container)):
                 try:
                     task = Task.of(holder, row)
                 except ValueError:
@@ -147,7 +164,7 @@ class ObjectExpirer(Daemon):
 
     # -- requests --------------------------------------------------------
 
-    def _request(self, node: dict[str, Any], method: str, path: str, headers: dict[str, str]
+    def request(self, node: dict[str, Any], method: str, path: str, headers: dict[str, str]
                  ) -> node_client.NodeAnswer | None:
         try:
             return node_client.request(node["ip"], node["port"], method, path,
@@ -158,20 +175,26 @@ class ObjectExpirer(Daemon):
                               exc)
             return None
 
-    def _pages(self, kind: str, names: tuple[str, ...], query: str = "", record: str = "object",
-               marker: str = "") -> Iterator[dict[str, Any]]:
+    def pages(self, kind: str, names: tuple[str, ...], query: str = "", record: str = "object",
+              marker: str = "") -> Iterator[dict[str, Any]]:
         """Entries of the listing of an account or container, from whichever replica answers; those
-        of a container that is sharded are its shards, if `record` is auto."""
+        of a container that is sharded are its shards, if `record` is auto. Unknown when no replica
+        has it, and not all say that there is none."""
         part, nodes = self.ring(kind).get_nodes(*names)
+        headers = {"X-Backend-Record-Type": record, "X-Backend-Allow-Reserved-Names": "true"}
         while True:
+            absent = 0
             for node in nodes:
                 path = node_client.path_of(node["device"], part, *names)
-                answer = self._request(
+                answer = self.request(
                     node, "GET", f"{path}?format=json&limit={_PAGE}&marker={quote(marker)}{query}",
-                    {"X-Backend-Record-Type": record})
+                    headers)
                 if answer is not None and answer.status == 200:
                     break
+                absent += answer is not None and answer.status == 404
             else:
+                if absent < len(nodes):
+                    raise Unknown
                 return
             page = json.loads(answer.body)
             yield from page
@@ -179,36 +202,41 @@ class ObjectExpirer(Daemon):
                 return
             marker = page[-1]["name"]
 
-    def _rows(self, account: str, container: str, space: Namespace | None = None,
-              above: frozenset[tuple[str, str]] = frozenset()
-              ) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+    def rows(self, account: str, container: str, space: Namespace | None = None,
+             above: frozenset[tuple[str, str]] = frozenset()
+             ) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
         """(container, entry) of all rows of a container or, if it has any, of its shards.
 
         `space` is the part of the names to look at, `above` what has been divided: what one of
         those is still to be asked for is its own rows.
         """
         here = (account, container)
+        space = space or Namespace("")
         query = "&states=listing" + (
-            f"&end_marker={quote(space.end_marker)}" if space and space.end_marker else "")
-        for entry in self._pages("container", here, query,
-                                 "object" if here in above else "auto",
-                                 space.lower if space else ""):
+            f"&end_marker={quote(space.end_marker)}" if space.end_marker else "")
+        for entry in self.pages("container", here, query,
+                                "object" if here in above else "auto", space.lower):
             if "lower" not in entry:
                 yield here, entry
                 continue
-            shard = Namespace(entry["name"], entry["lower"], entry["upper"])
-            yield from self._rows(shard.account, shard.container, shard, above | {here})
+            shard = Namespace(entry["name"], max(entry["lower"], space.lower),
+                              min(entry["upper"], space.upper, key=top))
+            yield from self.rows(shard.account, shard.container, shard, above | {here})
 
     # -- one object ------------------------------------------------------
 
     def _expire(self, task: Task, counts: dict[str, int]) -> None:
-        if not self._delete_object(task):
+        kind = task.kind.partition(";")[0]
+        done = self.sweep.upload(task) if kind == UNUSED_PARTS else \
+            self.sweep.bucket(task) if kind == BUCKET_GONE else \
+            self.delete_object(task.names, task.at, task.asynchronous)
+        if not done:
             counts["left"] += 1
             return
         part, nodes = self.ring("container").get_nodes(*task.holder)
         stamp = Timestamp.now().internal
         for node in nodes:
-            self._request(node, "DELETE", node_client.path_of(
+            self.request(node, "DELETE", node_client.path_of(
                 node["device"], part, *task.holder, task.row), {"X-Timestamp": stamp})
         counts["deleted"] += 1
 
@@ -216,7 +244,7 @@ class ObjectExpirer(Daemon):
         """What is known of a container by headers; nothing when it is gone."""
         part, nodes = self.ring("container").get_nodes(account, container)
         for node in nodes:
-            answer = self._request(node, "HEAD", node_client.path_of(
+            answer = self.request(node, "HEAD", node_client.path_of(
                 node["device"], part, account, container), {})
             if answer is not None and "x-backend-storage-policy-index" in answer.headers:
                 return answer.headers
@@ -231,34 +259,35 @@ class ObjectExpirer(Daemon):
             return names[:2], {}
         headers = {"X-Container-Root-Db-State": state}
         query = f"&states=updating&includes={quote(names[2], errors='surrogateescape')}"
-        for entry in self._pages("container", names[:2], query, "shard"):
+        for entry in _known(self.pages("container", names[:2], query, "shard")):
             shard = Namespace(entry["name"], entry["lower"], entry["upper"])
             headers["X-Backend-Quoted-Container-Path"] = quote(shard.name)
             return (shard.account, shard.container), headers
         return names[:2], headers
 
-    def _delete_object(self, task: Task) -> bool:
+    def delete_object(self, names: tuple[str, str, str], at: Timestamp,
+                      asynchronous: bool = True) -> bool:
         """Write the tombstones; whether each replica has one or needs none."""
-        found = self._container(*task.names[:2])
+        found = self._container(*names[:2])
         index = found.get("x-backend-storage-policy-index", "0")
         policy = policies().by_index(index)
         if policy is None:
             return False
-        part, nodes = self.ring(policy.ring_name).get_nodes(*task.names)
-        holder, headers = self._row_holder(task.names, found)
+        part, nodes = self.ring(policy.ring_name).get_nodes(*names)
+        holder, headers = self._row_holder(names, found)
         if power := self.ring(policy.ring_name).next_part_power:
             headers["X-Backend-Next-Part-Power"] = str(power)
         container_part, container_nodes = self.ring("container").get_nodes(*holder)
-        headers.update({"X-Timestamp": task.at.internal, "X-Container-Partition":
+        headers.update({"X-Timestamp": at.internal, "X-Container-Partition":
                         str(container_part), "X-Backend-Storage-Policy-Index": index})
-        if not task.asynchronous:
-            headers.update({"X-If-Delete-At": str(int(task.at)),
+        if not asynchronous:
+            headers.update({"X-If-Delete-At": str(int(at)),
                             "X-Backend-Clean-Expiring-Object-Queue": "no"})
         done = 0
         for number, node in enumerate(nodes):
             to = container_nodes[number % len(container_nodes)]
-            answer = self._request(
-                node, "DELETE", node_client.path_of(node["device"], part, *task.names), {
+            answer = self.request(
+                node, "DELETE", node_client.path_of(node["device"], part, *names), {
                     **headers, "X-Container-Host": f"{to['ip']}:{to['port']}",
                     "X-Container-Device": to["device"]})
             done += answer is not None and (answer.status // 100 == 2 or answer.status in _GONE)
@@ -268,12 +297,19 @@ class ObjectExpirer(Daemon):
         """Delete a queue container no new row will go to; one that is not empty refuses."""
         if not container.isdigit() or int(container) > now - 2 * 86400:
             return
-        part, nodes = self.ring("container").get_nodes(self.account, container)
-        account_part, account_nodes = self.ring("account").get_nodes(self.account)
+        self.delete_container(self.account, container)
+
+    def delete_container(self, account: str, container: str) -> bool:
+        """Whether it is gone on each of its nodes now; one that is not empty stays."""
+        part, nodes = self.ring("container").get_nodes(account, container)
+        account_part, account_nodes = self.ring("account").get_nodes(account)
+        done = 0
         for number, node in enumerate(nodes):
             to = account_nodes[number % len(account_nodes)]
-            self._request(node, "DELETE", node_client.path_of(
-                node["device"], part, self.account, container), {
+            answer = self.request(node, "DELETE", node_client.path_of(
+                node["device"], part, account, container), {
                 "X-Timestamp": Timestamp.now().internal,
                 "X-Account-Host": f"{to['ip']}:{to['port']}",
                 "X-Account-Partition": str(account_part), "X-Account-Device": to["device"]})
+            done += answer is not None and answer.status in (204, 404)
+        return done == len(nodes)

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 from swift.common import node_client
 from swift.common.concurrency import Timeout, sleep
 from swift.common.exceptions import SwiftException
-from swift.common.expiry import delete_rows
+from swift.common.expiry import Later
 from swift.common.internal_client import InternalClient
 from swift.common.ring import Ring
 from swift.common.timestamp import Timestamp
@@ -80,7 +80,7 @@ class AsyncDeletion:
     def _enqueue(self, names: list[str]) -> None:
         """Enter objects into the queue, on a majority of its container's servers."""
         stamp = self.timestamp.internal
-        body = delete_rows(self.timestamp, self.account, self.container, names)
+        body = Later(self.timestamp, names).rows(self.account, self.container)
         part, nodes = self.ring.get_nodes(QUEUE, self.queue_container)
         taken, said = 0, ""
         for node in nodes:

@@ -3,7 +3,7 @@
 
 from urllib.parse import quote
 
-from swift.common.expiry import DELETE_LATER
+from swift.common.expiry import DELETE_LATER, Later
 from swift.common.middleware.bulk_report import render, report_type
 from swift.common.middleware.segments import SegmentError, Segments, discard, drain, version_query
 from swift.common.middleware.slo_manifest import load_parts
@@ -151,7 +151,7 @@ class DeleteLater:
 
     def _queue(self, container, names):
         status, _, pieces = subrequest(
-            {**self.env, DELETE_LATER: (self.timestamp, names), 'swift.source': 'SLOD'},
+            {**self.env, DELETE_LATER: Later(self.timestamp, names), 'swift.source': 'SLOD'},
             self.slo.app, 'UPDATE', self._path(container))
         discard(pieces)
         return None if status // 100 == 2 else answer(status)

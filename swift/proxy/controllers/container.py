@@ -4,7 +4,7 @@
 import json
 from urllib.parse import quote
 
-from swift.common.expiry import DELETE_LATER, delete_rows, queue_container
+from swift.common.expiry import DELETE_LATER, queue_container
 from swift.common.request import Response, answer
 from swift.common.reserved import is_reserved
 from swift.proxy import shards
@@ -278,14 +278,15 @@ class ContainerController(Controller):
         """Have the expirer delete objects of the container: no verb of clients, filters that have
         asked whether it may be give it with DELETE_LATER."""
         app = self.app
-        timestamp, names = self.req.environ[DELETE_LATER]
+        later = self.req.environ[DELETE_LATER]
         queue = app.expiring_account, queue_container(
-            int(timestamp), app.expiring_divisor, self.account, self.container, names[0])
+            int(later.timestamp), app.expiring_divisor, self.account, self.container,
+            later.names[0])
         part, nodes = app.container_ring.get_nodes(*queue)
-        lines = app.backend_headers(self.req, timestamp) + 'X-Backend-Storage-Policy-Index: 0\r\n'
+        lines = app.backend_headers(self.req, later.timestamp) + \
+            'X-Backend-Storage-Policy-Index: 0\r\n'
         answers = self.fan_out('UPDATE', app.container_ring, part, nodes, backend_path(*queue),
-                               lines, body=delete_rows(timestamp, self.account, self.container,
-                                                       names))
+                               lines, body=later.rows(self.account, self.container))
         return respond(choose(answers, len(nodes)))
 
     def allowed(self, method):
