@@ -1,16 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One pass of the object expirer over a cluster, in the process of the test."""
+"""One pass of the object expirer over a cluster, in the process of the test, and its queue."""
 from __future__ import annotations
+
+import json
+from typing import Any
 
 from swift_cluster import SwiftCluster
 
+from swift.common.internal_client import InternalClient
 from swift.container.updater import ContainerUpdater
 from swift.obj.expirer import ObjectExpirer
 
 
-def expire(cluster: SwiftCluster) -> None:
-    """Tell the account of the queue's containers, then one pass of the expirer."""
+def tell_account(cluster: SwiftCluster) -> None:
+    """Of the queue's containers."""
     for n in range(cluster.nodes):
         ContainerUpdater({"devices": f"{cluster.root}/n{n}", "swift_dir": str(cluster.etc),
                           "mount_check": "no", "containers_per_second": "0"}).run_once()
+
+
+def expire(cluster: SwiftCluster) -> None:
+    """Tell the account of the queue's containers, then one pass of the expirer."""
+    tell_account(cluster)
     ObjectExpirer({"swift_dir": str(cluster.etc), "tasks_per_second": "0"}).run_once()
+
+
+def queued(cluster: SwiftCluster, container: str) -> list[str]:
+    """The rows of the queue that are of a container."""
+    tell_account(cluster)
+    client = InternalClient.of({"swift_dir": str(cluster.etc)})
+
+    def listing(*names: str) -> list[Any]:
+        path = "/".join(("/v1", ".expiring_objects", *names))
+        return json.loads(client.ask("GET", path, query="format=json")[2] or "[]")
+
+    return [row["name"] for queue in listing() for row in listing(queue["name"])
+            if f"/{container}/" in row["name"]]

@@ -28,11 +28,12 @@ class Body:
     """The content of a request's body, ``length`` bytes (None: chunked by HTTP, unknown).
 
     After `start`, ``checksum`` is the Announced checksum or None. ``error`` is the S3Error that
-    ended the reading, if one did.
+    ended the reading, if one did. ``at_end`` is called when all was read and is right, before the
+    last of it is handed on.
     """
 
-    def __init__(self, req, need_length=True):
-        self.req = req
+    def __init__(self, req, need_length=True, at_end=None):
+        self.req, self.at_end = req, at_end
         self.error = None
         self.rest = b''
         self.finished = False
@@ -157,6 +158,8 @@ class Body:
                               S3ComputedContentSHA256=made)
         if self.checksum is not None and self.check_sum:
             self.checksum.check()
+        if self.at_end is not None:
+            self.at_end()
 
     check_sum = True
 

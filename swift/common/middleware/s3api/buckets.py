@@ -4,6 +4,7 @@
 from swift.common.middleware.s3api import acl
 from swift.common.middleware.s3api.errors import S3Error, invalid, not_implemented
 from swift.common.middleware.s3api.names import iso, iso_seconds, segments_of, valid_bucket
+from swift.common.middleware.s3api.parts import leave_bucket
 from swift.common.middleware.s3api.xmlio import element, parse, text
 
 MAX_BUCKETS = 10_000
@@ -79,6 +80,8 @@ def create(call):
         if answer.ok:
             raise _taken(call, known)
     answer = store.done('PUT', req.bucket, headers=_new_lists(call))
+    # One of the same name may have been deleted, and the expirer took the container of its parts.
+    store.forget(segments_of(req.bucket))
     if answer.status == 202:
         raise _taken(call, store.fresh_bucket_info(req.bucket))
     return call.empty(headers=[('Location', '/' + req.bucket)])
@@ -141,18 +144,32 @@ def location(call):
 def delete(call):
     """DELETE Bucket, and with it whatever uploads to it were not completed.
 
-    The bucket first: it has to be empty, and a bucket that is not keeps its parts.
+    The bucket first: it has to be empty, and a bucket that is not keeps its parts. Uploads go while
+    the client waits, so that a new bucket of that name has none; their parts go soon after, and the
+    container they are in, where the expirer can be used.
     """
     req, store = call.req, call.store
+    parts = segments_of(req.bucket)
+    there = store.fresh_bucket_info(parts)['status'] // 100 == 2
+    left = there and leave_bucket(call)
     answer = store.ask('DELETE', req.bucket)
     said = answer.body()
     if answer.status == 409:
         raise S3Error('BucketNotEmpty', BucketName=req.bucket)
     if not answer.ok:
         raise store.error(answer.status, said, req.bucket, None)
-    parts = segments_of(req.bucket)
-    if store.bucket_info(parts)['status'] // 100 == 2:
-        for row in store.all(parts):
-            store.ask('DELETE', parts, row['name']).body()
-        store.ask('DELETE', parts).body()
+    if there:
+        _delete_uploads(store, parts, left)
     return call.empty(204)
+
+
+def _delete_uploads(store, container, left):
+    """Delete a container of parts, or if the expirer will do so, what it holds besides parts."""
+    waiting = False
+    for row in store.all(container):
+        if left and row['name'].rpartition('/')[2].isdigit():
+            waiting = True
+        else:
+            store.ask('DELETE', container, row['name']).body()
+    if not waiting:
+        store.ask('DELETE', container).body()

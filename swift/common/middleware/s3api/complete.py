@@ -2,7 +2,8 @@
 """CompleteMultipartUpload: parts become one object by a manifest of a static large object.
 
 The manifest is stored first, then the upload ends; whoever repeats the call after a crash between
-the two finds either, and both are answered alike.
+the two finds either, and both are answered alike. What is left of an upload that was completed but
+did not come to its end goes with its object, or when it is given up (`parts`).
 """
 
 import hashlib
@@ -152,14 +153,17 @@ class _Completion:
             return self._result(None)
         sizes = self._check_parts()
         checksum = self._checksum(sizes)
+        if self.call.keeps_versions() and self._completed():
+            return self._end_at_last(checksum)
         headers = self._headers(checksum)
-        before = Replaced(self.call, self.req.key)
+        before = Replaced(self.call, self.req.key, self.upload.id)
+        before.leave()
         if sum(sizes.values()) == 0:
             headers.update({'Content-Length': '0', OVERRIDE: EMPTY_MD5 + headers[OVERRIDE]})
             self.store.done('PUT', self.req.bucket, self.req.key, headers)
         else:
             self._put_manifest(headers, sizes)
-        before.drop(self.upload.id)
+        before.drop()
         self._end()
         return self._result(checksum)
 
@@ -248,6 +252,14 @@ class _Completion:
             raise S3Error('OperationAborted')
         if not answer.ok:
             raise self.store.error(answer.status, said, self.req.bucket, self.req.key)
+
+    def _end_at_last(self, checksum):
+        """End an upload that was completed before; the result's element. Not to store a second
+        version of it, and not to take away what the first one is made of."""
+        if self.etag != self._before:
+            raise S3Error('NoSuchUpload', UploadId=self.upload.id)
+        self._end()
+        return self._result(checksum)
 
     def _end(self):
         """The upload is over: parts nobody wanted go, then the upload itself."""

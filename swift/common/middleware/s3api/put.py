@@ -65,7 +65,7 @@ def put(call):
     check_headers(req.headers)
     headers = {**new_headers(req.headers), **check_conditions(req.headers), **call.new_acl()}
     before = Replaced(call, req.key)
-    answer, body = store_body(call, req.bucket, req.key, headers)
+    answer, body = store_body(call, req.bucket, req.key, headers, before.leave)
     before.drop()
     shown = [('ETag', f'"{answer.headers["etag"].strip(chr(34))}"')]
     if body.checksum is not None:
@@ -83,10 +83,13 @@ def answer_headers(answer):
     return shown
 
 
-def store_body(call, container, obj, headers):
-    """PUT the request's body; ``(Answer, Body)``. S3Error, and nothing stored, when it is bad."""
+def store_body(call, container, obj, headers, at_end=None):
+    """PUT the request's body; ``(Answer, Body)``. S3Error, and nothing stored, when it is bad.
+
+    ``at_end`` is called before the store has all of it.
+    """
     req = call.req
-    body = Body(req).start()
+    body = Body(req, at_end=at_end).start()
     if body.length is not None and body.length > call.settings.max_file_size:
         raise S3Error('EntityTooLarge')
     if body.chunked is not None and 'Content-Encoding' in headers:
@@ -202,7 +205,7 @@ def copy(call):
                                                            'application/octet-stream'))
         before = Replaced(call, req.key)
         answer, total = store_copy(call, req.bucket, req.key, source,
-                                   {**kept, **lists, **conditions})
+                                   {**kept, **lists, **conditions}, before.leave)
     finally:
         source.discard()
     before.drop()
@@ -221,8 +224,11 @@ def _copied(source):
     return kept
 
 
-def store_copy(call, container, obj, source, headers):
-    """PUT what an Answer holds; ``(Answer, checksum for the result or None)``."""
+def store_copy(call, container, obj, source, headers, at_end=None):
+    """PUT what an Answer holds; ``(Answer, checksum for the result or None)``.
+
+    ``at_end`` is called before the store has all of it.
+    """
     size = int(source.headers['content-length'])
     if size > call.settings.max_file_size:
         raise S3Error('InvalidRequest', 'The specified copy source is larger than the maximum '
@@ -232,13 +238,25 @@ def store_copy(call, container, obj, source, headers):
     if kept is not None and kept[2] == 'FULL_OBJECT' and source.status == 200:
         headers[checksums.SYSMETA], total = ' '.join(kept), kept
     headers['Content-Length'] = str(size)
-    answer = call.store.ask('PUT', container, obj, headers, body=SourceBody(source.pieces))
+    pieces = source.pieces if at_end is None else _until_end(source.pieces, size, at_end)
+    if not size and at_end is not None:
+        at_end()
+    answer = call.store.ask('PUT', container, obj, headers, body=SourceBody(pieces))
     said = answer.body()
     if answer.status // 100 != 2:
         raise call.store.error(answer.status, said, container, obj)
     if answer.status == 202:
         raise S3Error('OperationAborted')
     return answer, total
+
+
+def _until_end(pieces, size, at_end):
+    """The pieces of ``size`` bytes; ``at_end`` is called before the last of them."""
+    for piece in pieces:
+        size -= len(piece)
+        if size == 0:
+            at_end()
+        yield piece
 
 
 def _result(tag, answer, total=None):

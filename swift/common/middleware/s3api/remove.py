@@ -2,17 +2,18 @@
 """Deleting objects and versions, with the parts of multipart uploads that nothing needs any more.
 
 Parts go when the last version that is made of them goes: a version is a manifest, and a manifest
-may have been copied. The client does not wait for it where the object expirer can do it.
+may have been copied. The client does not wait for it where the object expirer can do it (`parts`).
 """
 
-import json
-
 from swift.common.middleware.s3api.errors import S3Error
-from swift.common.middleware.s3api.listing import etag_of
-from swift.common.middleware.s3api.names import segments_of
-from swift.common.middleware.s3api.objects import ETAG_SYSMETA, VERSION, is_large
-from swift.common.middleware.s3api.parts import drop_parts
-from swift.common.middleware.s3api.versions import DELETED, version_query
+from swift.common.middleware.s3api.objects import VERSION, is_large
+from swift.common.middleware.s3api.parts import Parts
+from swift.common.middleware.s3api.versions import (
+    DELETED,
+    is_marker,
+    version_query,
+    versions_of,
+)
 
 
 def delete(call):
@@ -25,16 +26,14 @@ def remove(call, key, version=None):
     """Delete an object, or a version of it; headers for the answer."""
     req, store = call.req, call.store
     query = version_query(version, call.settings)
-    seen = store.ask('HEAD', req.bucket, key, query=query)
+    # What it is made of matters whether or not one may read it.
+    seen = store.ask('HEAD', req.bucket, key, query=query, trusted=True)
     seen.discard()
-    by_id = version is not None and query != ''
-    large = seen.ok and is_large(seen.headers)
-    if by_id:
-        return _remove_version(call, key, version, query, seen, large)
-    # Of a version that stays behind the parts stay, too.
-    whole = large and not call.keeps_versions() and seen.headers.get(VERSION, 'null') == 'null'
-    if whole:
-        answer = _with_segments(call, key, seen)
+    parts = Parts.of(call, key, seen.headers) if seen.ok else None
+    if version is not None and query != '':
+        return _remove_version(call, key, version, query, seen, parts)
+    if _goes(call, seen) and not _left(call, parts) and is_large(seen.headers):
+        answer = _with_segments(call, key)
     else:
         answer = store.ask('DELETE', req.bucket, key)
         _check(call, key, answer, answer.body())
@@ -44,19 +43,29 @@ def remove(call, key, version=None):
     return [('x-amz-version-id', made), ('x-amz-delete-marker', 'true')]
 
 
-def _with_segments(call, key, seen):
-    """Delete a large object and its segments; the store's Answer.
+def _goes(call, seen):
+    """Whether there is an object that will not stay behind as a version, of one kind or the other:
+    its parts would stay, too."""
+    sysmeta = call.store.bucket_info(call.req.bucket)['sysmeta']
+    return seen.ok and not call.keeps_versions() and \
+        seen.headers.get(VERSION, 'null') == 'null' and \
+        sysmeta.get('versions-mode') != 'history'
 
-    Those of an upload are left to the expirer. A manifest of somebody else's making may name what
-    cannot be left to it.
+
+def _left(call, parts):
+    """Whether the expirer looks after the parts. It does not know what versions of the first kind
+    are made of."""
+    sysmeta = call.store.bucket_info(call.req.bucket)['sysmeta']
+    return parts is not None and not sysmeta.get('versions-location') and parts.leave()
+
+
+def _with_segments(call, key):
+    """Delete a large object and its segments, while the client waits; the store's Answer.
+
+    That is for manifests of somebody else's making, too: the expirer cannot be left what they name.
     """
-    async_too = ETAG_SYSMETA.lower() in seen.headers
-    for more in ('&async=yes', '') if async_too else ('',):
-        answer = call.store.ask('DELETE', call.req.bucket, key,
-                                query='multipart-manifest=delete' + more)
-        said = answer.body()
-        if not more or answer.status != 400:
-            break
+    answer = call.store.ask('DELETE', call.req.bucket, key, query='multipart-manifest=delete')
+    said = answer.body()
     _check(call, key, answer, said)
     # A report of what was deleted while we waited.
     if answer.status == 200 and b'200 OK' not in said:
@@ -71,64 +80,30 @@ def _check(call, key, answer, said):
         raise S3Error('NoSuchBucket', BucketName=call.req.bucket)
 
 
-def _remove_version(call, key, version, query, seen, large):
+def _remove_version(call, key, version, query, seen, parts):
     req, store = call.req, call.store
-    parts = _parts(call, key, query) if large else []
+    if parts is not None:
+        parts.leave()
     answer = store.ask('DELETE', req.bucket, key, query=query)
     _check(call, key, answer, answer.body())
-    rows = _versions(call, key)
-    if parts and seen.headers.get('x-object-sysmeta-s3api-etag') not in [
-            etag_of(row).strip('"') for row in rows]:
-        drop_parts(store, segments_of(req.bucket), parts)
-    _promote(call, key, rows)
+    if parts is not None:
+        parts.drop()
+    _promote(call, key, versions_of(store, req.bucket, key))
     headers = [('x-amz-version-id', version)]
     if seen.headers.get('content-type', '').startswith(DELETED):
         headers.append(('x-amz-delete-marker', 'true'))
     return headers
 
 
-def _parts(call, key, query):
-    """The names of the parts in the bucket's own container of parts that a manifest lists."""
-    answer = call.store.ask('GET', call.req.bucket, key, query=query + '&multipart-manifest=get')
-    body = answer.body()
-    if not answer.ok:
-        return []
-    start = f'/{segments_of(call.req.bucket)}/'
-    try:
-        names = [entry.get('name', '') for entry in json.loads(body)]
-    except (ValueError, AttributeError):
-        return []
-    return [name.removeprefix(start) for name in names if name.startswith(start + key + '/')]
-
-
-def _versions(call, key):
-    """The rows of what versions there are of a key, newest first."""
-    found: list = []
-    marker = ''
-    while True:
-        page = call.store.listing(call.req.bucket, prefix=key, versions='true', marker=marker,
-                                  version_marker=found[-1]['version_id'] if marker else '',
-                                  limit=1000)
-        mine = [row for row in page if row.get('name') == key]
-        found += mine
-        if len(page) < 1000 or len(mine) < len(page):
-            return found
-        marker = key
-
-
 def _promote(call, key, rows):
     """Make the newest version the current one when there is none, as S3 has it."""
-    if not rows or rows[0].get('is_latest') and not _is_marker(rows[0]):
+    if not rows or rows[0].get('is_latest') and not is_marker(rows[0]):
         now = call.store.ask('HEAD', call.req.bucket, key)
         now.discard()
         if now.status != 404 or not rows:
             return
     newest = rows[0]
-    if not _is_marker(newest) and newest['version_id'] != 'null' and \
+    if not is_marker(newest) and newest['version_id'] != 'null' and \
             not any(row.get('is_latest') for row in rows):
         call.store.done('PUT', call.req.bucket, key, {'Content-Length': '0'},
                         'version-id=' + newest['version_id'])
-
-
-def _is_marker(row):
-    return row.get('content_type', '').startswith(DELETED)

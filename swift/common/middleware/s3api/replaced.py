@@ -1,40 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a write leaves behind: the parts of the multipart upload that was there before."""
 
-from swift.common.middleware.s3api.errors import S3Error
 from swift.common.middleware.s3api.names import segments_of
-from swift.common.middleware.s3api.objects import UPLOAD_SYSMETA, is_large
-from swift.common.middleware.s3api.parts import drop_parts
+from swift.common.middleware.s3api.objects import VERSION
+from swift.common.middleware.s3api.parts import Parts
 
 
 class Replaced:
-    """Made before an object is written; `drop` afterwards, when the write was a success.
+    """Made before an object is written. `leave` is to be called before the store has all of the
+    new one, `drop` when the write was a success.
 
-    Looks only in buckets that have had uploads, and not where versions are kept. Whoever dies
-    between the write and `drop` leaves parts behind, never an object without its parts.
+    Looks only in buckets that have had uploads, and at objects that do not stay as versions.
     """
 
-    def __init__(self, call, key):
-        self.store, self.key, self.upload = call.store, key, None
-        self.container = segments_of(call.req.bucket)
-        info = self.store.bucket_info(call.req.bucket)
-        if 'versions-container' in info['sysmeta'] or \
-                self.store.bucket_info(self.container)['status'] // 100 != 2:
+    def __init__(self, call, key, new_upload=None):
+        """``new_upload`` is the id of the upload the object will be made of."""
+        self.parts = None
+        store, bucket = call.store, call.req.bucket
+        if _stays(call) or store.bucket_info(segments_of(bucket))['status'] // 100 != 2:
             return
-        answer = self.store.ask('HEAD', call.req.bucket, key)
+        answer = store.ask('HEAD', bucket, key, trusted=True)
         answer.discard()
-        if answer.ok and is_large(answer.headers):
-            self.upload = answer.headers.get(UPLOAD_SYSMETA.lower())
+        # What has another id is a version, and stays.
+        if answer.ok and answer.headers.get(VERSION, 'null') == 'null':
+            parts = Parts.of(call, key, answer.headers)
+            if parts is not None and parts.upload_id != new_upload:
+                self.parts = parts
 
-    def drop(self, new_upload=None):
-        """Delete the parts of what was replaced; ``new_upload`` is the id of what is there now.
+    def leave(self):
+        """Have the expirer look after the parts of what is to be replaced."""
+        if self.parts is not None:
+            self.parts.leave()
 
-        They stay where the writer has rights on the bucket alone.
-        """
-        if self.upload and self.upload != new_upload and '/' not in self.upload:
-            try:
-                drop_parts(self.store, self.container, [
-                    row['name'] for row in self.store.all(self.container,
-                                                          f'{self.key}/{self.upload}/')])
-            except S3Error:
-                pass                     # the write was a success whatever becomes of them
+    def drop(self):
+        """Delete those parts where the expirer does not look after them."""
+        if self.parts is not None:
+            self.parts.drop()
+
+
+def _stays(call):
+    """Whether what is replaced is kept as a version, of one kind or the other."""
+    sysmeta = call.store.bucket_info(call.req.bucket)['sysmeta']
+    return call.keeps_versions() or bool(sysmeta.get('versions-location')) or \
+        'versions-container' in sysmeta and not call.settings.versioning()

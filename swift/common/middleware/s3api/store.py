@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from swift.common.middleware.s3api.errors import S3Error
 from swift.common.middleware.s3api.names import segments_of
 from swift.common.storage_policy import policies
-from swift.proxy.cached_info import container_entry, info_of, subrequest
+from swift.proxy.cached_info import cache_key, container_entry, info_of, subrequest
 
 LISTING = 10_000
 
@@ -93,6 +93,14 @@ class Store:
         answer = self.ask('HEAD', container, trusted=True)
         answer.discard()
         return container_entry(answer.status, answer.headers)
+
+    def forget(self, container):
+        """Have the next `bucket_info` ask the servers."""
+        key = cache_key(self.account, container)
+        self.env.get('swift.infocache', {}).pop(key, None)
+        cache = self.env.get('swift.cache')
+        if cache is not None:
+            cache.delete(key)
 
     def need_bucket(self, container):
         """The entry of a bucket; NoSuchBucket without one."""

@@ -34,6 +34,26 @@ def _is_version(text_):
         not dot or fraction.isascii() and fraction.isdigit() and len(fraction) == 5)
 
 
+def versions_of(store, bucket, key):
+    """The rows of what versions there are of a key, newest first."""
+    found: list = []
+    marker = ''
+    while True:
+        page = store.listing(bucket, prefix=key, versions='true', marker=marker,
+                             version_marker=found[-1]['version_id'] if marker else '',
+                             limit=1000)
+        mine = [row for row in page if row.get('name') == key]
+        found += mine
+        if len(page) < 1000 or len(mine) < len(page):
+            return found
+        marker = key
+
+
+def is_marker(row):
+    """Whether a row is of a delete marker."""
+    return row.get('content_type', '').startswith(DELETED)
+
+
 def get(call):
     """GET Bucket versioning."""
     answer = call.store.done('HEAD', call.req.bucket)

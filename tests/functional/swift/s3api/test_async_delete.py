@@ -3,8 +3,9 @@
 import json
 
 import pytest
+from botocore.exceptions import ClientError
 from s3_client import boto
-from swift_expirer import expire
+from swift_expirer import expire, queued
 
 TESTER, OTHER = ("test:tester", "testing"), ("test:tester3", "testing3")
 
@@ -94,28 +95,47 @@ def test_manifests_of_others_go_while_the_client_waits(s3, user, bucket):
 
 def test_the_bucket_takes_along_what_still_waits(s3, user, bucket, in_process):
     store(s3, bucket, "k")
+    with pytest.raises(ClientError, match="BucketNotEmpty"):
+        s3.delete_bucket(Bucket=bucket)
     s3.delete_object(Bucket=bucket, Key="k")
     s3.delete_bucket(Bucket=bucket)
-    assert user("HEAD", f"/{bucket}+segments")[0] == 404
+    assert parts_left(user, bucket) == ["k"] * 3
     expire(in_process)
+    assert user("HEAD", f"/{bucket}+segments")[0] == 404
 
 
-def test_security_nothing_is_queued_for_who_may_not_delete(cluster, user, in_process):
-    """With rights on the bucket alone its objects are replaced; the parts of before are not
-    theirs to delete."""
+def test_what_a_container_of_the_other_kind_of_versions_keeps(s3, user, bucket, in_process):
+    """X-Versions-Location: what is replaced is a manifest elsewhere, which needs its parts."""
+    user("PUT", f"/{bucket}-archive")
+    user("POST", f"/{bucket}", {"X-Versions-Location": f"{bucket}-archive"})
+    store(s3, bucket, "k")
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    expire(in_process)
+    assert parts_left(user, bucket) == ["k"] * 3
+    s3.delete_object(Bucket=bucket, Key="k")             # brings it back
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"part of ten" * 3
+    s3.delete_object(Bucket=bucket, Key="k")
+    assert parts_left(user, bucket) == []
+
+
+def test_security_nothing_is_queued_for_who_may_not_write(cluster, user, in_process):
+    """With rights on the bucket alone its objects are replaced, and their parts go with them; who
+    has none fills nobody's queue."""
     s3 = boto(cluster.url, *TESTER)
     s3.create_bucket(Bucket="half-open")
     store(s3, "half-open", "k", 1)
-    user("POST", "/half-open", {"X-Container-Write": "test:tester3",
-                                "X-Container-Read": "test:tester3"})
     other = boto(cluster.url, *OTHER)
-    for left in (1, 2):
-        other.put_object(Bucket="half-open", Key="k", Body=b"theirs")
-        expire(in_process)
-        assert parts_left(user, "half-open") == ["k"] * left
-        # The second time they may look at the parts.
-        user("POST", "/half-open+segments", {"X-Container-Read": "test:tester3"})
-        store(s3, "half-open", "k", 1)
+    for call, more in ((other.put_object, {"Key": "k", "Body": b"x"}),
+                       (other.delete_object, {"Key": "k"}), (other.delete_bucket, {})):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            call(Bucket="half-open", **more)
+    expire(in_process)
+    assert queued(in_process, "half-open+segments") == [] and parts_left(user, "half-open") == ["k"]
+    user("POST", "/half-open", {"X-Container-Write": "test:tester3"})
+    other.put_object(Bucket="half-open", Key="k", Body=b"theirs")
+    assert queued(in_process, "half-open+segments") != []
+    expire(in_process)
+    assert parts_left(user, "half-open") == []
     s3.close()
     other.close()
 
@@ -131,6 +151,14 @@ def test_where_a_site_forbids_it_the_client_waits(cluster, user, bucket, s3):
         store(s3, bucket, "over")
         client.put_object(Bucket=bucket, Key="over", Body=b"x")
         assert parts_left(user, bucket) == []
+        made = client.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+        client.upload_part(Bucket=bucket, Key="k", UploadId=made, PartNumber=1, Body=b"x")
+        client.abort_multipart_upload(Bucket=bucket, Key="k", UploadId=made)
+        assert parts_left(user, bucket) == []
+        client.delete_object(Bucket=bucket, Key="over")
+        client.create_multipart_upload(Bucket=bucket, Key="k")
+        client.delete_bucket(Bucket=bucket)
+        assert user("HEAD", f"/{bucket}+segments")[0] == 404
     finally:
         client.close()
         cluster.kill("proxy", 8)

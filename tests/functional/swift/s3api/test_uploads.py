@@ -87,10 +87,23 @@ def test_given_up(s3, user, bucket):
     made, parts = upload(s3, bucket)
     s3.abort_multipart_upload(Bucket=bucket, Key="k", UploadId=made)
     assert leftovers(user, bucket) == []
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
     for call, more in [(s3.list_parts, {}), (s3.abort_multipart_upload, {}),
                        (s3.upload_part, {"PartNumber": 1, "Body": b"x"})]:
         assert code(call, Bucket=bucket, Key="k", UploadId=made, **more) == "NoSuchUpload"
     assert code(complete, s3, bucket, made, parts) == "NoSuchUpload"
+
+
+def test_many_parts_given_up(s3, user, bucket, in_process):
+    """No client waits for them, but the upload is gone at once."""
+    made, _ = upload(s3, bucket, parts=[b"x"] * 11)
+    s3.abort_multipart_upload(Bucket=bucket, Key="k", UploadId=made)
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
+    for call in (s3.list_parts, s3.abort_multipart_upload):
+        assert code(call, Bucket=bucket, Key="k", UploadId=made) == "NoSuchUpload"
+    assert leftovers(user, bucket) == sorted(f"k/{made}/{n}" for n in range(1, 12))
+    expire(in_process)
+    assert leftovers(user, bucket) == []
 
 
 def test_what_cannot_be_completed(s3, bucket):
@@ -205,7 +218,8 @@ def test_listing_uploads_in_pages(s3, bucket):
     assert len(page["Uploads"]) == 3
 
 
-def test_deleting_the_bucket_ends_its_uploads(s3, user, bucket):
+def test_deleting_the_bucket_ends_its_uploads(s3, user, bucket, in_process):
     upload(s3, bucket)
     s3.delete_bucket(Bucket=bucket)
+    expire(in_process)
     assert user("HEAD", f"/{bucket}+segments")[0] == 404
