@@ -416,7 +416,7 @@ class DiskFile:
         """
         device = os.fstat(fd).st_dev
         in_order = durable.device_journals_in_order(device)
-        if in_order and not empty and changed and not os.listdir(self.datadir):
+        if in_order and not empty and changed and not self._is_occupied():
             self._link(fd, target, changed, _leave_to_the_file)
             fsync(fd)
             return
@@ -424,6 +424,12 @@ class DiskFile:
             fsync(fd)
         self._link(fd, target, changed,
                    lambda directory, parents: sync_names(directory, parents, device))
+
+    def _is_occupied(self) -> bool:
+        try:
+            return bool(os.listdir(self.datadir))
+        except FileNotFoundError:             # as in `_link`
+            return False
 
     def _link(self, fd: int, target: str, changed: list[str],
               sync: Callable[[str, list[str]], None]) -> None:

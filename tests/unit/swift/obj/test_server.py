@@ -3,12 +3,14 @@
 import os
 import time
 from hashlib import md5
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wsgi_call import call
 
+from swift.common import durable
 from swift.common.timestamp import Timestamp
 
 NOW = time.time()
@@ -272,3 +274,23 @@ def test_what_two_writers_leave_of_one_object_goes_when_it_is_hashed(app):
     assert get(app)[2] == b"x"
     app.manager.get_hashes("sda", "1", [], app.policies.default)
     assert os.listdir(slow.datadir) == [f"{at(2)}.data"]
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+@pytest.mark.parametrize("gone", [0, 1, 2], ids=["hash", "suffix", "partition"])
+def test_bug_a_replicator_may_take_the_empty_directory_of_an_upload_away(app, monkeypatch,
+                                                                         in_order, gone):
+    """It did, in any upload of more than its pass took: 500 from all three servers."""
+    monkeypatch.setattr(durable, "device_journals_in_order", lambda device: in_order)
+    body = os.urandom(600000)
+    diskfile = app.manager.diskfile("sda", "1", "a", "c", "o", app.policies.default)
+    with diskfile.create(len(body)) as writer:
+        writer.write(body)
+        size, etag = writer.finish()
+        for directory in [Path(diskfile.datadir), *Path(diskfile.datadir).parents][:gone + 1]:
+            for left in directory.iterdir():
+                left.unlink()
+            directory.rmdir()
+        writer.put({"X-Timestamp": at(0), "Content-Type": "t/p", "ETag": etag,
+                    "Content-Length": str(size)})
+    assert get(app)[2] == body
