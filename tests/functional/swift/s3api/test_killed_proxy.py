@@ -3,13 +3,16 @@
 is left that nobody will delete, and none is missing that an object is made of.
 """
 import json
+import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
-from botocore.exceptions import ClientError
-from mortal_proxy import MortalProxy
+from botocore.exceptions import ClientError, HTTPClientError
+from mortal_proxy import S3_OPTIONS, MortalProxy
+from s3_client import boto
 from swift_expirer import expire, queued
 
 from swift.common import node_client
@@ -220,6 +223,37 @@ def test_killed_at_any_point(proxy, user, in_process, prepare, most):
     expire(in_process)
     for bucket in buckets:
         bucket.check_parts()
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("seed", range(2))
+def test_killed_for_real(cluster, user, in_process, seed):
+    """Wherever SIGKILL strikes, in the midst of a write, too."""
+    chance = random.Random(seed)
+    url = cluster.another_proxy(9, **{"use = egg:swift#s3api": S3_OPTIONS})
+    buckets = []
+    try:
+        for case in CASES:
+            prepare = case.values[0]
+            s3 = boto(url, "test:tester", "testing")
+            bucket = Bucket(SimpleNamespace(s3=s3), user,
+                            f"real-{prepare.__name__.replace('_', '-')}-{seed}")
+            with ThreadPoolExecutor(1) as threads:
+                answer = threads.submit(prepare(bucket))
+                time.sleep(chance.uniform(0.002, 0.08))
+                cluster.kill("proxy", 9)
+            if answer.exception() is not None:
+                assert isinstance(answer.exception(), HTTPClientError | ClientError)
+            cluster.start("proxy", 9)
+            buckets.append(bucket)
+        for bucket in buckets:
+            bucket.check_content()
+        expire(in_process)
+        for bucket in buckets:
+            bucket.check_parts()
+            bucket.s3.close()
+    finally:
+        cluster.kill("proxy", 9)
 
 
 @pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.whole), 100_000])
