@@ -34,6 +34,25 @@ print(s3.get_object(Bucket="box", Key="name")["Body"].read().decode())
 """
 
 
+UNTIL_BACK = """
+import os, sys, time, swiftclient
+connection = swiftclient.Connection(os.environ["ST_AUTH"], os.environ["ST_USER"],
+                                    os.environ["ST_KEY"], retries=0)
+connection.get_auth()
+start, failed = time.monotonic(), 0
+os.kill(int(sys.argv[1]), 9)
+while time.monotonic() - start < 100:
+    try:
+        connection.put_object("box", "name", b"content")
+        if failed:
+            break
+    except swiftclient.ClientException:
+        failed += 1
+print(failed > 10, time.monotonic() - start)
+"""
+BACK_SECONDS = 20       # less than a proxy shuns a node by default
+
+
 @pytest.fixture
 def stack():
     """A function that runs tools/stack on a host of its own, without libvirt."""
@@ -64,6 +83,10 @@ def test_an_object_in_seconds_and_the_same_after_kill_9(stack):
     stack("up", "--no-packages")
     assert stack.client(PUT) == "content"
     assert time.monotonic() - start < FIRST_PUT_SECONDS
+
+    rows = json.loads(stack("status", "--json"))["daemons"]
+    refused, seconds = stack.client(UNTIL_BACK, "openrc", str(rows["swift-storage"]["pid"])).split()
+    assert refused == "True" and float(seconds) < BACK_SECONDS
 
     rows = json.loads(stack("status", "--json"))["daemons"]
     assert set(rows) == {"swift-storage", "swift-proxy", "swift-consistency", "supervisord"}

@@ -40,6 +40,8 @@ pipeline = {pipeline}
 use = egg:swift#proxy
 account_autocreate = true
 allow_account_management = true
+# All disks are one daemon's, which is back in a second or two: there is no other node to turn to.
+error_suppression_interval = 1
 
 [filter:catch_errors]
 use = egg:swift#catch_errors
