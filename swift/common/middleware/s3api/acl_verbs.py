@@ -11,6 +11,8 @@ from swift.common.middleware.s3api.objects import (
     ETAG_SYSMETA,
     OVERRIDE,
     UPLOAD_SYSMETA,
+    VERSION,
+    head_version,
     is_large,
 )
 
@@ -64,11 +66,16 @@ def _as_canned(wanted):
 def _wanted(call, owner):
     """The Acl a request asks for, by headers or by its body."""
     made = acl.from_headers(call.req.headers, owner, owner)
-    body = call.document(call.settings.max_acl_size)
+    try:
+        body = call.document(call.settings.max_acl_size)
+    except S3Error as e:
+        raise S3Error('MalformedACLError') if e.code == 'MalformedXML' else e from None
     if made is not None:
         if body.strip():
-            raise S3Error('InvalidRequest', 'This request does not support content')
+            raise S3Error('UnexpectedContent')
         return made
+    if not body:
+        raise S3Error('MissingSecurityHeader', MissingHeaderName='x-amz-acl')
     return acl.from_xml(body)
 
 
@@ -82,11 +89,7 @@ def get_object(call):
 
 
 def _head(call, permission):
-    req, store = call.req, call.store
-    answer = store.ask('HEAD', req.bucket, req.key)
-    answer.discard()
-    if not answer.ok:
-        raise store.error(answer.status, b'', req.bucket, req.key)
+    answer = head_version(call)
     call.allow_object(answer.headers, permission)
     return answer
 
@@ -95,6 +98,7 @@ def put_object(call):
     """PUT Object acl: the list replaces the old one, all other metadata stay."""
     req, store = call.req, call.store
     answer = _head(call, 'WRITE_ACP')
+    _refuse_old_versions(call)
     if call.acl is None:
         call.refuse_lists()
         wanted = _wanted(call, req.user)
@@ -111,6 +115,18 @@ def put_object(call):
         'X-Copy-From': quote(f'/{req.bucket}/{req.key}')},
         query='multipart-manifest=get' if is_large(answer.headers) else '')
     return call.empty()
+
+
+def _refuse_old_versions(call):
+    """A new list is a new copy, and a copy would make an old version the current one."""
+    req = call.req
+    version = req.params.get('versionId')
+    if version is None:
+        return
+    now = call.store.ask('HEAD', req.bucket, req.key)
+    now.discard()
+    if not now.ok or now.headers.get(VERSION, 'null') != version:
+        raise S3Error('NotImplemented', 'Only the current version can get another list')
 
 
 def _kept(headers):

@@ -202,6 +202,8 @@ def _content_md5(text):
 
 def _decoded_length(headers):
     text = headers.get('x-amz-decoded-content-length', '')
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
+    if not (text.isascii() and text.isdigit()):
         raise S3Error('MissingContentLength')
+    if len(text) > 18:
+        raise S3Error('EntityTooLarge')
     return int(text)

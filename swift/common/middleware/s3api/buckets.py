@@ -98,10 +98,9 @@ def _check_location(call):
     body = call.document()
     if not body.strip():
         return
-    wanted = text(parse(body, 'CreateBucketConfiguration'), 'LocationConstraint')
-    if wanted and wanted != call.settings.location or \
-            not wanted and call.settings.location != 'us-east-1':
-        raise S3Error('InvalidLocationConstraint', LocationConstraint=wanted)
+    wanted = text(parse(body, 'CreateBucketConfiguration'), 'LocationConstraint', None)
+    if (wanted if wanted is not None else 'us-east-1') != call.settings.location:
+        raise S3Error('InvalidLocationConstraint', LocationConstraint=wanted or '')
 
 
 def _new_lists(call):

@@ -34,9 +34,14 @@ class Call:
             self.acl = acl.load(info['sysmeta'].get('s3api-acl'))
             if self.acl is not None:
                 self.store.trusted = True
-                if permission is not None and not self.acl.allows(self.req.user, permission):
-                    raise S3Error('AccessDenied')
+                if permission is not None:
+                    self.may(permission)
         return info
+
+    def may(self, permission):
+        """The bucket's list, if lists decide, gives the permission; AccessDenied else."""
+        if self.acl is not None and not self.acl.allows(self.req.user, permission):
+            raise S3Error('AccessDenied')
 
     def allow_object(self, headers, permission):
         """The list in an object's metadata, if lists decide, gives the permission."""

@@ -16,7 +16,7 @@ from swift.common.middleware.copy import SourceBody
 from swift.common.middleware.s3api import acl, checksums
 from swift.common.middleware.s3api.errors import S3Error
 from swift.common.middleware.s3api.objects import ETAG_SYSMETA, OVERRIDE, UPLOAD_SYSMETA
-from swift.common.middleware.s3api.put import DEFAULT_TYPE, STORED, check_conditions
+from swift.common.middleware.s3api.put import DEFAULT_TYPE, STORED, check_conditions, version_header
 from swift.common.middleware.s3api.replaced import Replaced
 from swift.common.middleware.s3api.uploads import HAS_TYPE, TYPE, Upload, completed_as
 from swift.common.middleware.s3api.xmlio import DECLARATION, document, element, parse, text
@@ -36,7 +36,7 @@ def complete(call):
     check_conditions(call.req.headers)
     work = _Completion(call)
     work.prepare()
-    return _with_heartbeat(call, work.run)
+    return _with_heartbeat(call, work)
 
 
 def _with_heartbeat(call, work):
@@ -45,7 +45,7 @@ def _with_heartbeat(call, work):
 
     def run():
         try:
-            result.append(work())
+            result.append(work.run())
         except S3Error as e:
             result.append(e)
         except BaseException as e:     # whoever waits has to learn of any end of this thread
@@ -60,7 +60,7 @@ def _with_heartbeat(call, work):
     if _wait(done):
         if isinstance(result[0], S3Error):
             raise result[0]
-        return call.xml(result[0])
+        return call.xml(result[0], headers=work.shown)
     return Response(200, [('Content-Type', 'application/xml')], _beats(call, done, result))
 
 
@@ -96,6 +96,7 @@ class _Completion:
         self.wanted: list = []      # (part number, MD5 or None, element)
         self.etag = ''
         self.finished = False       # it was completed before, in the same way
+        self.shown: list = []       # headers for the answer
 
     def prepare(self):
         """Find the upload, or what it has become, and read which parts are wanted."""
@@ -109,7 +110,10 @@ class _Completion:
             if not self._completed():
                 raise
         limit = max(65536, self.call.settings.max_upload_part_num * BYTES_PER_PART)
-        self._read(self.call.document(limit, check_sum=False))
+        body = self.call.document(limit, check_sum=False)
+        if not body:
+            raise S3Error('InvalidRequest', 'You must specify at least one part')
+        self._read(body)
         if missing is not None:
             if self.etag != self._before:
                 raise missing
@@ -132,7 +136,7 @@ class _Completion:
             if int(number) <= previous:
                 raise S3Error('InvalidPartOrder', UploadId=self.upload.id)
             previous = int(number)
-            found = _ETAG.match(text(item, 'ETag').strip().lower())
+            found = _ETAG.match(text(item, 'ETag').strip())
             if not found:
                 raise self._invalid_part(previous, text(item, 'ETag'))
             self.wanted.append((previous, found[1], item))
@@ -160,9 +164,10 @@ class _Completion:
         before.leave()
         if sum(sizes.values()) == 0:
             headers.update({'Content-Length': '0', OVERRIDE: EMPTY_MD5 + headers[OVERRIDE]})
-            self.store.done('PUT', self.req.bucket, self.req.key, headers)
+            answer = self.store.done('PUT', self.req.bucket, self.req.key, headers)
         else:
-            self._put_manifest(headers, sizes)
+            answer = self._put_manifest(headers, sizes)
+        self.shown = version_header(answer)
         before.drop()
         self._end()
         return self._result(checksum)
@@ -252,6 +257,7 @@ class _Completion:
             raise S3Error('OperationAborted')
         if not answer.ok:
             raise self.store.error(answer.status, said, self.req.bucket, self.req.key)
+        return answer
 
     def _end_at_last(self, checksum):
         """End an upload that was completed before; the result's element. Not to store a second

@@ -51,6 +51,7 @@ CODES = {
     'MethodNotAllowed': (405, 'The specified method is not allowed against this resource.'),
     'MissingContentLength': (411, 'You must provide the Content-Length HTTP header.'),
     'MissingRequestBodyError': (400, 'Request body is empty.'),
+    'MissingSecurityHeader': (400, 'The request lacks a header it needs.'),
     'NoSuchBucket': (404, 'The specified bucket does not exist.'),
     'NoSuchBucketPolicy': (404, 'The bucket policy does not exist'),
     'NoSuchCORSConfiguration': (404, 'The CORS configuration does not exist'),
@@ -84,6 +85,7 @@ CODES = {
     'SignatureDoesNotMatch': (403, 'The request signature we calculated does not match the '
                               'signature you provided. Check your key and signing method.'),
     'SlowDown': (503, 'Please reduce your request rate.'),
+    'UnexpectedContent': (400, 'This request does not support content.'),
     'UserKeyMustBeSpecified': (400, 'The bucket POST must contain the specified field name. If it '
                                'is specified, please check the order of the fields.'),
     'XAmzContentSHA256Mismatch': (400, "The provided 'x-amz-content-sha256' header does not match "

@@ -83,10 +83,12 @@ def _marker(req, two):
     if not token:
         return req.params.get('start-after', '')
     try:
-        return base64.urlsafe_b64decode(token.encode()).decode()
+        marker = base64.b64decode(token.encode(), b'-_', validate=True).decode()
+        if '\0' not in marker:
+            return marker
     except (ValueError, binascii.Error):
-        raise invalid('continuation-token', token,
-                      'The continuation token provided is incorrect') from None
+        pass
+    raise invalid('continuation-token', token, 'The continuation token provided is incorrect')
 
 
 def _head_two(req, names, rows, more, last):
@@ -125,8 +127,6 @@ def list_versions(call):
                       'without a key marker.')
     if version:
         check_version(version, 'version-id-marker')
-    if version == 'null':
-        version = ''
     rows = _versions(call, prefix, delimiter, marker, version, limit + 1)
     more = len(rows) > limit > 0
     rows = rows[:limit]

@@ -8,6 +8,8 @@ from swift.common.parallel import in_parallel
 
 BYTES_PER_KEY = 3000           # a key of 1,024 bytes, escaped, with its elements around
 
+OPTIONAL = ('VersionId', 'ETag', 'LastModifiedTime', 'Size')
+
 
 def delete_many(call):
     """POST Bucket delete."""
@@ -18,12 +20,13 @@ def delete_many(call):
     for item in root:
         if item.tag == 'Quiet':
             continue
-        if item.tag != 'Object' or item.find('Key') is None:
+        if item.tag != 'Object' or sorted(child.tag for child in item if child.tag not in
+                                          OPTIONAL) != ['Key']:
             raise S3Error('MalformedXML')
         key = text(item, 'Key')
         if not key:
             raise S3Error('UserKeyMustBeSpecified')
-        if any(item.find(name) is not None for name in ('ETag', 'LastModifiedTime', 'Size')):
+        if any(item.find(name) is not None for name in OPTIONAL[1:]):
             raise S3Error('NotImplemented', 'Conditional deletes are not implemented')
         wanted.append((key, text(item, 'VersionId') or None))
     if not wanted or len(wanted) > most:
@@ -53,6 +56,7 @@ def _one(call, key, version, quiet):
     try:
         if len(key.encode('utf-8')) > call.settings.max_key:
             raise S3Error('KeyTooLongError')
+        call.may('WRITE')
         headers = dict(remove(call, key, version))
     except S3Error as e:
         return element('Error', element('Key', key),

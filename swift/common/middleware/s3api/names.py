@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names: buckets, the container of a bucket's parts, metadata, times as S3 writes them."""
 
+import base64
 import re
 from datetime import UTC, datetime
 from urllib.parse import quote
 
 SEGMENTS = '+segments'
 _DNS = re.compile(r'[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z')
-_ADDRESS = re.compile(r'\d{1,3}(\.\d{1,3}){3}\Z')
+_BYTE = r'(25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})'
+_ADDRESS = re.compile(rf'{_BYTE}(\.{_BYTE}){{3}}\Z')
 _LOOSE = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{2,254}\Z')
 _HEX = re.compile(r'=([0-9A-Fa-f]{2})')
 
@@ -33,6 +35,13 @@ def meta_to_swift(name):
 def meta_from_swift(name):
     """The other way round; ``name`` is lower case and without the prefix."""
     return 'x-amz-meta-' + name.replace('=5f', '_')
+
+
+def mail_safe(value):
+    """A value of metadata as S3 shows it: other alphabets encoded as RFC 2047 has it."""
+    if value.isascii():
+        return value
+    return '=?UTF-8?B?' + base64.b64encode(value.encode('latin-1')).decode() + '?='
 
 
 def iso_seconds(stamp):

@@ -4,7 +4,7 @@
 from swift.common.conditional import Unsatisfiable, parse_range
 from swift.common.middleware.s3api import checksums
 from swift.common.middleware.s3api.errors import S3Error, invalid
-from swift.common.middleware.s3api.names import meta_from_swift
+from swift.common.middleware.s3api.names import mail_safe, meta_from_swift
 from swift.common.middleware.s3api.versions import version_query
 from swift.common.middleware.s3api.xmlio import element
 from swift.common.request import Response, http_date
@@ -41,7 +41,7 @@ def get(call):
         query += f'&part-number={number}'
     answer = store.ask(req.method, req.bucket, req.key, headers, query.lstrip('&'))
     if answer.status not in (200, 206, 304, 412):
-        raise _read_error(call, answer)
+        raise read_error(call, answer)
     if call.acl is not None:
         try:
             call.allow_object(answer.headers, 'READ')
@@ -63,7 +63,7 @@ def get(call):
     return Response(status, list(shown.items()), answer.pieces)
 
 
-def _read_error(call, answer):
+def read_error(call, answer):
     req = call.req
     said = answer.body()
     if answer.status == 416 and 'partNumber' in req.params:
@@ -110,7 +110,7 @@ def object_headers(headers):
         if name in SHOWN:
             shown[NAMES[name]] = value
         elif name.startswith('x-object-meta-'):
-            shown[meta_from_swift(name[14:])] = value
+            shown[meta_from_swift(name[14:])] = mail_safe(value)
         elif name.startswith('access-control-'):
             shown[name.title()] = value
     etag = headers.get(ETAG_SYSMETA.lower()) or headers.get('etag', '').strip('"')
@@ -174,11 +174,18 @@ def _head_range(shown, wanted):
     return 206
 
 
+def head_version(call):
+    """The Answer to a HEAD of the object, or of the version of it, that is asked for."""
+    req = call.req
+    answer = call.store.ask('HEAD', req.bucket, req.key, query=version_query(
+        req.params.get('versionId'), call.settings))
+    if not answer.ok:
+        raise read_error(call, answer)
+    answer.discard()
+    return answer
+
+
 def tagging(call):
     """GET Object tagging: no object has tags."""
-    answer = call.store.ask('HEAD', call.req.bucket, call.req.key)
-    if not answer.ok:
-        raise _read_error(call, answer)
-    answer.discard()
-    call.allow_object(answer.headers, 'READ')
+    call.allow_object(head_version(call).headers, 'READ')
     return call.xml(element('Tagging', element('TagSet')))

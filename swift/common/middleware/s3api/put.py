@@ -51,7 +51,9 @@ def new_headers(headers):
     """What the store keeps of a new object's headers."""
     kept = {n.title(): headers[n] for n in STORED if n in headers}
     for name, value in headers.items():
-        if name.startswith('x-amz-meta-') and len(name) > 11:
+        if name == 'x-amz-meta-':
+            raise S3Error('InvalidRequest', 'A header of metadata has no name: x-amz-meta-')
+        if name.startswith('x-amz-meta-'):
             kept[meta_to_swift(name[11:])] = value
     kept['Content-Type'] = headers.get('content-type') or DEFAULT_TYPE
     return kept
@@ -60,6 +62,8 @@ def new_headers(headers):
 def put(call):
     """PUT Object."""
     req = call.req
+    if 'partNumber' in req.params:
+        raise invalid('partNumber', req.params['partNumber'], 'A part needs an uploadId')
     if SOURCE in req.headers:
         return copy(call)
     check_headers(req.headers)
@@ -78,9 +82,13 @@ def answer_headers(answer):
     shown = []
     if 'last-modified' in answer.headers:
         shown.append(('Last-Modified', answer.headers['last-modified']))
-    if answer.headers.get('x-object-version-id'):
-        shown.append(('x-amz-version-id', answer.headers['x-object-version-id']))
-    return shown
+    return shown + version_header(answer)
+
+
+def version_header(answer):
+    """What a write's answer says of the version it made, as headers."""
+    version = answer.headers.get('x-object-version-id')
+    return [('x-amz-version-id', version)] if version else []
 
 
 def store_body(call, container, obj, headers, at_end=None):
@@ -182,9 +190,10 @@ def copy(call):
     req = call.req
     headers = req.headers
     check_headers(headers)
-    if 'range' in headers:
-        raise invalid('Range', headers['range'], 'The Range header is not supported for '
-                      'CopyObject')
+    check_no_range(headers)
+    if SOURCE + '-range' in headers:
+        raise invalid(SOURCE + '-range', headers[SOURCE + '-range'], 'Only parts of uploads are '
+                      'copied by ranges')
     directive = headers.get('x-amz-metadata-directive', 'COPY')
     if directive not in ('COPY', 'REPLACE'):
         raise invalid('x-amz-metadata-directive', directive, 'Unknown metadata directive.')
@@ -209,10 +218,20 @@ def copy(call):
     finally:
         source.discard()
     before.drop()
-    shown = [('x-amz-copy-source-version-id', source.headers['x-object-version-id'])] \
-        if source.headers.get('x-object-version-id') else []
-    shown += [h for h in answer_headers(answer) if h[0] != 'Last-Modified']
+    shown = source_version(source) + version_header(answer)
     return call.xml(_result('CopyObjectResult', answer, total), headers=shown)
+
+
+def check_no_range(headers):
+    """InvalidArgument: no copy is of the range a Range header names."""
+    if 'range' in headers:
+        raise invalid('Range', headers['range'], 'The Range header is not supported for copies')
+
+
+def source_version(source):
+    """What an answer says of the version that was copied, as headers."""
+    version = source.headers.get('x-object-version-id')
+    return [('x-amz-copy-source-version-id', version)] if version else []
 
 
 def _copied(source):

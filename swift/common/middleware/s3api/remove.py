@@ -5,8 +5,8 @@ Parts go when the last version that is made of them goes: a version is a manifes
 may have been copied. The client does not wait for it where the object expirer can do it (`parts`).
 """
 
-from swift.common.middleware.s3api.errors import S3Error
-from swift.common.middleware.s3api.objects import VERSION, is_large
+from swift.common.middleware.s3api.errors import S3Error, not_implemented
+from swift.common.middleware.s3api.objects import ETAG_SYSMETA, VERSION, is_large
 from swift.common.middleware.s3api.parts import Parts
 from swift.common.middleware.s3api.versions import (
     DELETED,
@@ -15,20 +15,33 @@ from swift.common.middleware.s3api.versions import (
     versions_of,
 )
 
+CONDITIONS = ('if-match', 'if-unmodified-since')
+
 
 def delete(call):
     """DELETE Object: gone is gone, whether it was there or not."""
     req = call.req
-    return call.empty(204, remove(call, req.key, req.params.get('versionId')))
+    conditions = {n.title(): req.headers[n] for n in CONDITIONS if n in req.headers}
+    for name in req.headers:
+        if name.startswith('x-amz-if-match-'):
+            raise not_implemented(name)
+    return call.empty(204, remove(call, req.key, req.params.get('versionId'), conditions))
 
 
-def remove(call, key, version=None):
-    """Delete an object, or a version of it; headers for the answer."""
+def remove(call, key, version=None, conditions=None):
+    """Delete an object, or a version of it; headers for the answer.
+
+    PreconditionFailed unless its ``conditions`` - headers - hold for what is there now. Somebody
+    else's write may still come between.
+    """
     req, store = call.req, call.store
     query = version_query(version, call.settings)
     # What it is made of matters whether or not one may read it.
-    seen = store.ask('HEAD', req.bucket, key, query=query, trusted=True)
+    seen = store.ask('HEAD', req.bucket, key, query=query, trusted=True, headers=conditions and {
+        **conditions, 'X-Backend-Etag-Is-At': ETAG_SYSMETA})
     seen.discard()
+    if seen.status == 412:
+        raise S3Error('PreconditionFailed')
     parts = Parts.of(call, key, seen.headers) if seen.ok else None
     if version is not None and query != '':
         return _remove_version(call, key, version, query, seen, parts)

@@ -6,7 +6,7 @@ is signed is what was sent.
 """
 
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from swift.common.middleware.s3api.errors import S3Error, invalid
 from swift.common.middleware.s3api.names import valid_bucket
@@ -76,8 +76,8 @@ class S3Request:
 
     def number(self, name, default, most=None):
         """A parameter that is a whole number from 0 to 2**31 - 1, at most ``most``."""
-        value = self.params.get(name, '')
-        if not value:
+        value = self.params.get(name)
+        if value is None:
             return default
         digits = value[1:] if value[:1] in '+-' else value
         if not (digits.isascii() and digits.isdigit()):
@@ -125,8 +125,12 @@ def _params(env):
         raise S3Error('InvalidArgument', 'A parameter is given twice')
     for name, value in pairs:
         if '\0' in value or not _is_utf8(value) or not _is_utf8(name):
-            raise invalid(name.encode('ascii', 'replace').decode(), '', 'Not valid UTF-8')
+            raise invalid(_quoted(name), _quoted(value), 'Not valid UTF-8')
     return params
+
+
+def _quoted(text):
+    return quote(text.encode('utf-8', 'surrogateescape'))
 
 
 def _is_utf8(text):

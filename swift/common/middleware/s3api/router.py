@@ -64,8 +64,8 @@ ROUTES = {
     ('bucket', 'DELETE', ''): Route(buckets.delete, 'OWNER'),
     ('bucket', 'GET', 'versions'): Route(listing.list_versions, 'READ'),
     ('bucket', 'GET', 'uploads'): Route(uploads.list_uploads, 'READ'),
-    ('bucket', 'POST', 'delete'): Route(multi_delete.delete_many, 'WRITE'),
-    ('bucket', 'GET', 'location'): Route(buckets.location, 'READ'),
+    ('bucket', 'POST', 'delete'): Route(multi_delete.delete_many, ''),
+    ('bucket', 'GET', 'location'): Route(buckets.location, 'OWNER'),
     ('bucket', 'GET', 'acl'): Route(acl_verbs.get_bucket, 'READ_ACP'),
     ('bucket', 'PUT', 'acl'): Route(acl_verbs.put_bucket, 'WRITE_ACP'),
     ('bucket', 'GET', 'versioning'): Route(versions.get, 'OWNER'),
@@ -103,14 +103,26 @@ for _name, _tag, _fields in (
     ROUTES['bucket', 'GET', _name] = Route(_document(_tag, **_fields), 'OWNER')
 
 METHODS = ('GET', 'HEAD', 'PUT', 'POST', 'DELETE')
+# Subresources of which S3 has no other methods than are here.
+WHOLE = frozenset(('acl', 'delete', 'location', 'uploadId', 'uploads', 'versioning', 'versions'))
+MISPLACED = {('bucket', 'uploadId', 'GET'), ('bucket', 'uploadId', 'DELETE'),
+             ('bucket', 'uploadId', 'POST'), ('bucket', 'uploads', 'POST'),
+             ('object', 'uploads', 'GET')}
 
 
 def route(req):
-    """The Route of a request; MethodNotAllowed or NotImplemented for others."""
-    name = req.subresource
+    """The Route of a request; MethodNotAllowed or NotImplemented for others.
+
+    The service as a whole has no subresources: their names mean nothing there.
+    """
+    name = req.subresource if req.level != 'service' else ''
     found = ROUTES.get((req.level, req.method, name))
     if found is not None:
         return found
-    if name and req.method in METHODS:
+    if (req.level, name, req.method) in MISPLACED:
+        raise S3Error('InvalidRequest', 'This operation needs a key' if req.level == 'bucket'
+                      else 'This operation does not take a key')
+    whole = name in WHOLE and any((req.level, method, name) in ROUTES for method in METHODS)
+    if name and req.method in METHODS and not whole:
         raise S3Error('NotImplemented', Resource=name)
     raise S3Error('MethodNotAllowed', Method=req.method, ResourceType=req.level.upper())

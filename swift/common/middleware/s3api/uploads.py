@@ -21,9 +21,11 @@ from swift.common.middleware.s3api.put import (
     SOURCE,
     answer_headers,
     check_headers,
+    check_no_range,
     copy_result,
     new_headers,
     open_source,
+    source_version,
     store_body,
     store_copy,
 )
@@ -150,6 +152,7 @@ def put_part(call):
 
 
 def _copy_part(call, upload, number):
+    check_no_range(call.req.headers)
     wanted = call.req.headers.get(SOURCE + '-range')
     extra, query = {}, ''
     if wanted is not None:
@@ -164,7 +167,7 @@ def _copy_part(call, upload, number):
                                {'Content-Type': 'application/octet-stream'})
     finally:
         source.discard()
-    return call.xml(copy_result('CopyPartResult', answer))
+    return call.xml(copy_result('CopyPartResult', answer), headers=source_version(source))
 
 
 def _copy_range(text):
@@ -215,8 +218,8 @@ def list_parts(call):
     """GET Object with uploadId."""
     req = call.req
     names = Names(req)
-    most = req.number('max-parts', call.settings.max_parts_listing)
-    limit = min(most, call.settings.max_parts_listing)
+    most = call.settings.max_parts_listing
+    limit = req.number('max-parts', most, most)
     marker = req.number('part-number-marker', 0)
     upload = Upload(call).find(call)
     parts = [item for item in upload.parts(call) if item[0] > marker]
@@ -232,7 +235,7 @@ def list_parts(call):
         owner_element(req.user), element('StorageClass', 'STANDARD'),
         element('PartNumberMarker', str(marker)),
         element('NextPartNumberMarker', str(parts[-1][0] if parts else 0)),
-        element('MaxParts', str(most)), names.type_element(),
+        element('MaxParts', str(limit)), names.type_element(),
         element('IsTruncated', 'true' if more else 'false'),
         element('ChecksumAlgorithm', checksum[0]) if checksum else None,
         element('ChecksumType', checksum[1]) if checksum else None, *rows))
@@ -242,8 +245,7 @@ def list_uploads(call):
     """GET Bucket uploads."""
     req = call.req
     names = Names(req)
-    most = req.number('max-uploads', MAX_UPLOADS)
-    limit = min(most, MAX_UPLOADS)
+    limit = req.number('max-uploads', MAX_UPLOADS, MAX_UPLOADS)
     prefix, delimiter = req.params.get('prefix', ''), req.params.get('delimiter', '')
     marker, id_marker = req.params.get('key-marker', ''), req.params.get('upload-id-marker', '')
     found, groups = _uploads(call, prefix, delimiter, marker, id_marker if marker else '',
@@ -266,7 +268,7 @@ def list_uploads(call):
         element('NextUploadIdMarker', last[1] if last else ''),
         names.element('Delimiter', delimiter) if delimiter else None,
         names.element('Prefix', prefix) if prefix else None,
-        element('MaxUploads', str(most)), names.type_element(),
+        element('MaxUploads', str(limit)), names.type_element(),
         element('IsTruncated', 'true' if more else 'false'), *uploads, *prefixes))
 
 

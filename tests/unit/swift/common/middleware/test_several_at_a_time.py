@@ -126,7 +126,8 @@ def test_keys_of_a_multi_delete(monkeypatch, count):
     """The verdicts keep their order, the versions of one key theirs."""
     removals = Removals()
     monkeypatch.setattr(multi_delete, 'remove', removals)
-    call = SimpleNamespace(settings=SimpleNamespace(multi_delete_concurrency=count, max_key=1024))
+    call = SimpleNamespace(settings=SimpleNamespace(multi_delete_concurrency=count, max_key=1024),
+                           may=lambda permission: None)
     wanted = [('a', '1'), ('b', None), ('a', '2'), ('bad', None), ('x' * 1025, None), ('c', None),
               ('a', '3')]
     verdicts = multi_delete._verdicts(call, wanted, False)
