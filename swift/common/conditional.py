@@ -9,7 +9,8 @@ from email.utils import formatdate, parsedate
 MAX_RANGES = 50
 MAX_OVERLAPS = 3              # more pairs than this of ranges that overlap: someone makes us seek
 MAX_DESCENDING = 8
-_RANGE = re.compile(r"([0-9]{0,19})-([0-9]{0,19})\Z")
+MAX_OFFSET = 2 ** 63 - 1         # no body is as long; what a client writes may be longer
+_RANGE = re.compile(r"([0-9]{0,999})-([0-9]{0,999})\Z")
 
 
 class Unsatisfiable(ValueError):
@@ -30,15 +31,16 @@ def range_specs(header: str | None) -> list[tuple[int | None, int | None]] | Non
         match = _RANGE.match(spec.strip())
         if not match or spec.strip() == "-":
             return None
-        first, last = match.groups()
-        if first and last and int(first) > int(last):
+        first, last = (min(int(n), MAX_OFFSET) if n else None for n in match.groups())
+        if first is not None and last is not None and first > last:
             return None
-        pairs.append((int(first) if first else None, int(last) if last else None))
+        pairs.append((first, last))
     return pairs
 
 
 def parse_range(header: str | None, length: int) -> list[tuple[int, int]] | None:
-    """Half-open ranges of a body of `length` bytes; None when all of it should be sent.
+    """Half-open ranges of a body of `length` bytes; None when all of it should be sent, as it is
+    for the last bytes of an empty one (RFC 9110, 14.1.2).
 
     Raises Unsatisfiable for none within the body, and for ranges that only serve to make a disk
     seek.
@@ -56,6 +58,8 @@ def parse_range(header: str | None, length: int) -> list[tuple[int, int]] | None
                 ranges.append((max(0, length - high), length))
         elif low < length:
             ranges.append((low, length if high is None else min(high + 1, length)))
+    if not ranges and not length and any(low is None and high for low, high in pairs):
+        return None
     if not ranges:
         raise Unsatisfiable("no range is within the body")
     _refuse_seeks(ranges)
@@ -79,12 +83,18 @@ def _refuse_seeks(ranges: list[tuple[int, int]]) -> None:
                 raise Unsatisfiable("too many ranges overlap")
 
 
-def etag_list(header: str) -> set[str]:
-    """Entity tags of If-Match or If-None-Match without quotes and weakness."""
+def etag_list(header: str, weak: bool = True) -> set[str]:
+    """Entity tags of If-Match or If-None-Match without quotes and weakness.
+
+    Without ``weak`` those that are weak are left out: If-Match compares strongly (RFC 9110,
+    13.1.1).
+    """
     tags = set()
     for part in header.split(","):
         tag = part.strip()
         if tag.startswith("W/"):
+            if not weak:
+                continue
             tag = tag[2:]
         tags.add(tag[1:-1] if len(tag) > 1 and tag[0] == tag[-1] == '"' else tag)
     tags.discard("")
@@ -115,7 +125,7 @@ def precondition(env: dict, etags: set[str], modified: int, exists: bool = True)
     get = env.get
     match = get("HTTP_IF_MATCH")
     if match is not None:
-        wanted = etag_list(match)
+        wanted = etag_list(match, weak=False)
         # Of what is not there Swift says 404, unless the client asked for just that to be told.
         if "*" in wanted if not exists else "*" not in wanted and not wanted & etags:
             return 412
