@@ -13,11 +13,11 @@ from pathlib import Path
 
 from stacklib.first import IMAGE
 from stacklib.layout import PORTS, Cloud
-from stacklib.packages import CHECKOUT
+from stacklib.packages import CHECKOUT, PRODUCT_VENV
 from stacklib.supervise import Supervisor
 from stacklib.swift_config import TEMPAUTH_USER
 
-from . import heal, images, listing, measures, scale, target, turns
+from . import heal, images, listing, measures, rings, scale, target, turns
 from .accounting import Meter
 from .measures import Figures
 from .target import Target
@@ -29,10 +29,15 @@ COUNT = {"swift": 1000, "glance": 500, "nova": 200}
 # OpenStack 2026 (Swift 2.38, Nova 34, Glance 33) on this class of machine, 2 cores
 PEERS = {"PUT 4 KiB": 33.3, "GET 4 KiB": 8.6, "HEAD": 7.9, "DELETE": 28.0,
          "PUT 64 MiB": 758.0, "GET 64 MiB": 246.0,
+         "listing of 10,000, json": 446.0, "the same, wall ms each": 480.0,
+         "idle, thousandths of a core": 165.0,
+         "ring of 200 devices, first rebalance, wall s": 5.4,
          "GET /v2/images": 11.0, "GET /servers/detail (50)": 313.0, "GET /flavors": 14.0,
          "POST to ACTIVE, CPU s each": 1.2, "POST to ACTIVE, wall s each": 0.99,
          "20 at once, CPU s in all": 22.4, "20 at once, wall s": 14.0,
          "memory of nova's daemons, PSS MB": 947.0}
+
+WIDTH = 46                  # of a figure's title
 
 # How a peer's own daemons are called in --peer-pids
 PEER_DAEMONS = {"swift": ["account*", "container*", "object*", "proxy*"]}
@@ -125,12 +130,25 @@ def measure(one: Target, cloud: Cloud | None, options: argparse.Namespace) -> Fi
         figures |= images.transfers(one, options.mib)
     return figures
 
+def measure_swift(one: Target, other: Target | None, options: argparse.Namespace
+                  ) -> tuple[Figures, Figures | None]:
+    """Both sides in turns; long listings once, and rings, which need no daemon."""
+    mine, theirs = turns.measure(one, other, options.rounds, lambda side: measures.swift(
+        side, options.count or COUNT["swift"]))
+    listed, their_listed = turns.measure(one, other, 1, measures.swift_listing)
+    mine |= listed | rings.figures(str(PRODUCT_VENV / "bin/swift-ring-builder"))
+    if theirs is not None and their_listed is not None:
+        theirs |= their_listed
+        if options.peer_ring_builder:
+            theirs |= rings.figures(options.peer_ring_builder)
+    return mine, theirs
+
 def table(mine: Figures, theirs: Figures | None) -> str:
     """The figures beside those measured of real OpenStack before, and beside a live peer's."""
-    lines = [f"{'CPU seconds per 1000':<32}{'snakestack':>12}{'OpenStack':>12}{'ratio':>8}"
+    lines = [f"{'CPU seconds per 1000':<{WIDTH}}{'snakestack':>12}{'OpenStack':>12}{'ratio':>8}"
              + (f"{'live peer':>12}{'ratio':>8}" if theirs else "")]
     for name, value in mine.items():
-        cells = f"{name:<32}{value:>12.2f}"
+        cells = f"{name:<{WIDTH}}{value:>12.2f}"
         for other in [PEERS.get(name), *([theirs.get(name)] if theirs else [])]:
             cells += f"{other:>12.2f}{value / other:>8.2f}" if other else f"{'-':>12}{'-':>8}"
         lines.append(cells)
@@ -158,6 +176,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--peer-project", default="admin")
     parser.add_argument("--peer-image", help="id of the image the peer boots")
     parser.add_argument("--peer-pids", metavar="DIR", help="folder of its daemons' *.pid files")
+    parser.add_argument("--peer-ring-builder", metavar="PATH",
+                        help="swift: its swift-ring-builder")
     options = parser.parse_args()
     if options.peer_auth and not options.peer_pids:
         parser.error("--peer-auth needs --peer-pids")
@@ -182,8 +202,7 @@ def main() -> int:
                              "fake driver")
         one, other = ours(cloud, options.subject), peer(options)
         if options.subject == "swift":
-            mine, theirs = turns.measure(one, other, options.rounds, lambda side: measures.swift(
-                side, options.count or COUNT["swift"]))
+            mine, theirs = measure_swift(one, other, options)
         else:
             mine = measure(one, cloud, options)
             theirs = measure(other, None, options) if other else None

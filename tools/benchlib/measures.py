@@ -10,6 +10,7 @@ from .load import Request, send
 from .target import Target
 
 OBJECT_BYTES = 4096
+ROWS, LISTINGS = 10_000, 20
 LARGE_BYTES, LARGE = 64 << 20, 4
 SERVERS = 50
 BOOTS = 5
@@ -58,6 +59,23 @@ def _large_objects(target: Target, container: str) -> Figures:
         "GET 64 MiB": _per_1000(target, [Request("GET", name) for name in names], 2)}
     send(target.url, target.token, [Request("DELETE", name) for name in names])
     return figures
+
+
+def swift_listing(target: Target) -> Figures:
+    """The whole listing of a container of ROWS objects, one at a time; what idling costs."""
+    container = f"/bench-{os.getpid()}-{time.time_ns()}"
+    send(target.url, target.token, [Request("PUT", container)])
+    names = [f"{container}/dir{number % 100:03d}/object-{number:06d}" for number in range(ROWS)]
+    send(target.url, target.token, [Request("PUT", name, b"") for name in names])
+    target.meter.measure_idle()
+    whole = Request("GET", f"{container}?limit={ROWS}&format=json")
+    start = time.monotonic()
+    cost = _per_1000(target, [whole] * LISTINGS, 1)
+    wall = (time.monotonic() - start - TRAIL_SECONDS) / LISTINGS
+    send(target.url, target.token, [Request("DELETE", name) for name in names])
+    send(target.url, target.token, [Request("DELETE", container)])
+    return {"listing of 10,000, json": cost, "the same, wall ms each": wall * 1000,
+            "idle, thousandths of a core": target.meter.idle * 1000}
 
 
 def glance(target: Target, count: int) -> Figures:

@@ -5,9 +5,10 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
-from benchlib import listing, turns
+from benchlib import listing, rings, turns
 from benchlib.accounting import Meter
 from benchlib.load import Request, send
 from benchlib.target import Target
@@ -102,3 +103,18 @@ def test_every_request_is_sent_once(server):
 def test_a_failed_answer_ends_the_measurement(server):
     with pytest.raises(RuntimeError, match="404"):
         send(server, "token", [Request("GET", "/there"), Request("GET", "/missing")])
+
+
+def test_a_ring_is_made_by_the_command_that_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(rings, "PART_POWER", 8)
+    figures = rings.figures(str(Path(sys.executable).parent / "swift-ring-builder"))
+    assert len(figures) == 2 and all(seconds > 0.02 for seconds in figures.values())
+    with pytest.raises(RuntimeError, match="create"):
+        rings.figures(str(_failing(tmp_path)))
+
+
+def _failing(folder):
+    command = folder / "builder"
+    command.write_text("#!/bin/sh\nexit 2\n")
+    command.chmod(0o755)
+    return command
