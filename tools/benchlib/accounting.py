@@ -21,6 +21,7 @@ class Meter:
 
     leaders: Callable[[], Iterable[int]]
     idle: float = 0.0
+    _seen_idle: bool = False
 
     def seconds(self) -> float:
         """User and system time so far, of living processes and of children they waited for."""
@@ -43,7 +44,8 @@ class Meter:
         start, before = time.monotonic(), self.seconds()
         time.sleep(IDLE_SECONDS)
         seen = (self.seconds() - before) / (time.monotonic() - start)
-        self.idle = min(self.idle or seen, seen)
+        self.idle = min(self.idle, seen) if self._seen_idle else seen
+        self._seen_idle = True
 
     def cost(self, work: Callable[[], object]) -> float:
         """CPU seconds that `work` cost the service, its idling taken off."""

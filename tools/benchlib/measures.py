@@ -67,7 +67,6 @@ def swift_listing(target: Target) -> Figures:
     send(target.url, target.token, [Request("PUT", container)])
     names = [f"{container}/dir{number % 100:03d}/object-{number:06d}" for number in range(ROWS)]
     send(target.url, target.token, [Request("PUT", name, b"") for name in names])
-    target.meter.measure_idle()
     whole = Request("GET", f"{container}?limit={ROWS}&format=json")
     start = time.monotonic()
     cost = _per_1000(target, [whole] * LISTINGS, 1)

@@ -18,7 +18,8 @@ from .target import Target
 def stopped(one: Target | None) -> Iterator[None]:
     """A side's processes do nothing in here."""
     members = [] if one is None else [
-        member.pid for leader in one.meter.leaders() for member in family(leader)]
+        member.pid for leader in {*one.meter.leaders(), *one.daemons()}
+        for member in family(leader)]
     try:
         for pid in members:
             os.kill(pid, signal.SIGSTOP)
