@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from calendar import timegm
+from datetime import datetime
 from email.utils import formatdate, parsedate
 
 MAX_RANGES = 50
-MAX_OVERLAPS = 3              # more pairs than this of ranges that overlap: someone makes us seek
+MAX_OVERLAPS = 2              # more pairs than this of ranges that overlap: someone makes us seek
+MAX_AGAIN = 2                 # times that a range may be asked for again
 MAX_DESCENDING = 8
 MAX_OFFSET = 2 ** 63 - 1         # no body is as long; what a client writes may be longer
 _RANGE = re.compile(r"([0-9]{0,999})-([0-9]{0,999})\Z")
@@ -73,7 +75,9 @@ def _refuse_seeks(ranges: list[tuple[int, int]]) -> None:
     if descending >= MAX_DESCENDING:
         raise Unsatisfiable("ranges go backwards too often")
     overlaps = 0
-    ordered = sorted(ranges)
+    ordered = sorted(set(ranges))       # the same one again is no overlap to Swift, a few times
+    if len(ranges) - len(ordered) > MAX_AGAIN:
+        raise Unsatisfiable("a range is asked for too often")
     for index, (_, stop) in enumerate(ordered):
         for start, _ in ordered[index + 1:]:
             if start >= stop:
@@ -107,12 +111,15 @@ def http_date(seconds: int) -> str:
 
 
 def parse_date(header: str | None) -> int | None:
-    """Seconds since 1970 of an HTTP date; None if it is none."""
+    """Seconds since 1970, negative before, of an HTTP date; None if it is none."""
     if not header:
         return None
     try:
         parts = parsedate(header)
-        return timegm(parts) if parts is not None and parts[0] >= 1970 else None
+        if parts is None:
+            return None
+        datetime(*parts[:6])                # timegm would count a 32nd of November on
+        return timegm(parts)
     except (ValueError, TypeError, OverflowError):
         return None
 

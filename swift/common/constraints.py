@@ -110,9 +110,8 @@ class Constraints:
     def check_name(self, kind, name):
         """A 400 response when the name of an account, container or object is too long, or None."""
         limit = getattr(self, f'max_{kind}_name_length')
-        if len(name.encode('utf-8', 'surrogateescape')) > limit:
-            return answer(400, f'{kind.title()} name length of '
-                          f'{len(name.encode("utf-8"))} longer than {limit}')
+        if len(name) > limit:          # letters, as Swift counts, not bytes
+            return answer(400, f'{kind.title()} name length of {len(name)} longer than {limit}')
         if kind == 'container' and '/' in name:
             return answer(400, 'Container name cannot contain slashes')
         return None

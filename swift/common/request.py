@@ -17,6 +17,7 @@ REASONS.update({413: 'Request Entity Too Large', 416: 'Requested Range Not Satis
                 498: 'Rate Limited', 499: 'Client Disconnect', 507: 'Insufficient Storage'})
 STATUS_LINES = {code: f'{code} {reason}' for code, reason in REASONS.items()}
 _SENTENCES = {
+    202: 'The request is accepted for processing.',
     400: 'The server could not comply with the request since it is either malformed or otherwise '
          'incorrect.',
     401: 'This server could not verify that you are authorized to access the document you '
@@ -145,7 +146,7 @@ def split_plain(path, reserved=False):
     if '\0' in path and not reserved:
         raise PathError('Invalid UTF8 or contains NULL', 412)
     parts = path.split('/', 4)
-    if len(parts) == 2 and parts[1]:
+    if not parts[0] and parts[1:2] != [''] and parts[2:] in ([], ['']):
         raise PathError('Bad URL', 412)
     if len(parts) < 3 or parts[0] or not parts[1] or not parts[2]:
         raise PathError('Invalid path: ' + quote(path))
@@ -197,9 +198,8 @@ class Response:
     def __call__(self, environ, start_response):
         body = self.body
         if isinstance(body, bytes):
-            if environ['REQUEST_METHOD'] != 'HEAD' and self.status not in (204, 304):
-                if self.get('Content-Length') is None:
-                    self.headers.append(('Content-Length', str(len(body))))
+            if self.get('Content-Length') is None:
+                self.headers.append(('Content-Length', str(len(body))))
             body = [body]
         start_response(STATUS_LINES.get(self.status) or f'{self.status} Unknown', self.headers)
         return body
@@ -219,7 +219,7 @@ def answer(status, text=None, headers=()):
     ``text`` is escaped; it says which field or rule was the reason.
     """
     headers = list(headers)
-    if status < 400 or status == 416 and text is None:
+    if status < 400 and status != 202 or status == 416 and text is None:
         if status < 300:
             headers.append(('Content-Type', 'text/html; charset=UTF-8'))
         return Response(status, headers, b'')

@@ -7,6 +7,7 @@
 """
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Any
 
@@ -358,16 +359,30 @@ class ContainerApp(DbApp):
 
 
 def split_content_type(content_type: str, size: int) -> tuple[str, int]:
-    """(type, size) as listings show them: of a large object, the size its manifest says."""
+    """(type, size) as listings show them: parameters without blanks around them, and of a large
+    object, the size its manifest says."""
     if ";" not in content_type:
         return content_type, size
-    kept = []
-    for part in content_type.split(";"):
-        name, _, value = part.strip().partition("=")
+    shown, of_manifest = _type_and_size(content_type)
+    return shown, size if of_manifest is None else of_manifest
+
+
+@functools.lru_cache(maxsize=256)
+def _type_and_size(content_type: str) -> tuple[str, int | None]:
+    size, open_part, parts = None, "", []
+    kind, _, rest = content_type.partition(";")
+    for piece in rest.split(";"):
+        open_part = f"{open_part};{piece}" if open_part else piece
+        if open_part.count('"') % 2 == 0:            # else the semicolon was a quoted one
+            parts.append(open_part)
+            open_part = ""
+    kept = [kind]
+    for part in (*parts, open_part):
+        name, _, value = (text.strip() for text in part.partition("="))
         if name == "swift_bytes" and value.strip('"').isdigit():
             size = int(value.strip('"'))
-        else:
-            kept.append(part)
+        elif name:
+            kept.append(f"{name}={value}")
     return ";".join(kept), size
 
 

@@ -241,8 +241,14 @@ class Application:
                 if not env.get('swift.authorize_override'):
                     del env['swift.authorize']
             elif req.method not in controller.delay_denial:
-                return denied
-        return handler(controller)
+                return controller.for_origin(denied) if 'HTTP_ORIGIN' in env else denied
+        if 'HTTP_ORIGIN' not in env or req.method == 'OPTIONS':
+            return handler(controller)
+        try:
+            response = handler(controller)
+        except Abort as e:
+            response = e.response
+        return controller.for_origin(response)
 
     def new_timestamp(self, req):
         """The moment a write takes effect; one given by a trusted filter is kept."""

@@ -54,8 +54,13 @@ def refuse(env, account=None):
     """403 for somebody, 401 with a challenge for nobody in particular."""
     if env.get('REMOTE_USER'):
         return answer(403)
-    realm = quote(wsgi_text(account)) if account else 'unknown'
-    return answer(401, headers=[('Www-Authenticate', f'Swift realm="{realm}"')])
+    return answer(401, headers=[challenge(wsgi_text(account) if account else None)])
+
+
+def challenge(account):
+    """The header that says where to log in: for an account, bytes as text, or None."""
+    realm = quote(account.encode('latin-1')) if account else 'unknown'
+    return 'Www-Authenticate', f'Swift realm="{realm}"'
 
 
 class WrongSignature(Exception):

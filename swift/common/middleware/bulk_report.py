@@ -26,11 +26,11 @@ def render(kind, facts, errors, root='delete'):
     if kind == 'application/json':
         return json.dumps({**facts, 'Errors': [list(e) for e in errors]}).encode()
     if kind.endswith('/xml'):
-        inner = ''.join(f'<{_tag(k)}>{escape(str(v))}</{_tag(k)}>' for k, v in facts.items())
-        listed = ''.join(f'<object><name>{escape(n)}</name><status>{escape(s)}</status></object>'
+        inner = ''.join(f'<{_tag(k)}>{escape(str(v))}</{_tag(k)}>\n' for k, v in facts.items())
+        listed = ''.join(f'<object><name>{escape(n)}</name><status>{escape(s)}</status></object>\n'
                          for n, s in errors)
-        return (f'<?xml version="1.0" encoding="UTF-8"?>\n<{root}>{inner}'
-                f'<errors>{listed}</errors></{root}>').encode('utf-8', 'replace')
+        return f'<{root}>\n{inner}<errors>\n{listed}</errors>\n</{root}>\n'.encode(
+            'utf-8', 'replace')
     lines = [f'{k}: {v}' for k, v in facts.items()] + ['Errors:']
     lines += [f'{name}, {status}' for name, status in errors]
     return ('\n'.join(lines) + '\n').encode('utf-8', 'surrogateescape')

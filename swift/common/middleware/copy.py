@@ -93,7 +93,7 @@ class Copy:
         method = env['REQUEST_METHOD']
         if method == 'COPY':
             handler = self._copy
-        elif method == 'PUT' and 'HTTP_X_COPY_FROM' in env:
+        elif method == 'PUT' and env.get('HTTP_X_COPY_FROM'):
             handler = self._put
         elif method == 'OPTIONS':
             return self._options(env, start_response)
@@ -112,7 +112,8 @@ class Copy:
         """Objects can be copied, too."""
         def start(status, headers, exc_info=None):
             headers = [(n, v + ', COPY' if n in ('Allow', 'Access-Control-Allow-Methods')
-                        and 'DELETE' in v and self._is_object(env) and 'COPY' not in v else v)
+                        and status[0] == '2' and 'DELETE' in v and self._is_object(env)
+                        and 'COPY' not in v else v)
                        for n, v in headers]
             return start_response(status, headers)
         if env.get('HTTP_ACCESS_CONTROL_REQUEST_METHOD') == 'COPY' and self._is_object(env):
@@ -137,7 +138,7 @@ class Copy:
             to_account = self._account(req, 'Destination-Account') or account
         except PathHeaderError as e:
             return answer(412, str(e))(env, start_response)
-        if req.content_length or req.chunked:
+        if req.content_length:
             return answer(400, 'Copy requests require a zero byte body')(env, start_response)
         version = env['PATH_INFO'].split('/')[1]
         env.update(REQUEST_METHOD='PUT', CONTENT_LENGTH='0',
@@ -150,7 +151,7 @@ class Copy:
 
     def _account(self, req, name):
         value = req.get(name)
-        if value is None:
+        if not value:
             return None
         try:
             text = unquote(value, errors='strict')
@@ -167,11 +168,7 @@ class Copy:
             from_account = self._account(req, 'X-Copy-From-Account') or account
         except PathHeaderError as e:
             return answer(412, str(e))(env, start_response)
-        if (req.content_length is None and not req.chunked) or req.content_length:
-            status = 411 if req.content_length is None else 400
-            text = None if status == 411 else 'Copy requests require a zero byte body'
-            return answer(status, text)(env, start_response)
-        if req.chunked and env['wsgi.input'].read(1):
+        if req.content_length or req.chunked and env['wsgi.input'].read(1):
             return answer(400, 'Copy requests require a zero byte body')(env, start_response)
         version = env['PATH_INFO'].split('/')[1]
         status, headers, body = self._source(
@@ -212,6 +209,8 @@ class Copy:
                 passed[key[5:].replace('_', '-').title()] = env[key]
         for key in ('MATCH', 'NONE_MATCH', 'MODIFIED_SINCE', 'UNMODIFIED_SINCE'):
             value = env.pop('HTTP_X_COPY_FROM_IF_' + key, None)
+            if value is None and env.get('HTTP_IF_' + key, '*').strip() != '*':
+                value = env.pop('HTTP_IF_' + key)     # but *, with which the target is meant
             if value is not None:
                 passed['If-' + key.replace('_', '-').title()] = value
         passed.setdefault('X-Newest', 'true')
@@ -250,7 +249,8 @@ class Copy:
         env['CONTENT_LENGTH'] = source['content-length']
         env['wsgi.input'] = body
         # A copied part does not have the whole's hash.
-        if status == 200 and 'HTTP_ETAG' not in env and 'etag' in source and \
+        env.pop('HTTP_ETAG', None)
+        if status == 200 and 'etag' in source and \
                 source['etag'][:1] != '"':         # quoted: of a large object, hash of hashes
             env['HTTP_ETAG'] = source['etag'].strip('"')
         if not env.get('CONTENT_TYPE') and 'content-type' in source:
@@ -273,9 +273,8 @@ class Copy:
                            ('X-Copied-From-Account', quote(account))]
                 if 'last-modified' in source:
                     headers.append(('X-Copied-From-Last-Modified', source['last-modified']))
-                headers += [(n.title(), v) for n, v in source.items()
-                            if n.startswith('x-object-meta-')
-                            and req.environ.get('HTTP_' + n.upper().replace('-', '_')) == v]
+                headers += [(n, v) for n, v in req.header_items()
+                            if n == 'X-Delete-At' or n.startswith('X-Object-Meta-')]
             return start_response(line, headers)
 
         result = self.app(env, start)

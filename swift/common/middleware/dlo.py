@@ -58,11 +58,13 @@ class DynamicLargeObjects:
         method = env['REQUEST_METHOD']
         if method in ('PUT', 'POST'):
             if 'HTTP_X_OBJECT_MANIFEST' in env and self._is_object(env):
+                value = env['HTTP_X_OBJECT_MANIFEST']
                 try:
-                    parse_manifest(env['HTTP_X_OBJECT_MANIFEST'])
+                    if not all(value.partition('/')[::2]):      # as sent: no slash is quoted
+                        raise ValueError(SHAPE)
+                    parse_manifest(value)
                 except ValueError:
                     return answer(400, SHAPE)(env, start_response)
-                env['HTTP_X_OBJECT_MANIFEST'] = env['HTTP_X_OBJECT_MANIFEST'].lstrip('/')
             return self.app(env, start_response)
         if method not in ('GET', 'HEAD') or not self._is_object(env) or \
                 'multipart-manifest=get' in env.get('QUERY_STRING', ''):

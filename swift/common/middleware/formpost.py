@@ -11,6 +11,7 @@ import hmac
 import time
 from urllib.parse import quote, urlsplit
 
+from swift.common.middleware.authbase import challenge
 from swift.common.middleware.multipart_form import CHUNK, Form, FormError, boundary_of
 from swift.common.middleware.segments import discard
 from swift.common.middleware.signatures import (
@@ -132,7 +133,7 @@ class Posted:
         if status // 100 == 2:
             return Response(status, [('Content-Type', 'text/plain; charset=UTF-8')],
                             STATUS_LINES.get(status, str(status)).encode())
-        return answer(status, text or None)
+        return answer(status, text or None, [challenge(None)] if status == 401 else ())
 
     def _store(self, form):
         """``(status, text)`` after all files."""

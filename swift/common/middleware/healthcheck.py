@@ -17,7 +17,7 @@ class HealthCheck:
         status, body = '200 OK', b'OK'
         if self.disable_path and os.path.exists(self.disable_path):
             status, body = '503 Service Unavailable', b'DISABLED BY FILE'
-        start_response(status, [('Content-Type', 'text/plain; charset=UTF-8'),
+        start_response(status, [('Content-Type', 'text/plain'),
                                 ('Content-Length', str(len(body)))])
         return [body]
 

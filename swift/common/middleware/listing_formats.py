@@ -10,6 +10,7 @@ from swift.proxy.controllers.info import registered
 FORMATS = {'json': 'application/json', 'xml': 'application/xml', 'plain': 'text/plain',
            'text': 'text/plain'}
 TYPES = ('text/plain', 'application/json', 'application/xml', 'text/xml')
+FAKE = 'X-Backend-Fake-Account-Listing'
 OBJECT_FIELDS = ('name', 'hash', 'bytes', 'content_type', 'last_modified')
 CONTAINER_FIELDS = ('name', 'count', 'bytes', 'last_modified', 'storage_policy')
 
@@ -17,10 +18,12 @@ CONTAINER_FIELDS = ('name', 'count', 'bytes', 'last_modified', 'storage_policy')
 def wanted_type(req):
     """The content type the client asked for, None when it takes none of ours.
 
-    The query counts more than the Accept header.
+    The query counts more than the Accept header. ValueError when that cannot be understood,
+    UnicodeEncodeError for a query that is not UTF-8.
     """
     fmt = req.params.get('format') if req.environ.get('QUERY_STRING') else None
     if fmt is not None:
+        fmt.encode('utf-8')
         return FORMATS.get(fmt.lower(), 'text/plain')
     accept = req.environ.get('HTTP_ACCEPT')
     if not accept or accept.strip() == '*/*':
@@ -33,7 +36,7 @@ def json_only(req, wanted):
     if 'versions' not in req.params:
         return wanted
     accept = req.environ.get('HTTP_ACCEPT')
-    if 'format' in req.params:
+    if req.params.get('format'):
         fits = wanted == FORMATS['json']
     else:
         fits = not accept or best_match(accept, (FORMATS['json'],)) is not None
@@ -41,41 +44,36 @@ def json_only(req, wanted):
 
 
 def best_match(accept, offers):
-    """The offer an Accept header likes best, the first of equals; None when it likes none.
+    """The offer an Accept header likes best; None when it likes none.
 
-    Plain splitting, so that no header takes long. ValueError when it cannot be understood.
+    Of ranges liked equally the more specific one counts, then the one named first. Plain
+    splitting, so that no header takes long. ValueError when it cannot be understood.
     """
-    ranges = []
-    for item in accept.split(','):
-        pieces = [p.strip() for p in item.split(';')]
-        kind = pieces[0].lower()
-        if not kind:
-            continue
-        if kind == '*':
-            kind = '*/*'
-        major, slash, minor = kind.partition('/')
-        if not slash or not major or not minor or '"' in kind or ' ' in kind:
-            raise ValueError(f'not a media range: {kind[:80]!r}')
-        quality = 1.0
-        for piece in pieces[1:]:
-            name, eq, value = piece.partition('=')
-            if name.strip().lower() == 'q':
-                quality = float(value.strip().strip('"'))
-                if not 0 <= quality <= 1:
-                    raise ValueError('a quality is from 0 to 1')
-        ranges.append((major, minor, quality))
-    best = None
-    for place, offer in enumerate(offers):
-        major, _, minor = offer.partition('/')
-        # The most specific range that fits gives the quality.
-        fits = [((m != '*') + (n != '*'), q) for m, n, q in ranges
-                if m in ('*', major) and n in ('*', minor)]
-        if not fits:
-            continue
-        quality = max(fits)[1]
-        if quality > 0 and (best is None or (quality, -place) > best[0]):
-            best = ((quality, -place), offer)
-    return best[1] if best else None
+    ranges = [_media_range(item) for item in accept.split(',')]
+    refused = {(major, minor) for major, minor, quality in ranges if quality <= 0}
+    ranges.sort(key=lambda r: (-r[2], (r[0] == '*') + (r[1] == '*')))
+    for major, minor, quality in ranges:
+        for offer in offers if quality > 0 else ():
+            kind = offer.partition('/')[::2]
+            if major in ('*', kind[0]) and minor in ('*', kind[1]) and kind not in refused:
+                return offer
+    return None
+
+
+def _media_range(item):
+    """``(type, subtype, quality)`` of an element of an Accept header."""
+    pieces = [p.strip() for p in item.split(';')]
+    major, slash, minor = pieces[0].lower().partition('/')
+    if not slash or not major or not minor or any(c in '"/ ' for c in major + minor):
+        raise ValueError(f'not a media range: {item[:80]!r}')
+    quality = 1.0
+    for piece in pieces[1:]:
+        name, _, value = piece.partition('=')
+        if name.strip().lower() == 'q':
+            quality = float(value.strip().strip('"'))
+            if not quality >= 0:
+                raise ValueError('a quality is not less than 0')
+    return major, minor, quality
 
 
 def _xml_field(name, value):
@@ -103,8 +101,11 @@ def to_xml(listing, account, container):
     """The listing as an XML document, bytes."""
     head = '<?xml version="1.0" encoding="UTF-8"?>\n'
     if container is None:
-        items = ''.join(_xml_item('container', CONTAINER_FIELDS, i) for i in listing)
-        return f'{head}<account name={quoteattr(_clean(account))}>{items}</account>'.encode(
+        items = ''.join(_xml_item('container', CONTAINER_FIELDS, i) + '\n' for i in listing)
+        return f'{head}<account name={quoteattr(_clean(account))}>\n{items}</account>'.encode(
+            'utf-8', 'replace')
+    if not listing:
+        return f'{head}<container name={quoteattr(_clean(container))} />'.encode(
             'utf-8', 'replace')
     items = ''.join(_xml_item('object', OBJECT_FIELDS, i) for i in listing)
     return f'{head}<container name={quoteattr(_clean(container))}>{items}</container>'.encode(
@@ -134,10 +135,12 @@ class ListingFormats:
             return self.app(env, start_response)
         try:
             wanted = wanted_type(Request(env))
+        except UnicodeEncodeError:
+            return answer(400, '"format" parameter not valid UTF-8')(env, start_response)
         except ValueError:
             return answer(400, 'Invalid Accept header')(env, start_response)
-        if container is not None and 'versions' in env.get('QUERY_STRING', '') and \
-                registered('object_versioning'):
+        if container is not None and env['REQUEST_METHOD'] == 'GET' and \
+                'versions' in env.get('QUERY_STRING', '') and registered('object_versioning'):
             wanted = json_only(Request(env), wanted)
         if wanted is None:
             return answer(406, 'Accept: none of ' + ', '.join(TYPES))(env, start_response)
@@ -156,14 +159,20 @@ class ListingFormats:
             start_response(status, headers)
             return pieces
         full = f'{wanted}; charset=utf-8'
-        headers = [h for h in headers if h[0].lower() not in ('content-type', 'vary')]
-        headers += [('Content-Type', full), ('Vary', 'Accept')]
+        headers = [h for h in headers if h[0].lower() != 'content-type']
+        headers.append(('Content-Type', full))
+        # Else Accept was not looked at, or a listing of versions has one form anyhow.
+        params = Request(env).params
+        if 'format' not in params and (
+                env['REQUEST_METHOD'] == 'HEAD' or 'versions' not in params):
+            headers.append(('Vary', 'Accept'))
         if env['REQUEST_METHOD'] == 'HEAD' or status[:3] != '200':
             headers = [h for h in headers if h[0].lower() != 'content-length']
             if status[:3] != '200' and env['REQUEST_METHOD'] != 'HEAD':
                 headers.append(('Content-Length', '0'))
             if env['REQUEST_METHOD'] == 'HEAD':
-                status = '204 No Content'
+                if all(h[0] != FAKE for h in headers):
+                    status = '204 No Content'
                 headers.append(('Content-Length', '0'))
             start_response(status, headers)
             _close(pieces)

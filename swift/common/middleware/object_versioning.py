@@ -86,7 +86,7 @@ class ObjectVersioning(VersionedContainers):
         query = env.get('QUERY_STRING')
         if query and 'version-id' in query:
             version = Request(env).params.get('version-id')
-            if version is not None:
+            if version:
                 return self._versioned(env, method, version)(env, start_response)
         if method in ('GET', 'HEAD'):
             return self._read(env, start_response)
@@ -277,7 +277,7 @@ class ObjectVersioning(VersionedContainers):
                 return self.app
             return answer(400, NOT_VERSIONED)
         if stamp is None:
-            return self._null(env, method)
+            return self._null(env, method, versioned=hidden is not None)
         hidden = unquote(hidden)
         if method == 'PUT':
             return self._restore(env, info, hidden, stamp)
@@ -317,13 +317,14 @@ class ObjectVersioning(VersionedContainers):
             headers = [h for h in headers if h[0].lower() != 'content-location'] + name
         return Response(status, headers, pieces)
 
-    def _null(self, env, method):
+    def _null(self, env, method, versioned):
         """The version that is none: the object, unless it is a link to one."""
         if method in ('PUT', 'POST'):
             return answer(400, 'Invalid version-id parameter')
         if method == 'DELETE':
             response = passed_on(*run(self.app, env))
-            response.set(ID, 'null')
+            if versioned:
+                response.set(ID, 'null')
             return response
         status, headers, pieces = run(self.app, env)
         if any(reserved for _, reserved in env.get('swift.links', ())[:1]):

@@ -35,6 +35,7 @@ from swift.proxy.controllers.info import register
 ETAG, SIZE = 'x-object-sysmeta-slo-etag', 'x-object-sysmeta-slo-size'
 OWN = ('x-object-sysmeta-slo-', 'x-object-sysmeta-container-update-override-')
 MAX_DEPTH = 10                # manifests within manifests
+RESERVED = 'X-Static-Large-Object is not for clients to set'
 NO_PART = b'The requested part number is not satisfiable'
 
 
@@ -73,8 +74,8 @@ class StaticLargeObjects:
                 return self._listing(env, start_response)
         elif method == 'PUT':
             return self._put(env, start_response)
-        elif method == 'POST':
-            env.pop('HTTP_X_STATIC_LARGE_OBJECT', None)
+        elif method == 'POST' and 'HTTP_X_STATIC_LARGE_OBJECT' in env:
+            return answer(400, RESERVED)(env, start_response)
         elif method == 'DELETE' and 'multipart-manifest=delete' in env.get('QUERY_STRING', ''):
             if self._is_object(env):
                 return self._delete(env, start_response)
@@ -94,7 +95,8 @@ class StaticLargeObjects:
         if 'swift.slo_override' in env:
             env['swift.own_content_type'] = True
             return self.app(env, start_response)
-        env.pop('HTTP_X_STATIC_LARGE_OBJECT', None)
+        if 'HTTP_X_STATIC_LARGE_OBJECT' in env:
+            return answer(400, RESERVED)(env, start_response)
         if 'multipart-manifest=put' in env.get('QUERY_STRING', '') and \
                 Request(env).params.get('multipart-manifest') == 'put':
             return ManifestPut(self, dict(env)).response()(env, start_response)
@@ -167,6 +169,9 @@ class StaticLargeObjects:
                                        and len(number) < 10 and int(number) > 0):
             discard(pieces)
             return answer(400, 'Part number must be an integer greater than 0')
+        if number is not None and 'HTTP_RANGE' in env:
+            discard(pieces)
+            return answer(400, 'Range requests are not supported with part number queries')
         if status in (304, 412) or head and number is None and ETAG in low and SIZE in low:
             discard(pieces)
             return self._dressed(status, headers, low.get(ETAG), low.get('etag'),

@@ -28,15 +28,13 @@ def parse_input(body, own_path, max_segments):
         raise ManifestError('Manifest must be valid JSON.\n') from None
     if not isinstance(entries, list):
         raise ManifestError('Manifest must be a list.\n')
-    if not entries:
-        raise ManifestError('Manifest must contain at least one segment.\n')
     problems = []
     for index, entry in enumerate(entries):
         try:
             _check_entry(entry, own_path)
         except ManifestError as e:
             problems.append(f'Index {index}: {e}\n')
-    if not problems and not any('path' in e for e in entries):
+    if entries and not problems and not any('path' in e for e in entries):
         problems.append('Inline data segments require at least one object-backed segment.\n')
     if problems:
         raise ManifestError(''.join(problems[:100]))
@@ -72,6 +70,8 @@ def _check_entry(entry, own_path):
     if etag is not None and not isinstance(etag, str):
         raise ManifestError('etag must be a string or null')
     _check_size(entry)
+    if entry.get('range') == '':
+        entry['range'] = None
     if entry.get('range') is not None:
         if not isinstance(entry['range'], str) or ',' in entry['range']:
             raise ManifestError('invalid range')
@@ -82,6 +82,8 @@ def _check_size(entry):
     if size is None:
         return
     if isinstance(size, str) and size.isascii() and size.isdigit() and len(size) < 19:
+        size = entry['size_bytes'] = int(size)
+    if isinstance(size, float) and size.is_integer():          # 1e6 is a number of bytes, too
         size = entry['size_bytes'] = int(size)
     if not isinstance(size, int) or isinstance(size, bool):
         raise ManifestError('invalid size_bytes')
@@ -144,4 +146,4 @@ def raw_form(body):
         if entry.get('range'):
             item['range'] = entry['range']
         out.append(item)
-    return json.dumps(out).encode()
+    return json.dumps(out, sort_keys=True).encode()

@@ -105,7 +105,7 @@ class ManifestPut:
                 self.stored.append({'data': entry['data']})
                 continue
             path = _path(entry)
-            problem = self._compare(entry, path, *self.seen[path])
+            problem = self._compare(entry, path, self.seen[path], entry is entries[-1])
             problem = problem and (quote(entry['path'], safe='/'), problem)
             if problem and problem not in self.problems:
                 self.problems.append(problem)
@@ -134,8 +134,9 @@ class ManifestPut:
             return 409, 0, '', {}
         return status, size, slo_etag(json.loads(body)), fields
 
-    def _compare(self, entry, path, status, size, etag, fields):
+    def _compare(self, entry, path, seen, is_last):
         """What is wrong with a segment, or None when it has become part of the manifest."""
+        status, size, etag, fields = seen
         if status // 100 != 2:
             return STATUS_LINES.get(status, str(status))
         if entry.get('etag') and entry['etag'].strip('"') != etag:
@@ -143,7 +144,7 @@ class ManifestPut:
         if entry.get('size_bytes') is not None and entry['size_bytes'] != size:
             return 'Size Mismatch'
         item = {'name': path, 'bytes': size, 'hash': etag, **fields}
-        if not size:
+        if not size and not is_last:
             return 'Too small; each segment must be at least 1 byte.'
         if entry.get('range') is not None:
             try:

@@ -58,16 +58,21 @@ class StaticWeb:
         info = get_container_info(env, self.app)
         web = {n[4:]: v.encode('latin-1').decode('utf-8', 'surrogateescape')
                for n, v in info['meta'].items() if n.startswith('web-') and v}
-        if not web or info['status'] // 100 != 2:
+        if info['status'] // 100 != 2:
             return self.app(env, start_response)
-        return Site(self.app, env, web, self.base).response()(env, start_response)
+        if not web:
+            # Whoever asks for the site is not to take a listing for it.
+            asked = config_true(env.get('HTTP_X_WEB_MODE', 'false')) and split_path(env)[3] is None
+            return (answer(404) if asked else self.app)(env, start_response)
+        return Site(self.app, env, web, self.base, info['read_acl']).response()(
+            env, start_response)
 
 
 class Site:
     """One request to a container that is a web site; ``web`` are its settings."""
 
-    def __init__(self, app, env, web, base):
-        self.app, self.env, self.web, self.base = app, env, web, base
+    def __init__(self, app, env, web, base, acl):
+        self.app, self.env, self.web, self.base, self.acl = app, env, web, base, acl
         self.version, self.account, self.container, self.obj = split_path(env)
         self.authorize = env.get('swift.authorize')
         self.listings = config_true(web.get('listings', 'false'))
@@ -76,6 +81,9 @@ class Site:
     def response(self):
         """The Response."""
         if self.obj is None:
+            refused = self._refusal()
+            if refused is not None:
+                return self._error(refused.status, refused)
             if self.env['PATH_INFO'].endswith('/'):
                 return self._directory('')
             if self.index or self.listings:
@@ -95,6 +103,14 @@ class Site:
             discard(response.body)
             return redirect(self.env, self.base)
         return self._error(404, response if response.status == 404 else None)
+
+    def _refusal(self):
+        """The Response for who may not list the container, to whom it has no first page either."""
+        if self.authorize is None or self.env.get('REMOTE_USER') == '.wsgi.tempurl':
+            return None              # what a temporary URL is of is asked with each object
+        req = Request(dict(self.env))
+        req.acl = self.acl
+        return self.authorize(req)
 
     def _own(self):
         env = dict(self.env)
@@ -136,7 +152,7 @@ class Site:
             return self._error(404)
         return self._listing(prefix)
 
-    def _ask(self, query, prefix):
+    def _ask(self, query, prefix, authorized=False):
         """``(status, headers, entries)`` of a listing."""
         env = {**self.env, 'swift.web_listing': prefix}
         if self.authorize is not None:
@@ -144,14 +160,16 @@ class Site:
         status, headers, pieces = subrequest(
             env, self.app, 'GET', f'/{self.version}/{self.account}/{self.container}',
             query=f"format=json&prefix={quote(prefix, errors='surrogateescape')}{query}",
-            authorized=False)
+            authorized=authorized)
         body = drain(pieces, MAX_LISTING)
         return status, headers, json.loads(body or b'[]') if status // 100 == 2 else []
 
     def _is_directory(self, prefix):
         if not (self.listings or self.index):
             return False
-        status, _, entries = self._ask('&delimiter=/&limit=1', prefix)
+        # Who may read the object that is not there may know that it would be a directory.
+        status, _, entries = self._ask('&delimiter=/&limit=1', prefix, authorized=self.env.get(
+            'REMOTE_USER') != '.wsgi.tempurl')
         return status // 100 == 2 and bool(entries)
 
     def _listing(self, prefix):

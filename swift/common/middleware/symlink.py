@@ -19,6 +19,7 @@ from swift.common.request import (
     Request,
     Response,
     answer,
+    real_text,
     split_path,
 )
 from swift.proxy.cached_info import subrequest
@@ -51,6 +52,25 @@ def link_headers(target, account=None, etag=None, size=None, slo_etag=None):
         override += f'; slo_etag={slo_etag}'
     headers[OVERRIDE] = override
     return headers
+
+
+def _named_target(env):
+    """``(account or None, container, object)`` of the headers that ask for a link, which are taken
+    away; PathHeaderError says what is wrong."""
+    value = env.pop('HTTP_X_SYMLINK_TARGET')
+    if value.startswith('/'):
+        raise PathHeaderError('X-Symlink-Target header must be of the form '
+                              '<container name>/<object name>')
+    account = env.pop('HTTP_X_SYMLINK_TARGET_ACCOUNT', None)
+    if account is not None:
+        try:
+            account = unquote(real_text(account), errors='strict')
+        except UnicodeError:
+            account = ''
+        if not account or '/' in account or '\0' in account:
+            raise PathHeaderError('X-Symlink-Target-Account header must be an account name '
+                                  'without slashes')
+    return (account, *parse_target('X-Symlink-Target', value))
 
 
 def plain(status, text, headers=()):
@@ -161,7 +181,8 @@ class Symlink:
     def _hop(env, low, authorize, reserved):
         """The request for a link's target, made from the one for the link."""
         version, account, _, _ = split_path(env)
-        path = f"/{version}/{low.get(ACCOUNT, account)}/{unquote(low[TARGET], errors='strict')}"
+        account = unquote(low[ACCOUNT], errors='strict') if ACCOUNT in low else account
+        path = f"/{version}/{account}/{unquote(low[TARGET], errors='strict')}"
         wire = path.encode('utf-8', 'surrogateescape')
         new = dict(env)
         new.update({'PATH_INFO': wire.decode('latin-1'), 'RAW_PATH_INFO': quote(wire),
@@ -187,13 +208,10 @@ class Symlink:
             return answer(status, text)(env, start_response)
         version, own_account, own_container, own_obj = split_path(env)
         try:
-            container, obj = parse_target('X-Symlink-Target', env.pop('HTTP_X_SYMLINK_TARGET'))
+            account, container, obj = _named_target(env)
         except PathHeaderError as e:
             return plain(412, str(e))(env, start_response)
-        account = unquote(env.pop('HTTP_X_SYMLINK_TARGET_ACCOUNT', ''))
-        if '/' in account:
-            return answer(412, 'Account name cannot contain slashes')(env, start_response)
-        account = account or own_account
+        other, account = account is not None, account or own_account
         if (account, container, obj) == (own_account, own_container, own_obj):
             return answer(400, 'Symlink cannot target itself')(env, start_response)
         etag = env.pop('HTTP_X_SYMLINK_TARGET_ETAG', '').strip('"')
@@ -215,7 +233,7 @@ class Symlink:
         env.pop('HTTP_TRANSFER_ENCODING', None)
         env.pop('HTTP_ETAG', None) if env.get('HTTP_ETAG', EMPTY).strip('"') == EMPTY else None
         headers = link_headers(quote(f'{container}/{obj}', errors='surrogateescape'),
-                               quote(account) if account != own_account else None,
+                               quote(account) if other else None,
                                etag or None, size, slo_etag)
         for name, value in headers.items():
             req.set(name, value)
@@ -234,7 +252,8 @@ class Symlink:
                                                if h[0].lower() == 'www-authenticate'])
             if TARGET in low and ETAG in low:
                 version, account, _ = path[1:].split('/', 2)
-                path = f'/{version}/{low.get(ACCOUNT, account)}/{unquote(low[TARGET])}'
+                account = unquote(low[ACCOUNT]) if ACCOUNT in low else account
+                path = f'/{version}/{account}/{unquote(low[TARGET])}'
                 if low.get(RESERVED_OK) or low[ETAG] != etag:
                     break              # a version never changes; what differs will not agree
                 continue
@@ -265,7 +284,7 @@ class Symlink:
             return pieces
         discard(pieces)
         hop = self._hop(env, low, None, False)
-        response = plain(307, POSTED, [(SHOWN[n], low[n]) for n in SHOWN if n in low])
+        response = Response(307, [('Content-Type', 'text/html; charset=UTF-8')], POSTED.encode())
         response.set('Location', _location(hop))
         return response(env, start_response)
 

@@ -19,6 +19,7 @@ from swift.common.middleware.authbase import (
     Signed,
     WrongSignature,
     account_prefix,
+    challenge,
     prefix_options,
     read_prefixes,
     refuse,
@@ -163,9 +164,8 @@ class TempAuth:
                 return self._invalid(env)(env, start_response)
             if service:
                 more = self.check_token(service)
-                if more is None:
-                    return self._invalid(env)(env, start_response)
-                groups += ',' + more
+                if more is not None:        # else it only lacks what a service may do
+                    groups += ',' + more
         if groups is not None:
             env['REMOTE_USER'] = groups
             env['swift.access_logging'] = {'user_id': groups.partition(',')[0]}
@@ -255,14 +255,14 @@ class TempAuth:
         req = Request(env)
         if req.method not in ('GET', 'HEAD'):
             return answer(405, headers=[('Allow', 'GET, HEAD')])
-        parts = env['PATH_INFO'][len(self.auth_prefix):].split('/')
+        parts = env['PATH_INFO'][len(self.auth_prefix):].removesuffix('/').split('/')
         account, user = None, req.get('X-Auth-User') or req.get('X-Storage-User')
         if parts[0] in ('v1', 'v1.0', '1.0') and len(parts) == 3 and parts[2] == 'auth':
             account = parts[1]
         elif parts not in (['v1.0'], ['v1'], ['1.0'], ['auth']):
             return answer(400, 'the path is neither v1.0 nor v1/<account>/auth')
         key = req.get('X-Auth-Key') or req.get('X-Storage-Pass')
-        realm = [('Www-Authenticate', f'Swift realm="{"unknown" if not account else "account"}"')]
+        realm = [challenge(account or (user or '').rpartition(':')[0] or None)]
         if not user or not key:
             return answer(401, headers=realm)
         if ':' not in user:

@@ -10,7 +10,7 @@ import binascii
 import calendar
 import ipaddress
 import time
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from swift.common.conf import config_list
 from swift.common.middleware.signatures import (
@@ -21,11 +21,9 @@ from swift.common.middleware.signatures import (
 )
 from swift.common.request import (
     PathError,
-    Request,
     answer,
     http_date,
     split_path,
-    wsgi_text,
 )
 from swift.proxy.controllers.info import register
 
@@ -66,16 +64,15 @@ def disposition(obj, params, stored):
     filename = params.get('filename')
     if 'inline' in params:
         if not filename:
-            return stored if stored and stored.lower().startswith('inline') else 'inline'
+            return 'inline'
         kind = 'inline'
     elif filename or not stored:
         kind = 'attachment'
     else:
         return stored
     name = filename or obj.rstrip('/').rpartition('/')[2]
-    plain = ''.join(c for c in name if c not in '"\\\r\n' and c.isprintable())
-    return wsgi_text(f'{kind}; filename="{plain}"; '
-                     f"filename*=UTF-8''{quote(name, safe='', errors='surrogateescape')}")
+    plain, full = (quote(name, safe=safe, errors='surrogateescape') for safe in (' /', '/'))
+    return f'{kind}; filename="{plain}"; filename*=UTF-8\'\'{full}'
 
 
 class TempURL:
@@ -107,7 +104,9 @@ class TempURL:
         query = env.get('QUERY_STRING')
         if not query or 'temp_url_' not in query or env['REQUEST_METHOD'] == 'OPTIONS':
             return self.app(env, start_response)
-        params = Request(env).params
+        # Of what is given twice the first counts, as it always has.
+        params = dict(reversed(parse_qsl(query, keep_blank_values=True,
+                                         errors='surrogateescape')))
         if 'temp_url_sig' not in params and 'temp_url_expires' not in params:
             return self.app(env, start_response)
         scope = self._check(env, params)

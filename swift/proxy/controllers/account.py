@@ -11,6 +11,7 @@ from swift.proxy.cached_info import account_entry, cache_key, remember
 from swift.proxy.controllers.base import Controller
 from swift.proxy.controllers.listing import check_listing, listing_query
 
+STATUS_DELETED = ('X-Account-Status', 'Deleted')
 ACL_SYSMETA = 'HTTP_X_ACCOUNT_SYSMETA_CORE_ACCESS_CONTROL'
 
 
@@ -48,11 +49,12 @@ class AccountController(Controller):
                 response.status, names), app.recheck_account)
         if response.status == 404:
             if names.get('x-account-status', '').lower() == 'deleted':
-                return answer(410)
+                return answer(410, headers=[STATUS_DELETED])
             if app.account_autocreate:
                 return self._empty()
         if response.status // 100 == 2:
             self._show_acl(response, names)
+            response.headers.append(('Accept-Ranges', 'bytes'))
         response.headers = [h for h in response.headers
                             if h[0].lower() not in ('x-put-timestamp',)]
         return self.with_cors(response, {})
@@ -70,10 +72,9 @@ class AccountController(Controller):
         now = Timestamp.now().normal
         headers = [('Content-Type', 'application/json; charset=utf-8'),
                    ('X-Account-Container-Count', '0'), ('X-Account-Object-Count', '0'),
-                   ('X-Account-Bytes-Used', '0'), ('X-Timestamp', now),
+                   ('X-Account-Bytes-Used', '0'), ('X-Timestamp', now), ('X-Put-Timestamp', now),
                    ('X-Backend-Fake-Account-Listing', 'yes')]
-        return Response(204 if self.req.method == 'HEAD' else 200, headers,
-                        json.dumps([]).encode())
+        return Response(200, headers, json.dumps([]).encode())
 
     def _show_acl(self, response, names):
         """Owners see the access list they set; it is kept where clients cannot reach."""

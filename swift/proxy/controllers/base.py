@@ -47,7 +47,10 @@ class Controller:
             if key.startswith(prefixes):
                 lines.append(f'{header_name(key)}: {value}\r\n')
             elif key.startswith(remove) and value:
-                name = header_name('HTTP_X_' + key[len('HTTP_X_REMOVE_'):])
+                plain = 'HTTP_X_' + key[len('HTTP_X_REMOVE_'):]
+                if plain in self.req.environ:
+                    continue                    # what is set counts more
+                name = header_name(plain)
                 if key[len(remove):].startswith('META_') or name.lower() in extra:
                     lines.append(f'{name}: \r\n')
             elif key[:5] == 'HTTP_' and extra and header_name(key).lower() in extra:
@@ -117,6 +120,7 @@ class Controller:
     def plain_options(self):
         """OPTIONS, whoever asks."""
         return Response(200, [('Allow', ', '.join(self.allowed_methods())),
+                              ('Content-Type', 'text/html; charset=UTF-8'),
                               ('Content-Length', '0')])
 
     def options(self, info):
@@ -127,7 +131,7 @@ class Controller:
             return self.plain_options()
         allow, cors = ', '.join(self.allowed_methods()), info.get('cors', {})
         if method not in self.allowed_methods() or not self.origin_allowed(cors, origin):
-            return answer(401)
+            return answer(401, headers=[('Allow', allow)])
         any_origin = (cors.get('allow_origin') or '').strip() == '*'
         headers = [('Allow', allow), ('Access-Control-Allow-Methods', allow),
                    ('Access-Control-Allow-Origin', '*' if any_origin else origin),
@@ -149,6 +153,10 @@ class Controller:
         allowed.update(self.app.cors_allow_origin)
         return '*' in allowed or origin in allowed
 
+    def for_origin(self, response):
+        """A response as the page of another origin that asked may see it; none of an account's."""
+        return response
+
     def with_cors(self, response, info):
         """Add what lets a browser show an answer to the page that asked."""
         origin = self.req.get('Origin')
@@ -168,7 +176,7 @@ class Controller:
             names.update(h for h in (cors.get('expose_headers') or '').lower().split() if h)
             response.headers.append(('Access-Control-Expose-Headers', ', '.join(sorted(names))))
         if 'access-control-allow-origin' not in have:
-            if '*' in (cors.get('allow_origin') or '').split():
+            if (cors.get('allow_origin') or '').strip() == '*':
                 response.headers.append(('Access-Control-Allow-Origin', '*'))
             else:
                 response.headers.append(('Access-Control-Allow-Origin', origin))

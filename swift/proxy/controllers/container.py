@@ -58,7 +58,7 @@ class ContainerController(Controller):
         if parts is not None:
             self._fill(response, entry, *parts)
         self._dress(response, names)
-        return self.with_cors(response, entry)
+        return response
 
     HEAD = GET
 
@@ -153,8 +153,11 @@ class ContainerController(Controller):
         if not self.req.environ.get('swift_owner'):
             hidden |= self.app.swift_owner_headers
         response.headers = [h for h in response.headers if h[0].lower() not in hidden]
+        if response.status // 100 != 2:
+            return
+        response.headers.append(('Accept-Ranges', 'bytes'))
         index = names.get('x-backend-storage-policy-index')
-        if index is not None and response.status // 100 == 2:
+        if index is not None:
             policy = self.app.policies.by_index(index)
             if policy is not None:
                 response.headers.append(('X-Storage-Policy', policy.name))
@@ -294,8 +297,14 @@ class ContainerController(Controller):
 
     def OPTIONS(self):
         """What may be done here, and what scripts of other origins may do."""
-        info = self.app.info_cache.container(self.req, self.account, self.container)
-        return self.options(info)
+        return self.options(self._info())
+
+    def for_origin(self, response):
+        """As the container's list of origins says."""
+        return self.with_cors(response, self._info())
+
+    def _info(self):
+        return self.app.info_cache.container(self.req, self.account, self.container)
 
 
 ContainerController.methods = {

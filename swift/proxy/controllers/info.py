@@ -35,13 +35,17 @@ class InfoController:
     def handle(self):
         """The response."""
         if self.req.method == 'OPTIONS':
-            return Response(200, [('Allow', 'GET, HEAD, OPTIONS'), ('Content-Length', '0')])
+            return Response(200, [('Allow', 'GET, HEAD, OPTIONS'),
+                                  ('Content-Type', 'text/html; charset=UTF-8')])
         if self.req.method not in ('GET', 'HEAD'):
             return answer(405, headers=[('Allow', 'GET, HEAD, OPTIONS')])
         if not self.app.expose_info:
             return answer(403)
         signature = self.req.params.get('swiftinfo_sig', '')
-        if signature and not self._signed(signature):
+        asked = bool(signature or self.req.params.get('swiftinfo_expires'))
+        if asked and not self.app.admin_key:
+            return answer(403)
+        if asked and not self._signed(signature):
             return answer(401)
         shown = {k: dict(v) for k, v in _info.items()}
         shown.setdefault('swift', {}).update(self.app.info['swift'])
@@ -59,7 +63,7 @@ class InfoController:
 
     def _signed(self, signature):
         expires = self.req.params.get('swiftinfo_expires', '')
-        if not (self.app.admin_key and expires.isascii() and expires.isdigit()
+        if not (expires.isascii() and expires.isdigit()
                 and len(expires) < 16 and int(expires) > time.time()):
             return False
         methods = ('GET', 'HEAD') if self.req.method == 'HEAD' else ('GET',)

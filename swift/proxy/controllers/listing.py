@@ -3,14 +3,15 @@
 
 from urllib.parse import quote
 
-from swift.common.request import ALLOW_RESERVED, answer
+from swift.common.request import answer
 
 PARAMETERS = ('limit', 'marker', 'end_marker', 'prefix', 'delimiter', 'path', 'reverse')
 
 
 def check_listing(req, most):
-    """A response when a parameter is wrong, else None."""
-    if not req.environ.get('QUERY_STRING'):
+    """A response when a parameter is wrong, else None; a HEAD lists nothing and may say what it
+    likes."""
+    if not req.environ.get('QUERY_STRING') or req.method == 'HEAD':
         return None
     params = req.params
     for name in PARAMETERS:
@@ -21,9 +22,6 @@ def check_listing(req, most):
             value.encode('utf-8')
         except UnicodeEncodeError:
             return answer(400, f'"{name}" parameter not valid UTF-8')
-        if '\0' in value and name not in ('marker', 'end_marker') and \
-                ALLOW_RESERVED not in req.environ:
-            return answer(412, f'"{name}" parameter contains NULL')
     limit = params.get('limit')
     if limit and limit.isascii() and limit.isdigit() and int(limit[:20]) > most:
         return answer(412, f'Maximum limit is {most}')
@@ -32,7 +30,7 @@ def check_listing(req, most):
 
 def listing_query(req):
     """The query for the backend: the known parameters, and the form all listings come in."""
-    if not req.environ.get('QUERY_STRING'):
+    if not req.environ.get('QUERY_STRING') or req.method == 'HEAD':
         return 'format=json'
     params = req.params
     out = ['format=json']

@@ -89,8 +89,6 @@ class ObjectController(Controller):
                 newest=newest, resume=True).response()
         if response.status in (200, 206, 304, 412, 416):
             response.headers.append(('Accept-Ranges', 'bytes'))
-        if 'HTTP_ORIGIN' in env:
-            return self.with_cors(response, info)
         return response
 
     HEAD = GET
@@ -269,15 +267,24 @@ class ObjectController(Controller):
                 raise Abort(answer(400, 'Content-Type is not valid UTF-8')) from None
         # Parameters of ours are for filters to set, never for clients.
         if 'swift_' in value and 'swift.own_content_type' not in env:
-            value = ';'.join(p for p in value.split(';') if not p.strip().startswith('swift_'))
+            kept = [p for p in value.split(';') if not p.strip().startswith('swift_')]
+            if self.req.method == 'PUT' and len(kept) < value.count(';') + 1:
+                raise Abort(answer(400, 'Invalid Content-Type, swift_* is not a valid parameter '
+                                   'name.'))
+            value = ';'.join(kept)
         return value
+
+    def _may_not_be_wanted(self, source):
+        """Whether the client waits to hear that its body is, and the servers may say it is not."""
+        return 'HTTP_IF_NONE_MATCH' in self.req.environ and \
+            getattr(source, 'waiting_for_continue', False)
 
     def _first_bytes(self, length):
         """``(bytes, source of the rest)``; no source when the bytes are all of the body."""
         source = self.req.environ['wsgi.input']
         try:
             if length is not None:
-                if length <= INLINE:
+                if length <= INLINE and not self._may_not_be_wanted(source):
                     body = source.read(length) if length else b''
                     if len(body) != length:
                         raise ChunkReadError('the body is shorter than its Content-Length')
@@ -304,15 +311,10 @@ class ObjectController(Controller):
                        ('Last-Modified', http_date(timestamp.ceil()))]
             if etags:
                 headers.append(('Etag', etags.pop()))
-            return self._cors_if_asked(Response(201, headers))
+            return Response(201, headers)
         if 409 in statuses:
             return answer(202)         # something newer is there already, or will be
-        return self._cors_if_asked(respond(best))
-
-    def _cors_if_asked(self, response):
-        if 'HTTP_ORIGIN' in self.req.environ:
-            return self.with_cors(response, self._container())
-        return response
+        return respond(best)
 
     def POST(self):
         """Replace the object's metadata."""
@@ -336,7 +338,7 @@ class ObjectController(Controller):
             # A filter may have to know what kind of object this was.
             response.headers += [h for h in best.items
                                  if h[0][:17].lower() == 'x-object-sysmeta-']
-        return self._cors_if_asked(response)
+        return response
 
     def DELETE(self):
         """Delete the object; 404 when a majority did not have it."""
@@ -347,7 +349,11 @@ class ObjectController(Controller):
         answers = self.fan_out('DELETE', ring, part, nodes,
                                backend_path(self.account, self.container, self.obj), lines, own)
         # A replica that had nothing to delete is as good as one that deleted.
-        return self._cors_if_asked(respond(choose(answers, len(nodes), {404: 204})))
+        return respond(choose(answers, len(nodes), {404: 204}))
+
+    def for_origin(self, response):
+        """As the container's list of origins says."""
+        return self.with_cors(response, self._container())
 
     def OPTIONS(self):
         """What may be done here, and what scripts of other origins may do."""

@@ -68,7 +68,9 @@ def test_versions_are_their_owners(cluster, user, reader, container):
         for path in ('/' + hidden, f'/{hidden}/x', f'/{container}/' + quote('\0o\x001')):
             assert client('GET', path, {'X-Backend-Allow-Reserved-Names': 'true'})[0] == 412
     assert not any('\0' in name for name in names(user, '')), 'hidden containers are listed'
-    assert user('GET', f'/{container}?prefix=%00')[0] == 412
+    for query in ('prefix=%00', 'delimiter=%00', 'marker=%00', 'format=json&prefix=%00'):
+        for base in ('', '/' + container):
+            assert b'versions' not in user('GET', f'{base}?{query}')[2], query
     assert user('DELETE', '/' + container)[0] == 409
 
 

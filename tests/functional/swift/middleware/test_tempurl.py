@@ -74,7 +74,7 @@ def test_filename(cluster, path):
     address = sign('GET', path, filename='a"b\r\nX-Evil: 1')
     headers = cluster.request('GET', address)[1]
     assert 'x-evil' not in headers and headers['content-disposition'].startswith(
-        'attachment; filename="abX-Evil: 1"')
+        'attachment; filename="a%22b%0D%0AX-Evil%3A 1"')
     assert cluster.request('GET', sign('GET', path, inline=''))[1][
         'content-disposition'] == 'inline'
 

@@ -127,7 +127,7 @@ def test_service_tokens(ask):
     assert ask('GET', path, x_auth_token=mine, x_service_token=service)['status'] == 200
     assert ask('GET', path, x_auth_token=mine)['status'] == 403
     assert ask('GET', path, x_auth_token=service)['status'] == 403
-    assert ask('GET', path, x_auth_token=mine, x_service_token='AUTH_tkbad')['status'] == 401
+    assert ask('GET', path, x_auth_token=mine, x_service_token='AUTH_tkbad')['status'] == 403
 
 
 def test_container_lists(ask, proxy):
