@@ -10,7 +10,6 @@ from swift.proxy.controllers.info import registered
 FORMATS = {'json': 'application/json', 'xml': 'application/xml', 'plain': 'text/plain',
            'text': 'text/plain'}
 TYPES = ('text/plain', 'application/json', 'application/xml', 'text/xml')
-FAKE = 'X-Backend-Fake-Account-Listing'
 OBJECT_FIELDS = ('name', 'hash', 'bytes', 'content_type', 'last_modified')
 CONTAINER_FIELDS = ('name', 'count', 'bytes', 'last_modified', 'storage_policy')
 
@@ -171,8 +170,7 @@ class ListingFormats:
             if status[:3] != '200' and env['REQUEST_METHOD'] != 'HEAD':
                 headers.append(('Content-Length', '0'))
             if env['REQUEST_METHOD'] == 'HEAD':
-                if all(h[0] != FAKE for h in headers):
-                    status = '204 No Content'
+                status = '204 No Content'
                 headers.append(('Content-Length', '0'))
             start_response(status, headers)
             _close(pieces)

@@ -286,6 +286,7 @@ class Symlink:
         hop = self._hop(env, low, None, False)
         response = Response(307, [('Content-Type', 'text/html; charset=UTF-8')], POSTED.encode())
         response.set('Location', _location(hop))
+        response.set(SHOWN[ETAG], low.get(ETAG))
         return response(env, start_response)
 
     # -- listings ------------------------------------------------------------

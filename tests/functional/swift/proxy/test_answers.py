@@ -173,6 +173,11 @@ def test_links(user, container, obj):
                                   'X-Symlink-Target-Account': account}, b'')[0] == 201
         assert user('HEAD', link + '?symlink=get')[1]['x-symlink-target-account'] == shown
     assert user('GET', link)[1]['content-location'] == f'/v1/AUTH_%C3%A4{obj}'
+    for more in ({}, {'X-Symlink-Target-Etag': ETAG}):
+        user('PUT', link, {'X-Symlink-Target': obj[1:], **more}, b'')
+        status, headers, _ = user('POST', link)
+        assert status == 307 and 'x-symlink-target' not in headers
+        assert headers.get('x-symlink-target-etag') == more.get('X-Symlink-Target-Etag')
 
 
 def test_other_origins_see_refusals(cluster, user, container, obj):
@@ -198,6 +203,14 @@ def test_logins(cluster, user):
     for query, status in (('swiftinfo_sig=x', 403), ('swiftinfo_expires=4000000000', 403),
                           ('swiftinfo_sig=', 200)):
         assert cluster.request('GET', '/info?' + query)[0] == status    # no key is configured
+
+
+def test_the_size_of_all_versions(user, container):
+    user('POST', f'/{container}', {'X-Versions-Enabled': 'true'})
+    for body in (b'one', b'two2'):
+        user('PUT', f'/{container}/o', body=body)
+    for query in ('', '?versions'):
+        assert user('GET', f'/{container}{query}')[1]['x-container-bytes-used'] == '7'
 
 
 def test_sites(cluster, user, container):

@@ -114,7 +114,7 @@ def test_account(cluster):
 def test_empty_account_looks_like_one(cluster):
     admin = cluster.login('admin:admin')
     admin.base = '/v1/AUTH_nobody'
-    assert admin('HEAD')[0] == 200             # as Swift says of an account that is to come
+    assert admin('HEAD')[0] == 204
     assert json.loads(admin('GET', '?format=json')[2]) == []
     assert admin('GET', '/c')[0] == 404
 
