@@ -57,7 +57,9 @@ from swift.obj.ondisk import (
 )
 
 SMALL = 262144                # a body up to this is kept in memory until it is complete
-BATCH = 1 << 20               # of a larger one, hashed and written in a thread at a time
+# Of a larger one, hashed and written in a thread at a time: what comes at once, while it is in the
+# caches. Twice as much cost a tenth more.
+BATCH = 1 << 19
 _NEVER = Timestamp(0)
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 

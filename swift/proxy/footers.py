@@ -18,7 +18,7 @@ from swift.common.conf import config_true
 from swift.common.request import Abort, answer
 from swift.proxy.put import LAST_CHUNK, Upload, chunk, long_chunk
 
-HASH_BATCH = 1 << 20       # bytes hashed in a thread at a time,
+HASH_BATCH = 1 << 19       # bytes hashed in a thread at a time, as many as a client sends at once,
 HASH_PIECES = 1024         # or pieces, if a client sends crumbs
 CALLBACK = 'swift.callback.update_footers'
 

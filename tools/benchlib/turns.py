@@ -37,6 +37,7 @@ def measure(one: Target, other: Target | None, rounds: int,
     taken: list[list[Figures]] = [[] for _ in sides]
     for number in range(rounds):
         for side, mine in zip(sides, taken, strict=True):
+            os.sync()                # or a side writes down what the other one left in memory
             with stopped(other if side is one else one):
                 mine.append(figures_of(side))
             print(f"round {number + 1} of {rounds}: {side.name}", file=sys.stderr)
