@@ -95,11 +95,11 @@ class StaticLargeObjects:
         if 'swift.slo_override' in env:
             env['swift.own_content_type'] = True
             return self.app(env, start_response)
-        if 'HTTP_X_STATIC_LARGE_OBJECT' in env:
-            return answer(400, RESERVED)(env, start_response)
         if 'multipart-manifest=put' in env.get('QUERY_STRING', '') and \
                 Request(env).params.get('multipart-manifest') == 'put':
             return ManifestPut(self, dict(env)).response()(env, start_response)
+        if 'HTTP_X_STATIC_LARGE_OBJECT' in env:
+            return answer(400, RESERVED)(env, start_response)
         return self.app(env, start_response)
 
     def _delete(self, env, start_response):

@@ -105,6 +105,12 @@ def test_security_only_checked_manifests_are_manifests(user, container):
         assert user(method, f'/{container}/m', marked, body)[0] == 400
     status, headers, got = user('GET', f'/{container}/m')
     assert (status, got) == (200, body) and 'x-static-large-object' not in headers
+    checked = f'/{container}/m?multipart-manifest=put'      # says by itself what it is
+    assert user('PUT', checked, marked, body)[0] == 400
+    user('PUT', f'/{container}/segment', body=b'x')
+    path = f'[{{"path": "/{container}/segment"}}]'.encode()
+    assert user('PUT', checked, {'X-Static-Large-Object': 'no'}, path)[0] == 201
+    assert user('HEAD', f'/{container}/m')[1]['x-static-large-object'] == 'True'
 
 
 def test_security_segments_are_read_with_the_readers_rights(cluster, user, large, container):
