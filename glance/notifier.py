@@ -96,7 +96,7 @@ class AmqpSink:
         """Deliver the pending message and those that follow; what is left in `pending` was not."""
         import kombu
 
-        exchange = kombu.Exchange("glance", type="topic", durable=False)
+        exchange = kombu.Exchange("glance", type="topic", durable=True)
         try:
             with kombu.Connection(self._url, connect_timeout=CONNECT_TIMEOUT,
                                   transport_options={"confirm_publish": True}) as connection:
@@ -104,7 +104,7 @@ class AmqpSink:
                 while pending:
                     for topic in self._topics:
                         key = f"{topic}.{pending[0]['priority'].lower()}"
-                        declared = kombu.Queue(key, exchange, routing_key=key, durable=False)
+                        declared = kombu.Queue(key, exchange, routing_key=key, durable=True)
                         producer.publish(
                             {"oslo.version": "2.0", "oslo.message": json.dumps(pending[0])},
                             exchange=exchange, routing_key=key, declare=[declared],

@@ -59,6 +59,7 @@ OPTS = [
                      "nothing."),
 ]
 CONF = cfg.CONF
+CONF.import_opt("host", "nova.config")
 CONF.register_opts(OPTS, "notifications")
 
 PENDING = 1000      # notifications that may wait to be sent

@@ -323,15 +323,18 @@ def _mysql_reset(connection: Any, _record: Any, state: PoolResetState) -> None:
 
 
 def _sqlite_begin(connection: Connection) -> None:
-    if connection.get_execution_options().get("nova_writes"):
-        _wait_for_sqlite(lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    options = connection.get_execution_options()
+    if options.get("nova_writes"):
+        _wait_for_sqlite(lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"),
+                         options.get("nova_patience"))
     else:
         connection.exec_driver_sql("BEGIN")
 
 
-def _wait_for_sqlite(attempt: Callable[[], object]) -> None:
-    """Try until other processes' write transactions let us, at most ``lock_timeout`` seconds."""
-    give_up_at = time.monotonic() + CONF.database.lock_timeout
+def _wait_for_sqlite(attempt: Callable[[], object], patience: float | None = None) -> None:
+    """Try until other processes' write transactions let us, at most so many seconds, or
+    ``lock_timeout``."""
+    give_up_at = time.monotonic() + (patience or CONF.database.lock_timeout)
     pause = 0.002
     while True:
         try:

@@ -149,13 +149,20 @@ def test_containers_and_objects(stack, tmp_path):
     (tmp_path / "note.txt").write_text("remember\n")
     stack.do("container", "create", "box")
     stack.do("object", "create", "box", str(tmp_path / "note.txt"), "--name", "note")
-    assert [row["Name"] for row in stack.openstack("container", "list")] == ["box"]
+    assert containers(stack) == ["box"]
     assert [row["Name"] for row in stack.openstack("object", "list", "box")] == ["note"]
     stack.do("object", "save", "--file", str(tmp_path / "back"), "box", "note")
     assert (tmp_path / "back").read_text() == "remember\n"
     assert stack.openstack("object", "show", "box", "note")["content-length"] == "9"
     stack.do("container", "delete", "--recursive", "box")
-    assert stack.openstack("container", "list") == []
+    assert containers(stack) == []
+
+
+def containers(stack):
+    """Their names, without those of parts of S3's uploads: these go with the expirer's next pass.
+    """
+    names = [row["Name"] for row in stack.openstack("container", "list")]
+    return [name for name in names if not name.endswith("+segments")]
 
 
 def test_swift_client(stack, tmp_path):

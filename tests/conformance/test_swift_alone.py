@@ -88,6 +88,7 @@ def test_an_object_in_seconds_and_the_same_after_kill_9(stack):
     refused, seconds = stack.client(UNTIL_BACK, "openrc", str(rows["swift-storage"]["pid"])).split()
     assert refused == "True" and float(seconds) < BACK_SECONDS
 
+    stack("up", "--no-packages")        # until all are well
     rows = json.loads(stack("status", "--json"))["daemons"]
     assert set(rows) == {"swift-storage", "swift-proxy", "swift-consistency", "supervisord"}
     # the supervisor first, or it would start again what is killed

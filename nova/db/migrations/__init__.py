@@ -21,6 +21,8 @@ from sqlalchemy import Connection
 
 from nova.db import session as db_session
 
+SQLITE_LOCK_SECONDS = 600     # in which others' upgrades end, which may be long ones
+
 
 def _config(connection: Connection | None = None) -> Config:
     config = Config(stdout=io.StringIO())
@@ -63,7 +65,8 @@ def _alone(connection: Connection):
     dialect = connection.dialect.name
     if dialect == "sqlite":
         # The file's write lock, taken before anything is looked at.
-        connection = connection.execution_options(nova_writes=True)
+        connection = connection.execution_options(
+            nova_writes=True, nova_patience=SQLITE_LOCK_SECONDS)
         connection.begin()
         yield
     elif dialect == "postgresql":

@@ -18,9 +18,9 @@ def test_messages_arrive_in_the_envelope_consumers_know(amqp_url):
         notifier.tell("image.update", {"id": str(number)})
     seen = []
     with kombu.Connection(amqp_url) as connection:
-        exchange = kombu.Exchange("glance", type="topic", durable=False)
+        exchange = kombu.Exchange("glance", type="topic", durable=True)
         box = kombu.Queue("notifications.info", exchange, routing_key="notifications.info",
-                          durable=False)(connection.channel())
+                          durable=True)(connection.channel())
         box.declare()
         deadline = time.monotonic() + TIMEOUT
         while len(seen) < 3:
@@ -34,6 +34,21 @@ def test_messages_arrive_in_the_envelope_consumers_know(amqp_url):
     assert [each["payload"]["id"] for each in seen] == ["0", "1", "2"]
     assert {(each["event_type"], each["publisher_id"], each["priority"]) for each in seen} == {
         ("image.update", "image.test", "INFO")}
+
+
+def test_nova_and_glance_share_a_broker(amqp_url):
+    """They tell of things in queues of the same names, which the second one cannot declare anew."""
+    notifier = Notifier([AmqpSink(amqp_url, ["notifications"])], "image.test")
+    with kombu.Connection(amqp_url) as connection:
+        as_nova = kombu.Queue("notifications.error", kombu.Exchange(""), durable=True)(
+            connection.channel())
+        as_nova.declare()
+        notifier.tell("image.update", {"id": "1"}, "ERROR")
+        deadline = time.monotonic() + TIMEOUT
+        while (message := as_nova.get(no_ack=True)) is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert "image.update" in message.payload["oslo.message"]
 
 
 def test_a_broker_that_is_away_holds_nobody_up(caplog):
