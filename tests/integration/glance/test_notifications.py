@@ -11,13 +11,14 @@ from glance.notifier import AmqpSink, Notifier
 TIMEOUT = 60
 
 
-def test_messages_arrive_in_the_envelope_consumers_know(amqp_url):
+def test_messages_arrive_in_the_envelope_consumers_know(new_amqp_url):
     """Sent before anybody listened, too: the queue is declared by the sender."""
-    notifier = Notifier([AmqpSink(amqp_url, ["notifications"])], "image.test")
+    url = new_amqp_url()
+    notifier = Notifier([AmqpSink(url, ["notifications"])], "image.test")
     for number in range(3):
         notifier.tell("image.update", {"id": str(number)})
     seen = []
-    with kombu.Connection(amqp_url) as connection:
+    with kombu.Connection(url) as connection:
         exchange = kombu.Exchange("glance", type="topic", durable=True)
         box = kombu.Queue("notifications.info", exchange, routing_key="notifications.info",
                           durable=True)(connection.channel())
@@ -36,10 +37,11 @@ def test_messages_arrive_in_the_envelope_consumers_know(amqp_url):
         ("image.update", "image.test", "INFO")}
 
 
-def test_nova_and_glance_share_a_broker(amqp_url):
+def test_nova_and_glance_share_a_broker(new_amqp_url):
     """They tell of things in queues of the same names, which the second one cannot declare anew."""
-    notifier = Notifier([AmqpSink(amqp_url, ["notifications"])], "image.test")
-    with kombu.Connection(amqp_url) as connection:
+    url = new_amqp_url()
+    notifier = Notifier([AmqpSink(url, ["notifications"])], "image.test")
+    with kombu.Connection(url) as connection:
         as_nova = kombu.Queue("notifications.error", kombu.Exchange(""), durable=True)(
             connection.channel())
         as_nova.declare()
