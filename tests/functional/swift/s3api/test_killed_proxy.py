@@ -340,6 +340,14 @@ def test_completing_again_what_was_completed(proxy, user, in_process):
     bucket.check_parts()
 
 
+def container_servers_delete(in_process, count, *names):
+    """Have so many servers of a container, or all, forget it or one of its rows; their statuses."""
+    part, nodes = Ring(str(in_process.etc), ring_name="container").get_nodes(*names[:2])
+    return [node_client.request(node["ip"], node["port"], "DELETE", node_client.path_of(
+        node["device"], part, *names), {"X-Timestamp": Timestamp.now().internal}).status
+        for node in nodes[:count]]
+
+
 @pytest.mark.whole
 def test_a_version_that_is_not_listed_yet(proxy, user, in_process):
     """What was to be replaced became a version after all, and container servers were slow."""
@@ -354,10 +362,7 @@ def test_a_version_that_is_not_listed_yet(proxy, user, in_process):
     version = bucket.call("list_object_versions")["Versions"][1]["VersionId"]
     hidden = user.base.split("/")[2], hidden_name(bucket.name)
     name = version_name("k", Timestamp(version))
-    part, nodes = Ring(str(in_process.etc), ring_name="container").get_nodes(*hidden)
-    for node in nodes:
-        node_client.request(node["ip"], node["port"], "DELETE", node_client.path_of(
-            node["device"], part, *hidden, name), {"X-Timestamp": Timestamp.now().internal})
+    container_servers_delete(in_process, None, *hidden, name)
     assert len(bucket.call("list_object_versions")["Versions"]) == 1
     expire(in_process)
     got = bucket.call("get_object", Key="k", VersionId=version)
@@ -395,9 +400,7 @@ def test_a_deletion_that_one_server_alone_took_for_right(proxy, user, in_process
         bucket.s3.delete_bucket(Bucket=bucket.name)
     proxy.live()
     place = user.base.split("/")[2], bucket.name
-    part, nodes = Ring(str(in_process.etc), ring_name="container").get_nodes(*place)
-    assert node_client.request(nodes[0]["ip"], nodes[0]["port"], "DELETE", node_client.path_of(
-        nodes[0]["device"], part, *place), {"X-Timestamp": Timestamp.now().internal}).status == 204
+    assert container_servers_delete(in_process, 1, *place) == [204]
     expire(in_process)
     assert len(bucket.listing()) == 3
 
