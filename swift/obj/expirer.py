@@ -165,7 +165,7 @@ class ObjectExpirer(Daemon):
     # -- requests --------------------------------------------------------
 
     def request(self, node: dict[str, Any], method: str, path: str, headers: dict[str, str]
-                 ) -> node_client.NodeAnswer | None:
+                ) -> node_client.NodeAnswer | None:
         try:
             return node_client.request(node["ip"], node["port"], method, path,
                                        {"User-Agent": "object-expirer", **headers}, b"",
