@@ -4,30 +4,39 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import orphans
 import psutil
+import pytest
 
-TESTS = Path(__file__).resolve().parents[2]
-DIES = """
-import os, subprocess, sys
-
-def test_dies():
-    daemon = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    open({found!r}, "w").write(str(daemon.pid))
-    os._exit(1)
+STARTS_AND_DIES = """
+import os, subprocess
+print(subprocess.Popen(["sleep", "600"], start_new_session=True, stdout=subprocess.DEVNULL).pid,
+      flush=True)
+os._exit(1)
 """
 
 
-def test_what_a_dead_worker_started_ends(tmp_path):
-    found = tmp_path / "pid"
-    (tmp_path / "test_dies.py").write_text(DIES.format(found=str(found)))
-    environment = {key: value for key, value in os.environ.items()
-                   if not key.startswith("PYTEST")}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "1", "--max-worker-restart", "0",
-         "-p", "conftest", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path],
-        cwd=tmp_path, env={**environment, "PYTHONPATH": str(TESTS)}, capture_output=True,
-        text=True, timeout=60, check=False)
-    assert "crashed" in done.stdout, done.stdout + done.stderr
-    daemon = int(found.read_text())
-    assert not psutil.pid_exists(daemon) or psutil.Process(daemon).status() == "zombie"
+@pytest.fixture
+def hooks(request):
+    """What pytest-xdist calls: the conftest of all tests."""
+    return request.config.pluginmanager.get_plugin(
+        str(Path(__file__).resolve().parents[2] / "conftest.py"))
+
+
+def alive(pid):
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"
+
+
+def test_what_a_dead_worker_started_ends(hooks, monkeypatch):
+    node = SimpleNamespace(workerinput={})
+    hooks.pytest_configure_node(node)
+    monkeypatch.setenv(orphans.MARK, "")
+    hooks.pytest_configure(SimpleNamespace(workerinput=node.workerinput))
+    daemon = int(subprocess.run([sys.executable, "-c", STARTS_AND_DIES], text=True, timeout=60,
+                                stdout=subprocess.PIPE, env=dict(os.environ)).stdout)
+    hooks.pytest_testnodedown(node, None)
+    assert alive(daemon)                # an orderly end is the fixtures' business
+    hooks.pytest_testnodedown(node, "it crashed")
+    assert not alive(daemon)
