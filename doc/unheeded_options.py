@@ -11,11 +11,10 @@ SOURCE = Path(unheeded.__file__)
 
 
 class UnheededOptions(Directive):
-    """A table: options, and what holds instead; at its end those that are refused."""
+    """A table: options, and what holds instead."""
 
     def run(self):
         rows = [(names.split(), instead) for names, instead in unheeded.GROUPS]
-        rows += [([name], f"refused: {instead}") for name, _, instead in unheeded.REFUSED]
         body = nodes.tbody()
         for names, instead in rows:
             first = nodes.paragraph()

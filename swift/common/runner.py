@@ -27,6 +27,7 @@ from swift.common.conf import (
     config_float,
     config_int,
     config_port,
+    config_true,
     load_context,
     read_conf,
     read_swift_conf,
@@ -165,7 +166,8 @@ def server_options(conf: dict[str, str]) -> dict[str, Any]:
     return {"client_timeout": config_float(conf, "client_timeout", 60),
             "keepalive_timeout": config_float(conf, "keepalive_timeout", 60),
             "max_clients": config_int(conf, "max_clients", 1024, 1),
-            "url_scheme": "https" if conf.get("cert_file") else "http", "wrap": _tls(conf)}
+            "url_scheme": "https" if conf.get("cert_file") else "http", "wrap": _tls(conf),
+            "proxied": config_true(conf.get("require_proxy_protocol", "false"))}
 
 
 def server_conf(plan: Plan) -> dict[str, str]:

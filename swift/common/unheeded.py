@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options of OpenStack Swift that change nothing here, and what holds instead.
 
-A configuration that has one is served, and the log says so. One that would come to something else
-than its author meant - another port, another address of the client - is refused.
+A configuration that has one is served, and the log says so.
 """
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
-from swift.common.conf import TRUE_VALUES, read_sections
-from swift.common.exceptions import ConfigError
+from swift.common.conf import read_sections
 
 # (names, what holds instead); section/name where the name means something elsewhere
 GROUPS = (
@@ -60,24 +57,16 @@ GROUPS = (
      "proxy-logging stands"),
 )
 IGNORED = {name: instead for names, instead in GROUPS for name in names.split()}
-# (name, whether a value asks for it, what to do)
-REFUSED: tuple[tuple[str, Callable[[str], bool], str], ...] = (
-    ("require_proxy_protocol", lambda value: value.strip().lower() in TRUE_VALUES,
-     "the PROXY protocol is not spoken; have the balancer send X-Forwarded-For"),
-)
 
 
 def check(path: str, section: str, logger: logging.Logger) -> None:
     """Log which options of a server's or daemon's section, of the filters and of [DEFAULT] change
-    nothing; ConfigError for those that cannot be left out."""
+    nothing."""
     found = set()
     for name, options in read_sections(path).items():
         if name not in (section, f"app:{section}") and not name.startswith("filter:") and \
                 not name.startswith(section + ":"):
             continue
-        for option, asked, instead in REFUSED:
-            if asked(options.get(option, "")):
-                raise ConfigError(f"[{name}] {option}: {instead}")
         found |= IGNORED.keys() & {*options, *(f"{name}/{option}" for option in options)}
     for option in sorted(found):
         logger.warning("%s changes nothing: %s", option, IGNORED[option])

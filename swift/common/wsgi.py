@@ -20,6 +20,7 @@ from email.utils import formatdate
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from swift.common import proxy_protocol
 from swift.common.concurrency import (
     GreenletExit,
     GreenPool,
@@ -184,7 +185,8 @@ class Connection:
 
     # -- bytes in --------------------------------------------------------
 
-    def _fill(self) -> bool:
+    def fill(self) -> bool:
+        """Take what has come into the buffer; False when the client has closed."""
         data = self.sock.recv(RECV)
         self.buffer = self.buffer + data if self.buffer else data
         return bool(data)
@@ -210,7 +212,7 @@ class Connection:
             if len(self.buffer) > limit:
                 raise ChunkReadError("a line of chunked coding is too long")
             try:
-                if not self._fill():
+                if not self.fill():
                     raise ChunkReadError("the client closed the connection inside a chunk")
             except TimeoutError:
                 raise expired(ChunkReadTimeout, self.server.client_timeout) from None
@@ -235,7 +237,7 @@ class Connection:
             if self.server.stopping and not self.buffer and not self.fresh:
                 return None
             try:
-                if not self._fill():
+                if not self.fill():
                     if self.buffer:
                         raise BadRequest(400, "the request ends in the middle of its headers")
                     return None
@@ -250,6 +252,12 @@ class Connection:
         head, self.buffer = self.buffer[:end], self.buffer[end + 4:]
         return head
 
+    def _is_introduced(self) -> bool:
+        try:
+            return proxy_protocol.read(self)
+        except ValueError as exc:
+            raise BadRequest(400, f"Invalid PROXY line: {exc}") from None
+
     # -- the loop --------------------------------------------------------
 
     def run(self) -> None:
@@ -257,6 +265,8 @@ class Connection:
         sock, server = self.sock, self.server
         sock.settimeout(FIRST_SECONDS if server.stopping else server.keepalive_timeout)
         try:
+            if server.proxied and not self._is_introduced():
+                return
             while (head := self._read_head()) is not None:
                 sock.settimeout(server.client_timeout)
                 if not self._serve(head):
@@ -501,7 +511,8 @@ class Server:
     def __init__(self, sock: Any, app: Any, logger: logging.Logger | None = None, *,
                  client_timeout: float = 60, keepalive_timeout: float | None = None,
                  max_clients: int = 1024, access_log: AccessLog | None = None,
-                 url_scheme: str = "http", wrap: Callable[[Any], Any] | None = None) -> None:
+                 url_scheme: str = "http", wrap: Callable[[Any], Any] | None = None,
+                 proxied: bool = False) -> None:
         self.sock = sock
         self.app = app
         self.logger = logger or logging.getLogger("swift.wsgi")
@@ -510,6 +521,7 @@ class Server:
         self.access_log = access_log
         self.url_scheme = url_scheme
         self.wrap = wrap
+        self.proxied = proxied        # by balancers that say for whom, see proxy_protocol
         self.pool = GreenPool(max_clients)
         self.connections: set[Connection] = set()
         self.stopping = False

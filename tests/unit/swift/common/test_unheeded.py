@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options of OpenStack Swift that change nothing here are told of, and those are refused that would
-come to something else."""
+"""Options of OpenStack Swift that change nothing here are told of."""
 import logging
 import re
 from pathlib import Path
@@ -8,8 +7,7 @@ from pathlib import Path
 import pytest
 
 import swift
-from swift.common import daemon, runner, unheeded
-from swift.common.exceptions import ConfigError
+from swift.common import daemon, unheeded
 from swift.obj.updater import ObjectUpdater
 
 ROOT = Path(swift.__file__).parent
@@ -59,19 +57,6 @@ def test_only_object_servers_have_several_ports(conf, caplog):
     assert not caplog.messages
     unheeded.check(path, "account-server", LOGGER)
     assert [line.split()[0] for line in caplog.messages] == ["app:account-server/servers_per_port"]
-
-
-@pytest.mark.parametrize("line", ["require_proxy_protocol = true"])
-def test_what_would_be_something_else_is_refused(conf, line, monkeypatch, capsys):
-    path = conf(f"[app:object-server]\n{line}\n")
-    with pytest.raises(ConfigError, match=line.split()[0]):
-        unheeded.check(path, "object-server", LOGGER)
-    unheeded.check(conf("[app:object-server]\nrequire_proxy_protocol = false\n"),
-                   "object-server", LOGGER)
-    monkeypatch.setattr(runner, "validate_configuration", lambda: None)
-    path = conf(f"[app:object-server]\nuse = egg:swift#object\n{line}\n")
-    assert runner.check_configuration([runner.Plan(path, "object-server", 6200)]) == 1
-    assert line.split()[0] in capsys.readouterr().err
 
 
 def test_nothing_that_is_read_is_said_to_be_unheeded():
