@@ -214,6 +214,9 @@ class TempAuth:
         if '.reseller_admin' in groups and account[len(prefix):len(prefix) + 1] != '.':
             env['swift_owner'] = True
             return None
+        if '.reseller_reader' in groups and req.method in ('GET', 'HEAD') and \
+                account[len(prefix):len(prefix) + 1] != '.':
+            return None
         if account in groups and (container is not None or req.method not in ('PUT', 'DELETE')):
             need = self.require[prefix]
             if not need or need in groups:

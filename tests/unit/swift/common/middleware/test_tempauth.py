@@ -14,6 +14,7 @@ from swift.common.request import Request, answer
 CONF = {'user_test_tester': 'testing .admin', 'user_test_tester3': 'testing3',
         'user_test2_tester2': 'testing2 .admin', 'user_test5_tester5': 'testing5 service',
         'user_admin_admin': 'admin .admin .reseller_admin',
+        'user_admin_auditor': 'admin_ro .reseller_reader',
         'user64_dW5kZXJfc2NvcmU_YV9i': 'testing4 .admin',
         'reseller_prefix': 'AUTH, SERVICE', 'SERVICE_require_group': 'service'}
 
@@ -119,6 +120,17 @@ def test_reseller_admin(ask):
     assert got['status'] == 200 and got['env']['reseller_request']
     assert got['env']['swift_owner']
     assert ask('GET', '/v1/AUTH_.secret', x_auth_token=admin)['status'] == 403
+
+
+def test_reseller_reader(ask):
+    reader = token(ask, 'admin:auditor', 'admin_ro')
+    for path in ('/v1/AUTH_test', '/v1/AUTH_test/c', '/v1/AUTH_test2/c/o'):
+        for method in ('GET', 'HEAD'):
+            got = ask(method, path, x_auth_token=reader)
+            assert got['status'] == 200 and 'swift_owner' not in got['env']
+    assert ask('GET', '/v1/AUTH_.shards/c', x_auth_token=reader)['status'] == 403
+    for method in ('PUT', 'POST', 'DELETE'):
+        assert ask(method, '/v1/AUTH_test/c/o', x_auth_token=reader)['status'] == 403
 
 
 def test_service_tokens(ask):
