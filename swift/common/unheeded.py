@@ -50,8 +50,6 @@ GROUPS = (
     ("filter:s3token/delay_auth_decision",
      "whose a signature is that Keystone does not know, the other auth filters are asked"),
     ("active_fernet_key_id", "tokens are signed with token_secret"),
-    ("allow_no_owner check_bucket_owner",
-     "objects without an owner are their account's, and a user sees the buckets of the account"),
     ("auth_pipeline_check", "a pipeline that cannot work is refused"),
     ("force_swift_request_proxy_log", "requests behind one of S3 are logged where a second "
      "proxy-logging stands"),

@@ -67,6 +67,17 @@ class Acl:
                        element('AccessControlList', *grants))
 
 
+class Ownerless(Acl):
+    """Of what has no list, where everybody or nobody is to have it."""
+
+    def __init__(self, allowed):
+        super().__init__(None, [])
+        self.allowed = allowed
+
+    def allows(self, user, permission):
+        return self.allowed
+
+
 def owner_element(user, tag='Owner'):
     """<Owner>, or Initiator."""
     return element(tag, element('ID', user), element('DisplayName', user))

@@ -40,7 +40,7 @@ def put_bucket(call):
     req, store = call.req, call.store
     wanted = _wanted(call, call.acl.owner if call.acl is not None else req.user)
     if call.acl is not None:
-        if wanted.owner != call.acl.owner:
+        if call.acl.owner is None or wanted.owner != call.acl.owner:
             raise S3Error('AccessDenied')
         headers = {acl.CONTAINER_SYSMETA: wanted.stored()}
     elif 'x-amz-acl' in req.headers:
@@ -108,7 +108,7 @@ def put_object(call):
     before = acl.load(answer.headers.get(acl.OBJECT_SYSMETA.lower()))
     owner = before.owner if before is not None else call.acl.owner
     wanted = _wanted(call, owner)
-    if wanted.owner != owner:
+    if owner is None or wanted.owner != owner:
         raise S3Error('AccessDenied')
     store.done('PUT', req.bucket, req.key, headers={
         **_kept(answer.headers), acl.OBJECT_SYSMETA: wanted.stored(), 'Content-Length': '0',

@@ -10,6 +10,7 @@ from swift.common.constraints import Constraints
 from swift.common.exceptions import ChunkReadError, ChunkReadTimeout, ConfigError
 from swift.common.log import get_logger
 from swift.common.middleware.authbase import JudgeUnavailable, WrongSignature
+from swift.common.middleware.s3api.acl import Ownerless
 from swift.common.middleware.s3api.call import Call
 from swift.common.middleware.s3api.errors import S3Error
 from swift.common.middleware.s3api.preflight import is_preflight, preflight, read_origins
@@ -22,7 +23,8 @@ from swift.proxy.controllers.info import register, registered
 class Settings:
     """The filter's options, and the limits of the store.
 
-    location, s3_acl, dns_compliant_bucket_names, storage_domain, max_bucket_listing,
+    location, s3_acl, allow_no_owner, check_bucket_owner, dns_compliant_bucket_names,
+    storage_domain, max_bucket_listing,
     max_multi_delete_objects, multi_delete_concurrency, allow_multipart_uploads,
     max_upload_part_num, max_parts_listing, min_segment_size, max_acl_size, allowable_clock_skew,
     ratelimit_as_client_error, cors_preflight_allow_origin.
@@ -32,6 +34,10 @@ class Settings:
         self.logger = logger
         self.location = conf.get('location', 'us-east-1')
         self.s3_acl = config_true(conf.get('s3_acl', 'no'))
+        # Of what has no owner; None: the store's own rights hold.
+        self.ownerless = Ownerless(config_true(conf['allow_no_owner'])) \
+            if 'allow_no_owner' in conf else None
+        self.only_readable = config_true(conf.get('check_bucket_owner', 'no'))
         self.dns_compliant = config_true(conf.get('dns_compliant_bucket_names', 'yes'))
         self.domains = [d.lstrip('.').lower()
                         for d in config_list(conf.get('storage_domain', ''))]

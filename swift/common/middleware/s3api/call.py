@@ -17,7 +17,7 @@ class Call:
     """A request, the settings, and the store with the right rights.
 
     With ``s3_acl`` the access lists of S3 decide, but for buckets that have none: those were not
-    made through S3, and the store's own rights hold.
+    made through S3, and the store's own rights hold unless ``allow_no_owner`` says who has them.
     """
 
     def __init__(self, filter_, req):
@@ -31,12 +31,23 @@ class Call:
         """The bucket exists and its list, if lists decide, gives the permission; S3Error else."""
         info = self.store.need_bucket(self.req.bucket)
         if self.settings.s3_acl:
-            self.acl = acl.load(info['sysmeta'].get('s3api-acl'))
+            self.acl = self.list_of(info)
             if self.acl is not None:
                 self.store.trusted = True
                 if permission is not None:
                     self.may(permission)
         return info
+
+    def list_of(self, info):
+        """The list that decides about a bucket, None when the store's own rights do."""
+        if not self.settings.s3_acl:
+            return None
+        return acl.load(info['sysmeta'].get('s3api-acl')) or self.settings.ownerless
+
+    def list_of_object(self, headers, bucket_list):
+        """The list of an object of a bucket where lists decide."""
+        return acl.load(headers.get(acl.OBJECT_SYSMETA.lower())) or self.settings.ownerless or \
+            acl.Acl(bucket_list.owner, [('FULL_CONTROL', bucket_list.owner)])
 
     def may(self, permission):
         """The bucket's list, if lists decide, gives the permission; AccessDenied else."""
@@ -47,8 +58,7 @@ class Call:
         """The list in an object's metadata, if lists decide, gives the permission."""
         if self.acl is None:
             return None
-        own = acl.load(headers.get(acl.OBJECT_SYSMETA.lower())) or acl.Acl(
-            self.acl.owner, [('FULL_CONTROL', self.acl.owner)])
+        own = self.list_of_object(headers, self.acl)
         if not own.allows(self.req.user, permission):
             raise S3Error('AccessDenied')
         return own

@@ -4,7 +4,7 @@
 from urllib.parse import unquote
 
 from swift.common.middleware.copy import SourceBody
-from swift.common.middleware.s3api import acl, checksums
+from swift.common.middleware.s3api import checksums
 from swift.common.middleware.s3api.body import Body
 from swift.common.middleware.s3api.chunks import without_coding
 from swift.common.middleware.s3api.errors import S3Error, invalid, not_implemented
@@ -166,8 +166,7 @@ def open_source(call, extra=None, query=''):
     headers = {n.title(): req.headers[f'{SOURCE}-{n}'] for n in CONDITIONS
                if f'{SOURCE}-{n}' in req.headers}
     headers |= {'X-Backend-Etag-Is-At': ETAG_SYSMETA, 'X-Newest': 'true', **(extra or {})}
-    lists = acl.load(store.need_bucket(source.bucket)['sysmeta'].get('s3api-acl')) \
-        if call.settings.s3_acl else None
+    lists = call.list_of(store.need_bucket(source.bucket))
     query = '&'.join(filter(None, (version_query(source.version, call.settings), query)))
     answer = store.ask('GET', source.bucket, source.key, headers, query,
                        trusted=lists is not None)
@@ -177,9 +176,7 @@ def open_source(call, extra=None, query=''):
             raise S3Error('PreconditionFailed')
         raise store.error(answer.status, said, source.bucket, source.key)
     if lists is not None:
-        own = acl.load(answer.headers.get(acl.OBJECT_SYSMETA.lower())) or acl.canned(
-            'private', lists.owner)
-        if not own.allows(req.user, 'READ'):
+        if not call.list_of_object(answer.headers, lists).allows(req.user, 'READ'):
             answer.discard()
             raise S3Error('AccessDenied')
     return source, answer

@@ -14,7 +14,7 @@ KEYS = {"tester": ("test:tester", "testing"), "tester2": ("test:tester2", "testi
 def acl_url(cluster):
     """A proxy with s3_acl, small limits for uploads, and buckets in host names."""
     return cluster.another_proxy(1, **{"use = egg:swift#s3api": (
-        "use = egg:swift#s3api\ns3_acl = yes\nmin_segment_size = 10\n"
+        "use = egg:swift#s3api\ns3_acl = yes\ncheck_bucket_owner = yes\nmin_segment_size = 10\n"
         "max_upload_part_num = 20\nstorage_domain = s3.test\n"
         "cors_preflight_allow_origin = https://a.example")})
 

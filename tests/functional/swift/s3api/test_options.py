@@ -14,6 +14,15 @@ OPTIONS = ("use = egg:swift#s3api\nmax_parts_listing = 2\nallowable_clock_skew =
            "ratelimit_as_client_error = yes\nmin_segment_size = 1\n")
 
 
+def code(call, **kwargs):
+    """The error code a call fails with, None for a success."""
+    try:
+        call(**kwargs)
+    except ClientError as exc:
+        return exc.response["Error"]["Code"]
+    return None
+
+
 @pytest.fixture(scope="module")
 def other_url(cluster):
     """A proxy with other options, where who writes twice in a second is too fast."""
@@ -31,6 +40,34 @@ def other(other_url):
     client = boto(other_url, *TESTER)
     yield client
     client.close()
+
+
+@pytest.mark.parametrize("allowed", ["true", "false"])
+def test_who_has_what_nobody_owns(cluster, user, allowed):
+    """Buckets and objects of other APIs have no lists; all buckets are listed by default."""
+    url = cluster.another_proxy(16, **{"use = egg:swift#s3api": (
+        f"use = egg:swift#s3api\ns3_acl = yes\nallow_no_owner = {allowed}")})
+    clients = [boto(url, f"test:{name}", key) for name, key in
+               (("tester", "testing"), ("tester3", "testing3"))]
+    owner, guest = clients
+    for name in ("/no-owner", "/no-owner/k"):
+        user("PUT", name, body=b"x")
+    assert code(owner.create_bucket, Bucket="owned") is None
+    user("PUT", "/owned/k", body=b"x")
+    wanted = None if allowed == "true" else "AccessDenied"
+    for client in clients:
+        assert code(client.get_object, Bucket="no-owner", Key="k") == wanted
+        assert code(client.list_objects_v2, Bucket="no-owner") == wanted
+        assert code(client.put_object, Bucket="no-owner", Key="new", Body=b"y") == wanted
+        assert code(client.get_object, Bucket="owned", Key="k") == wanted
+        assert code(client.put_bucket_acl, Bucket="no-owner", ACL="private") == "AccessDenied"
+        listed = {found["Name"] for found in client.list_buckets()["Buckets"]}
+        assert {"owned", "no-owner"} <= listed
+        client.close()
+    assert code(guest.list_objects_v2, Bucket="owned") == "AccessDenied"
+    owner.delete_object(Bucket="owned", Key="k")
+    owner.delete_bucket(Bucket="owned")
+    cluster.kill("proxy", 16)
 
 
 def test_pages_of_parts(s3, other, bucket):
