@@ -68,6 +68,14 @@ def config_float(conf: dict[str, str], name: str, default: float, minimum: float
     return number
 
 
+def config_rate(conf: dict[str, str], name: str, default: float = 50) -> float:
+    """So many things a second; by `slowdown`, seconds after each, in files for older releases."""
+    if name not in conf and "slowdown" in conf:
+        # What OpenStack Swift reckons: 0.01 of its own for each.
+        return 1 / (config_float(conf, "slowdown", 0) + 0.01)
+    return config_float(conf, name, default)
+
+
 def config_percent(conf: dict[str, str], name: str, default: float = 0) -> float:
     """What an option says in hundredths as a share of 1, or ConfigError naming it."""
     percent = config_float(conf, name, default)

@@ -15,6 +15,7 @@ from swift.common.daemon import Daemon
 from swift.common.db import Broker
 from swift.common.devices import Brake, databases
 from swift.common.exceptions import DatabaseConnectionError, LockTimeout
+from swift.common.progress import HOUR, Progress
 
 
 class DbAuditor(Daemon):
@@ -39,6 +40,7 @@ class DbAuditor(Daemon):
     def run_once(self) -> None:
         """Look into every database once."""
         start = time.monotonic()
+        progress = Progress(self.logger, HOUR)
         passed = failed = 0
         for db_file, _, _ in databases(self.devices, self.datadir, self.mount_check, self.logger):
             if self.audit(db_file):
@@ -46,6 +48,7 @@ class DbAuditor(Daemon):
             else:
                 failed += 1
             self.brake.spend()
+            progress.tell(f"Databases in this pass of {self.section}", passed + failed)
         self.failures += failed
         self.measure(passes=passed, failures=failed)
         self.last = {"passed": passed, "failed": failed, "since": int(time.time())}

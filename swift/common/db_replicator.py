@@ -33,6 +33,7 @@ from swift.common.devices import (
     local_addresses,
 )
 from swift.common.exceptions import DatabaseConnectionError, LockTimeout
+from swift.common.progress import HOUR, Progress
 from swift.common.ring import Ring
 from swift.common.timestamp import Timestamp
 
@@ -102,12 +103,15 @@ class DbReplicator(Daemon):
         local = {dev["device"]: dev["id"] for dev in self.ring.devs
                  if dev and is_local(dev, self.addresses, self.port)}
         pool = GreenPool(self.concurrency)
+        progress = Progress(self.logger, HOUR)
         for db_file, device, partition in databases(self.devices, self.datadir, self.mount_check,
                                                     self.logger):
             if device in local and self.selection.device(device) and \
                     self.selection.partition(partition):
                 pool.spawn_n(self._replicate_logged, db_file, partition, local[device])
                 self.brake.spend()
+                progress.tell(f"Databases in this pass of {self.section}",
+                              self.counts["databases"])
         pool.waitall()
         self.pass_number += 1
         self.measure(attempts=self.counts["databases"], failures=self.counts["failures"],

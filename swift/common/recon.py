@@ -34,6 +34,8 @@ _PASSES = {
     "account-replicator": ("account", "replication_time", "replication_last"),
     "account-auditor": ("account", "account_auditor_pass_completed", "account_auditor_last"),
 }
+# Of what shares of a pass tell, what are no counts.
+_JOIN: dict[str, Callable[[list[float]], float]] = {"audit_time": max, "start_time": min}
 _MINUTES = ("object_replication_time", "object_reconstruction_time")
 
 
@@ -95,7 +97,8 @@ def _together(told: list[dict[str, Any]]) -> dict[str, Any]:
     for name in {name for entry in told for name in entry} - {"pid"}:
         values = [entry[name] for entry in told if name in entry]
         if isinstance(values[0], dict):
-            found[name] = {key: sum(value.get(key, 0) for value in values) for key in values[0]}
+            found[name] = {key: _JOIN.get(key, sum)([value.get(key, 0) for value in values])
+                           for key in values[0]}
         else:
             found[name] = min(values) if name.endswith("_last") else max(values)
     return found

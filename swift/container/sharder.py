@@ -24,6 +24,7 @@ from swift.common.db import Row
 from swift.common.db_files import Idle, look
 from swift.common.devices import databases
 from swift.common.exceptions import DatabaseConnectionError, LockTimeout
+from swift.common.progress import Progress
 from swift.common.shards import CLEAVING, KNOWS_ITS_COUNT, ShardRange, State, now, top
 from swift.container.backend import ContainerBroker
 from swift.container.cleaving import Cleaver, complete
@@ -48,7 +49,7 @@ class ContainerSharder(ShardPeers):
     Options: those of the container replicator and of `ShardPeers`; shard_container_threshold,
     rows_per_shard, minimum_shard_size, shrink_threshold, expansion_limit, max_shrinking,
     max_expanding, auto_shard; shard_scanner_batch_size, cleave_batch_size, cleave_row_batch_size,
-    recon_candidates_limit, recon_sharded_timeout, container_sharding_timeout.
+    stats_interval, recon_candidates_limit, recon_sharded_timeout, container_sharding_timeout.
     """
 
     section = "container-sharder"
@@ -68,6 +69,7 @@ class ContainerSharder(ShardPeers):
         self.late_seconds = config_float(conf, "container_sharding_timeout", 172800)
         self.candidates: dict[str, list[Row]] = {}
         self.in_progress: list[Row] = []
+        self.stats_interval = config_float(conf, "stats_interval", 3600)
         self._idle = Idle()
 
     def run_once(self) -> None:
@@ -80,8 +82,10 @@ class ContainerSharder(ShardPeers):
         self.counts = dict.fromkeys(("databases", "unchanged", "in_step", "rows", "rsyncs",
                                      "removed", "failures"), 0)
         by_name = {dev["device"]: dev for dev in self.local_nodes().values()}
-        for db_file, device, partition in databases(self.devices, self.datadir, self.mount_check,
-                                                    self.logger):
+        progress = Progress(self.logger, self.stats_interval)
+        for seen, (db_file, device, partition) in enumerate(databases(
+                self.devices, self.datadir, self.mount_check, self.logger)):
+            progress.tell("Containers in this pass of the sharder", seen)
             if device in by_name and self.selection.device(device) and \
                     self.selection.partition(partition):
                 self._visit(db_file, by_name[device], int(partition))

@@ -10,11 +10,12 @@ from typing import Any
 
 from swift.common import db_files, node_client
 from swift.common.concurrency import GreenPool, Timeout
-from swift.common.conf import config_float, config_int, config_true
+from swift.common.conf import config_float, config_int, config_rate, config_true
 from swift.common.daemon import Daemon
 from swift.common.db import Row
 from swift.common.devices import Brake, databases
 from swift.common.exceptions import DatabaseConnectionError, LockTimeout
+from swift.common.progress import HOUR, Progress
 from swift.common.ring import Ring
 from swift.container.backend import DATADIR, ContainerBroker
 
@@ -23,7 +24,7 @@ class ContainerUpdater(Daemon):
     """Reports counts and sizes of containers that changed to their accounts.
 
     Options: devices, mount_check, swift_dir, interval, concurrency, containers_per_second,
-    account_suppression_time, node_timeout, conn_timeout.
+    slowdown, account_suppression_time, node_timeout, conn_timeout.
     """
 
     section = "container-updater"
@@ -35,7 +36,7 @@ class ContainerUpdater(Daemon):
         self.mount_check = config_true(conf.get("mount_check", "true"))
         self.swift_dir = conf.get("swift_dir", "/etc/swift")
         self.concurrency = config_int(conf, "concurrency", 4, 1)
-        self.brake = Brake(config_float(conf, "containers_per_second", 50))
+        self.brake = Brake(config_rate(conf, "containers_per_second"))
         self.suppression = config_float(conf, "account_suppression_time", 60)
         self.node_timeout = config_float(conf, "node_timeout", 3)
         self.conn_timeout = config_float(conf, "conn_timeout", 0.5)
@@ -56,7 +57,10 @@ class ContainerUpdater(Daemon):
         self._suppressed = {account: until for account, until in self._suppressed.items()
                             if until > now}
         pool = GreenPool(self.concurrency)
-        for db_file, _, _ in databases(self.devices, DATADIR, self.mount_check, self.logger):
+        progress = Progress(self.logger, HOUR)
+        for seen, (db_file, _, _) in enumerate(databases(self.devices, DATADIR, self.mount_check,
+                                                         self.logger)):
+            progress.tell("Containers in this pass of the updater", seen)
             pool.spawn_n(self._process_logged, db_file)
             self.brake.spend()
         pool.waitall()

@@ -7,6 +7,7 @@ killed left beside an object.
 """
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -14,12 +15,13 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from swift.common import durable
+from swift.common import durable, recon
 from swift.common.concurrency import GreenPool
-from swift.common.conf import config_float, config_int, read_conf
+from swift.common.conf import config_float, config_int, config_list, read_conf
 from swift.common.daemon import DEVICES, Daemon, Option
 from swift.common.devices import Brake, Selection, hash_dirs, mounted_devices
 from swift.common.exceptions import (
+    ConfigError,
     DiskFileCollision,
     DiskFileDeleted,
     DiskFileNotExist,
@@ -45,12 +47,21 @@ def rsync_patience(conf: dict[str, str]) -> float:
     return config_float(replicator, "rsync_timeout", 900) + 900
 
 
+def read_sizes(conf: dict[str, str]) -> list[int]:
+    """object_size_stats in order; ConfigError for what are no sizes."""
+    try:
+        return sorted(int(size) for size in config_list(conf.get("object_size_stats", "")))
+    except ValueError:
+        raise ConfigError("object_size_stats must be whole numbers, comma separated, not "
+                          f"{conf['object_size_stats']!r}") from None
+
+
 class ObjectAuditor(Daemon):
     """Reads stored objects over and over and quarantines what is broken.
 
     Options: files_per_second, bytes_per_second, zero_byte_files_per_second, zero_byte_fps,
-    log_time, interval, concurrency, override_devices, watchers, rsync_tempfile_timeout and those of
-    `Manager`.
+    log_time, interval, concurrency (processes, among which the devices are divided),
+    override_devices, object_size_stats, watchers, rsync_tempfile_timeout and those of `Manager`.
     """
 
     section = "object-auditor"
@@ -74,6 +85,7 @@ class ObjectAuditor(Daemon):
         self.patience = rsync_patience(conf)
         self.log_time = config_float(conf, "log_time", 3600)
         self.concurrency = config_int(conf, "concurrency", 1, 1)
+        self.sizes = read_sizes(conf)
         self.quarantined = 0
         self._told: dict[str, float] = {}
         self.last: dict[str, Any] = {}
@@ -88,9 +100,35 @@ class ObjectAuditor(Daemon):
     def facts(self) -> dict[str, Any]:
         return self.last
 
+    # -- processes -------------------------------------------------------
+
+    def local_devices(self) -> list[str]:
+        """Devices of this node, if they are selected."""
+        return sorted(name for name, _ in mounted_devices(self.manager.devices, False, self.logger)
+                      if self.selection.device(name))
+
+    def shared_devices(self) -> list[str]:
+        """Those of them that are this process's."""
+        number, count = self.share
+        return self.local_devices()[number::count]
+
+    def worker_count(self) -> int:
+        return max(1, min(self.concurrency, len(self.local_devices())))
+
+    def note_pass(self, seconds: float) -> None:
+        if self.share[1] == 1:
+            super().note_pass(seconds)
+        else:
+            recon.note_share(self.conf, self.section, seconds, self.logger, self.facts(),
+                             self.shared_devices(), self.local_devices())
+
+    # -- a pass ----------------------------------------------------------
+
     def audit_all(self, mode: str) -> dict[str, Any]:
         """Audit every object once in `mode`; counts of what was seen."""
         counts = {"passes": 0, "quarantined": 0, "errors": 0, "bytes": 0}
+        by_size = {str(most): 0 for most in self.sizes} | {"OVER": 0}
+        mine = self.shared_devices()
         start = reported = time.monotonic()
         files = Brake(self.zbf_per_second if mode == "ZBF" else self.files_per_second)
         volume = Brake(self.bytes_per_second)
@@ -99,11 +137,13 @@ class ObjectAuditor(Daemon):
         for policy in policies():
             for device, path in mounted_devices(self.manager.devices, self.manager.mount_check,
                                                 self.logger):
-                if not self.selection.device(device):
+                if device not in mine:
                     continue
                 for hash_dir, _ in hash_dirs(path, policy.datadir):
                     try:
-                        self._audit(hash_dir, path, policy, mode, counts, volume)
+                        size = self._audit(hash_dir, path, policy, mode, counts, volume)
+                        if size is not None and self.sizes:
+                            by_size[self._class_of(size)] += 1
                     except OSError as exc:
                         counts["errors"] += 1
                         self.logger.error("ERROR auditing %s on %s: %s", hash_dir, device, exc)
@@ -114,6 +154,8 @@ class ObjectAuditor(Daemon):
         for watcher in self.watchers[mode]:
             watcher.end()
         self._report(mode, counts, time.monotonic() - start)
+        if self.sizes:
+            self.logger.info("Object audit (%s) sizes: %s", mode, json.dumps(by_size))
         self.last[f"object_auditor_stats_{mode}"] = {
             "audit_time": time.monotonic() - start, "bytes_processed": counts["bytes"],
             "errors": counts["errors"], "passes": counts["passes"],
@@ -123,8 +165,13 @@ class ObjectAuditor(Daemon):
         self.measure(quarantines=counts["quarantined"], errors=counts["errors"])
         return counts
 
+    def _class_of(self, size: int) -> str:
+        """The least of object_size_stats that an object is not larger than."""
+        return next((str(most) for most in self.sizes if size <= most), "OVER")
+
     def _audit(self, hash_dir: str, device_path: str, policy: Any, mode: str,
-               counts: dict[str, int], volume: Brake) -> None:
+               counts: dict[str, int], volume: Brake) -> int | None:
+        """The size of the object there; None when there is none, or none that is sound."""
         self._remove_left_over(hash_dir)
         diskfile = self.manager.diskfile_from_hash_dir(hash_dir, device_path, policy)
         try:
@@ -132,18 +179,20 @@ class ObjectAuditor(Daemon):
                 counts["passes"] += 1
                 if mode == "ALL" and not self._read(diskfile, counts, volume):
                     counts["quarantined"] += 1
-                    return
+                    return None
                 for watcher in self.watchers[mode]:
                     try:
                         watcher.see_object(diskfile.metadata, diskfile.data_file)
                     except QuarantineRequest:
                         raise diskfile.found_broken(f"asked for by {watcher.name}") from None
+                return diskfile.content_length
         except DiskFileQuarantined:
             counts["quarantined"] += 1
         except DiskFileCollision as exc:
             self.logger.error("ERROR %s", exc)
         except (DiskFileDeleted, DiskFileNotExist):
-            return
+            pass
+        return None
 
     def _remove_left_over(self, hash_dir: str) -> None:
         """Remove files of an rsync that ended before they did."""

@@ -26,6 +26,7 @@ from swift.common.daemon import Daemon, Option
 from swift.common.devices import Brake
 from swift.common.exceptions import ConfigError
 from swift.common.expiry import ASYNC_DELETE, BUCKET_GONE, UNUSED_PARTS
+from swift.common.progress import Progress
 from swift.common.ring import Ring
 from swift.common.shards import Namespace, top
 from swift.common.storage_policy import policies
@@ -87,8 +88,8 @@ def read_delays(conf: dict[str, str]) -> dict[tuple[str, str], float]:
 class ObjectExpirer(Daemon):
     """Deletes expired objects.
 
-    Options: swift_dir, interval, concurrency, tasks_per_second, processes, process,
-    node_timeout, conn_timeout, auto_create_account_prefix, expiring_objects_account_name,
+    Options: swift_dir, interval, report_interval, concurrency, tasks_per_second, processes,
+    process, node_timeout, conn_timeout, auto_create_account_prefix, expiring_objects_account_name,
     delay_reaping_*.
     """
 
@@ -104,6 +105,7 @@ class ObjectExpirer(Daemon):
         self.brake = Brake(config_float(conf, "tasks_per_second", 50))
         self.processes = config_int(conf, "processes", 0)
         self.process = config_int(conf, "process", 0)
+        self.report_interval = config_float(conf, "report_interval", 300)
         self.node_timeout = config_float(conf, "node_timeout", 10)
         self.conn_timeout = config_float(conf, "conn_timeout", 0.5)
         self.account = conf.get("auto_create_account_prefix", ".") + \
@@ -123,6 +125,7 @@ class ObjectExpirer(Daemon):
         """Delete what has expired up to now."""
         counts = {"deleted": 0, "left": 0}
         pool = GreenPool(self.concurrency)
+        progress = Progress(self.logger, self.report_interval)
         now = int(time.time())
         for entry in _known(self.pages("account", (self.account,))):
             container = entry["name"]
@@ -140,6 +143,7 @@ class ObjectExpirer(Daemon):
                 if self._mine(task.row) and not self._delayed(task, now):
                     pool.spawn_n(self._expire, task, counts)
                     self.brake.spend()
+                    progress.tell("Rows of the queue in this pass", sum(counts.values()))
             pool.waitall()
             self._drop_empty(container, now)
         self.expired = counts["deleted"]

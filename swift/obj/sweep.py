@@ -25,6 +25,7 @@ from swift.common.devices import (
     mounted_devices,
     partitions,
 )
+from swift.common.progress import Progress
 from swift.common.ring import Ring
 from swift.common.storage import is_suffix
 from swift.common.storage_policy import StoragePolicy, policies
@@ -38,10 +39,10 @@ Node = dict[str, Any]
 class PartitionSweep(Daemon):
     """Works on every partition of every local device, some at the same time.
 
-    Options: interval, concurrency, swift_dir, bind_ip, ring_ip, bind_port (replication_port),
-    http_timeout, node_timeout, conn_timeout, those of `Selection` and of `Manager`, and the number
-    of worker processes, among which devices are divided. Subclasses say which policies are theirs
-    and what is to be done with a partition.
+    Options: interval, stats_interval, concurrency, swift_dir, bind_ip, ring_ip, bind_port
+    (replication_port), http_timeout, node_timeout, conn_timeout, those of `Selection` and of
+    `Manager`, and the number of worker processes, among which devices are divided. Subclasses say
+    which policies are theirs and what is to be done with a partition.
     """
 
     verb = ""                     # for log lines: what failed
@@ -53,6 +54,7 @@ class PartitionSweep(Daemon):
     def __init__(self, conf: dict[str, str], logger: logging.Logger | None = None) -> None:
         super().__init__(conf, logger)
         self.interval = config_float(conf, "interval", config_float(conf, "run_pause", 30))
+        self.stats_interval = config_float(conf, "stats_interval", 300)
         self.manager = Manager(conf, self.logger)
         self.swift_dir = conf.get("swift_dir", "/etc/swift")
         self.concurrency = config_int(conf, "concurrency", self.at_once, 1)
@@ -64,6 +66,7 @@ class PartitionSweep(Daemon):
         self.selection = Selection(conf)
         self.pass_number = 0
         self.pass_seconds = 0.0
+        self.worked_on = 0
         self._rings: dict[int, Ring] = {}
         self.counts: dict[str, int] = {}
 
@@ -106,9 +109,13 @@ class PartitionSweep(Daemon):
                 _remove_left_over(f"{path}/{policy.tmpdir}")
         random.shuffle(jobs)
         pool = GreenPool(self.concurrency)
+        progress = Progress(self.logger, self.stats_interval)
+        self.worked_on = 0
         for batch in self.batches(jobs):
             for job in batch:
                 pool.spawn_n(self._work_logged, *job)
+                progress.tell(f"Partitions in this pass of {self.section}", self.worked_on,
+                              len(jobs))
             pool.waitall()
             self.finish()
         self.pass_number += 1
@@ -172,6 +179,8 @@ class PartitionSweep(Daemon):
             self.counts["failures"] += 1
             self.logger.error("ERROR %s %s/%s/%s: %s", self.verb, path, policy.datadir, partition,
                               exc)
+        finally:
+            self.worked_on += 1
 
     # -- hashes ----------------------------------------------------------
 

@@ -19,9 +19,10 @@ from urllib.parse import unquote, urlsplit
 
 from swift.common import durable, node_client, recon, safe_pickle
 from swift.common.concurrency import GreenPool, Timeout
-from swift.common.conf import config_float, config_int, config_true
+from swift.common.conf import config_float, config_int, config_rate, config_true
 from swift.common.daemon import Daemon
 from swift.common.devices import Brake, mounted_devices
+from swift.common.progress import Progress
 from swift.common.ring import Ring
 from swift.common.storage import is_suffix
 from swift.common.storage_policy import StoragePolicy, policies
@@ -66,7 +67,8 @@ class ObjectUpdater(Daemon):
     """Delivers container updates that are waiting on disk.
 
     Options: devices, mount_check, swift_dir, interval, updater_workers (processes, among which the
-    devices are divided), concurrency, objects_per_second, max_objects_per_container_per_second,
+    devices are divided), concurrency, objects_per_second, slowdown, report_interval,
+    max_objects_per_container_per_second,
     per_container_ratelimit_buckets, max_deferred_updates (all of each process), node_timeout,
     conn_timeout, async_tracker_max_entries and async_tracker_dump_count (how many containers with
     late updates to remember, and to tell monitors of, for each device).
@@ -81,7 +83,8 @@ class ObjectUpdater(Daemon):
         self.mount_check = config_true(conf.get("mount_check", "true"))
         self.swift_dir = conf.get("swift_dir", "/etc/swift")
         self.concurrency = config_int(conf, "concurrency", 8, 1)
-        self.brake = Brake(config_float(conf, "objects_per_second", 50))
+        self.brake = Brake(config_rate(conf, "objects_per_second"))
+        self.report_interval = config_float(conf, "report_interval", 300)
         self.container_rate = config_float(conf, "max_objects_per_container_per_second", 0)
         self.buckets = config_int(conf, "per_container_ratelimit_buckets", 1000, 1)
         self.most_deferred = config_int(conf, "max_deferred_updates", 10000)
@@ -106,12 +109,14 @@ class ObjectUpdater(Daemon):
         counts = {"successes": 0, "failures": 0, "quarantined": 0, "obsolete": 0}
         pool = GreenPool(self.concurrency)
         self._late, self._held = {}, {}
+        progress = Progress(self.logger, self.report_interval)
         brake = ContainerBrake(self.container_rate, self.buckets, self.most_deferred,
                                self._note_held)
         for waiting in brake.let(self._all_waiting(counts), self._container_of,
                                  start + self.interval):
             pool.spawn_n(self._process_logged, waiting, counts)
             self.brake.spend()
+            progress.tell("Updates in this sweep", sum(counts.values()))
         pool.waitall()
         self.measure(successes=counts["successes"], failures=counts["failures"],
                      quarantines=counts["quarantined"],

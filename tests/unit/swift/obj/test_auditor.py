@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a killed rsync leaves beside objects goes with the auditor's passes, not before its time."""
+import json
+import logging
 import os
 import time
 from types import SimpleNamespace
@@ -47,3 +49,39 @@ def test_how_long_they_stay(tmp_path):
     assert rsync_patience({}) == 86400
     with pytest.raises(ConfigError, match="rsync_tempfile_timeout"):
         ObjectAuditor({**QUIET, "rsync_tempfile_timeout": "soon"})
+
+
+def test_objects_are_counted_by_their_size(app, tmp_path, caplog):
+    for number, size in enumerate((0, 5, 10, 11, 500)):
+        headers = {"X-Timestamp": "1600000000.00000", "Content-Type": "t/p"}
+        assert call(app, "PUT", f"/sda/1/a/c/o{number}", headers, b"x" * size)[0] == 201
+    caplog.set_level("INFO")
+    auditor = ObjectAuditor({**QUIET, "devices": str(tmp_path), "object_size_stats": "100, 10"},
+                            logging.getLogger("sizes"))
+    auditor.audit_all("ZBF")
+    assert 'Object audit (ZBF) sizes: {"10": 3, "100": 1, "OVER": 1}' in caplog.messages
+    with pytest.raises(ConfigError, match="object_size_stats"):
+        ObjectAuditor({**QUIET, "object_size_stats": "10, big"})
+
+
+def test_several_processes_share_the_devices(app, tmp_path):
+    conf = {**QUIET, "devices": str(tmp_path), "concurrency": "2",
+            "recon_cache_path": str(tmp_path / "cache")}
+    (tmp_path / "cache").mkdir()
+    headers = {"X-Timestamp": "1600000000.00000", "Content-Type": "t/p"}
+    (tmp_path / "sdb").mkdir()
+    for device in ("sda", "sdb"):
+        assert call(app, "PUT", f"/{device}/1/a/c/o", headers, b"xx")[0] == 201
+    conf["override_devices"] = "sda, sdb"
+    assert ObjectAuditor(conf).worker_count() == 2
+    assert ObjectAuditor({**conf, "concurrency": "9"}).worker_count() == 2
+    for number, device in enumerate(("sda", "sdb")):
+        auditor = ObjectAuditor(conf)
+        auditor.share = (number, 2)
+        assert auditor.shared_devices() == [device]
+        auditor.run_once()
+        auditor.note_pass(1)
+        assert auditor.last["object_auditor_stats_ALL"]["passes"] == 1
+    told = json.loads((tmp_path / "cache/object.recon").read_text())["object_auditor_stats_ALL"]
+    assert told["passes"] == 2 and told["bytes_processed"] == 4
+    assert abs(told["start_time"] - time.time()) < 10000
