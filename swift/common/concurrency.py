@@ -82,14 +82,22 @@ def is_patched() -> bool:
     return bool(eventlet.patcher.is_monkey_patched("socket"))
 
 
-def listen(host: str, port: int, backlog: int = 4096, reuse_port: bool = False) -> Any:
-    """A listening green TCP socket; port 0 picks a free one. Raises OSError as bind does."""
+def listen(host: str, port: int, backlog: int = 4096, reuse_port: bool = False,
+           keep_idle: int = 0) -> Any:
+    """A listening green TCP socket; port 0 picks a free one. Raises OSError as bind does.
+
+    With `keep_idle` the kernel asks peers of which nothing came for so many seconds whether they
+    are there, and closes their connections if not.
+    """
     family = _original_socket.AF_INET6 if ":" in host else _original_socket.AF_INET
     sock = StreamSocket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if keep_idle:                                # accepted sockets inherit it
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, keep_idle)
         sock.bind((host, port))
         sock.listen(backlog)
     except OSError:

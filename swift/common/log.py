@@ -35,12 +35,27 @@ class _Named(logging.Filter):
         return True
 
 
+def _shortened(text: str, most: int) -> str:
+    """The beginning and the end of a line of more than `most` characters."""
+    if len(text) <= most:
+        return text
+    half = (most - 5) // 2
+    return f"{text[:half]} ... {text[-half:]}" if half > 0 else text[:most]
+
+
 class _OneLine(logging.Formatter):
-    """A formatter whose record is one line: a traceback is folded with #012 as syslog does."""
+    """A formatter whose record is one line: a traceback is folded with #012 as syslog does; of
+    `most` characters, unless that is 0."""
+
+    def __init__(self, form: str, most: int = 0) -> None:
+        super().__init__(form)
+        self.most = most
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
-        return text.replace("\n", "#012") if "\n" in text else text
+        if "\n" in text:
+            text = text.replace("\n", "#012")
+        return _shortened(text, self.most) if self.most else text
 
 
 class _LateLines:
@@ -115,6 +130,7 @@ class _SysLog(logging.handlers.SysLogHandler):
                  socktype: int = socket.SOCK_DGRAM) -> None:
         super().__init__(address, facility, socktype)          # type: ignore[arg-type]
         self._numbers: dict[int, int] = {}                     # by level
+        self.most = 0                                          # characters of a line, if not 0
 
     def line(self, server: str, level: int, text: str) -> bool:
         """Send a line to a Unix socket, soon; False when it does not take it."""
@@ -124,8 +140,11 @@ class _SysLog(logging.handlers.SysLogHandler):
         if number is None:
             number = self._numbers[level] = self.encodePriority(
                 self.facility, self.mapPriority(logging.getLevelName(level)))
+        said = f"{server}: {text}"
+        if self.most:
+            said = _shortened(said, self.most)
         try:
-            data = f"<{number}>{server}: {text}\0".encode("utf-8", "surrogateescape")
+            data = f"<{number}>{said}\0".encode("utf-8", "surrogateescape")
         except UnicodeError:
             return False
         return _late.add(self, data) if is_patched() else self.send(data)
@@ -210,10 +229,17 @@ def _make_cheap() -> None:
     logging._srcfile = None                               # type: ignore[attr-defined]
 
 
+def _most(conf: dict[str, str]) -> int:
+    value = conf.get("log_max_line_length", "0")
+    if not value.isdecimal():
+        raise ConfigError(f"log_max_line_length must be a whole number, not {value!r}")
+    return int(value)
+
+
 def get_logger(conf: dict[str, str] | None = None, name: str | None = None,
                to_stderr: bool = False) -> logging.Logger:
     """The logger `swift.<log_name>` set up by the options log_name, log_level, log_facility,
-    log_address, log_udp_host and log_udp_port.
+    log_address, log_udp_host, log_udp_port and log_max_line_length.
 
     Calling it again with the same name returns the same logger with the newer settings.
     """
@@ -225,6 +251,7 @@ def get_logger(conf: dict[str, str] | None = None, name: str | None = None,
     level = conf.get("log_level", "INFO").upper()
     if level not in logging.getLevelNamesMapping():
         raise ConfigError(f"log_level: unknown level {level!r}")
+    most = _most(conf)
     logger.setLevel(level)
     logger.propagate = False
     for old in list(logger.handlers):
@@ -232,7 +259,9 @@ def get_logger(conf: dict[str, str] | None = None, name: str | None = None,
         old.close()
     handler = _handler(conf, to_stderr)
     stderr = type(handler) is logging.StreamHandler
-    handler.setFormatter(_OneLine(_STDERR_FORMAT if stderr else _FORMAT))
+    handler.setFormatter(_OneLine(_STDERR_FORMAT if stderr else _FORMAT, most))
+    if isinstance(handler, _SysLog):
+        handler.most = most
     handler.addFilter(_Named(server))
     logger.addHandler(handler)
     return logger

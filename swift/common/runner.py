@@ -37,6 +37,7 @@ from swift.common.log import get_logger
 from swift.common.storage import validate_configuration
 from swift.common.wsgi import Server, raise_limits
 
+MAX_KEEP_IDLE = 32767         # seconds, as Linux has it
 DRAIN_SECONDS = 60.0          # after SIGTERM a process ends even with requests in flight
 
 
@@ -109,14 +110,17 @@ def bind(conf: dict[str, str], port: int, left: list[Any] | None = None) -> Any:
 
     One in `left`, of a predecessor, is used when it has that address.
     """
-    host = conf.get("bind_ip", "0.0.0.0")
+    host, idle = conf.get("bind_ip", "0.0.0.0"), config_int(conf, "keep_idle", 600, 1)
+    if idle > MAX_KEEP_IDLE:
+        raise ConfigError(f"keep_idle must be at most {MAX_KEEP_IDLE}, not {idle}")
     for sock in left or ():
         if sock.getsockname()[:2] == (host, port):
             return sock
     deadline = time.monotonic() + config_float(conf, "bind_timeout", 30)
     while True:
         try:
-            return concurrency.listen(host, port, config_int(conf, "backlog", 4096, 1))
+            return concurrency.listen(host, port, config_int(conf, "backlog", 4096, 1),
+                                      keep_idle=idle)
         except OSError as exc:
             # A predecessor that still drains gives the port back within seconds.
             if time.monotonic() > deadline:

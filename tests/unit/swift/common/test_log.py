@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from swift.common.exceptions import ConfigError
 from swift.common.log import get_logger, log_line
 
 
@@ -65,6 +66,7 @@ GREEN = """
 from swift.common import concurrency
 concurrency.patch()
 import logging, os, sys, threading
+from swift.common.exceptions import ConfigError
 from swift.common.log import get_logger, log_line
 logger = get_logger({"log_address": sys.argv[1]}, "test-server")
 """
@@ -143,3 +145,22 @@ print(again.recv(100))
         out, err = process.communicate("gone\n", 60)
     assert out.splitlines() == ["gone", repr(b"<134>test-server: to the next\0")]
     assert "to nobody" in err
+
+
+def test_lines_are_as_long_as_they_may_be(syslog):
+    logger = make(syslog, log_max_line_length="30")
+    text = "a very long line of which the middle goes: the end"
+    logger.info("%s", text)
+    log_line(logger, logging.INFO, text)
+    first = syslog.recv(1000)
+    assert syslog.recv(1000) == first
+    said = first.partition(b">")[2].rstrip(b"\0").decode()
+    assert said == "test-server:" + " ... " + "oes: the end"
+    log_line(logger, logging.INFO, "short")
+    assert syslog.recv(1000) == b"<134>test-server: short\0"
+    log_line(make(syslog, log_max_line_length="4"), logging.INFO, text)
+    assert syslog.recv(1000) == b"<134>test\0"
+    log_line(make(syslog, log_max_line_length="0"), logging.INFO, text)
+    assert syslog.recv(1000) == f"<134>test-server: {text}\0".encode()
+    with pytest.raises(ConfigError, match="log_max_line_length"):
+        make(syslog, log_max_line_length="long")

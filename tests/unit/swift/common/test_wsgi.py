@@ -300,3 +300,17 @@ def test_bug_a_read_timeout_struck_twice(serve):
     server = serve(app, client_timeout=0.1)
     talk(server, b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
     assert len(strikes) == 1
+
+
+def test_the_kernel_asks_whether_silent_peers_are_there():
+    conf = {"bind_ip": "127.0.0.1", "keep_idle": "77", "bind_timeout": "0"}
+    listener = runner.bind(conf, 0)
+    client = green_socket.create_connection(listener.getsockname())
+    accepted, _ = listener.accept()
+    assert accepted.getsockopt(green_socket.SOL_SOCKET, green_socket.SO_KEEPALIVE)
+    assert accepted.getsockopt(green_socket.IPPROTO_TCP, green_socket.TCP_KEEPIDLE) == 77
+    for sock in (client, accepted, listener):
+        sock.close()
+    for value in ("0", "32768", "soon"):
+        with pytest.raises(ConfigError, match="keep_idle"):
+            runner.bind({**conf, "keep_idle": value}, 0)
