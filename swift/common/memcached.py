@@ -6,6 +6,7 @@ error: every user of it can ask the servers instead.
 """
 
 import json
+import logging
 import os
 import time
 from hashlib import md5
@@ -15,9 +16,12 @@ from pymemcache.client.murmur3 import murmur3_32
 from swift.common.concurrency import StreamSocket, socket, ssl
 from swift.common.conf import config_float, config_int, config_list, config_true, read_sections
 from swift.common.exceptions import ConfigError
+from swift.common.log import get_logger
 
 MAX_LOCAL = 100_000        # entries of the in-process cache
 SHARED_TTL = 1.0           # seconds, when other workers have caches of their own
+TRIES = 3                  # servers asked for a key, if those that have it fail
+LOGGER = logging.getLogger('swift.memcache')
 DEAD_SECONDS = 60.0        # for which a memcached that failed is left alone
 JSON_FLAG = 2              # by which OpenStack Swift's proxies know what to parse
 
@@ -78,11 +82,14 @@ class MemcacheCache:
     """A cache in memcached servers, which all workers and proxies share, OpenStack Swift's too.
 
     A server that fails - ``most_errors`` times, each within ``dead_seconds`` of the one before -
-    is left alone for so long; its keys are looked for on others meanwhile.
+    is left alone for so long; its keys are looked for on others meanwhile. So they are at once
+    when it fails: on ``tries`` servers in all.
     """
 
     def __init__(self, servers, timeout=1.5, connect_timeout=0.3, pool_size=10, tls=None,
-                 dead_seconds=DEAD_SECONDS, most_errors=1):
+                 dead_seconds=DEAD_SECONDS, most_errors=1, tries=TRIES):
+        self.tries = tries
+        self.warn_at, self.logger = -1, LOGGER     # bytes of a value; set by who wants it
         self.servers = {name: Server(name, timeout, connect_timeout, pool_size, tls)
                         for name in servers}
         for server in self.servers.values():
@@ -97,10 +104,11 @@ class MemcacheCache:
     def _key(key):
         return md5(key.encode('utf-8', 'surrogateescape'), usedforsecurity=False).hexdigest()
 
-    def _server(self, key):
+    def _server(self, key, failed=()):
         """Who has a key: the one with the highest hash of both (rendezvous hashing)."""
         now = time.monotonic()
-        live = [server for server in self.servers.values() if server.dead_until <= now]
+        live = [server for server in self.servers.values()
+                if server.dead_until <= now and server not in failed]
         if len(live) > 1:
             return max(live, key=lambda server: murmur3_32(f'{server.name}-{key}'))
         return live[0] if live else None
@@ -108,7 +116,14 @@ class MemcacheCache:
     def _ask(self, command, key, more=''):
         """The line that answers a command, None when no server gives one."""
         key = self._key(key)
-        return self._question(self._server(key), f'{command} {key}{more}\r\n', _read_line)
+        failed: list[Server] = []
+        while len(failed) < self.tries:
+            server = self._server(key, failed)
+            answer = self._question(server, f'{command} {key}{more}\r\n', _read_line)
+            if answer is not None or server is None:
+                return answer
+            failed.append(server)
+        return None
 
     @staticmethod
     def _question(server, message, read):
@@ -127,12 +142,25 @@ class MemcacheCache:
     def get_many(self, keys):
         """The values of several keys, in their order; each server is asked once."""
         hashes = [self._key(key) for key in keys]
-        asked: dict[Server | None, list[str]] = {}
-        for name in hashes:
-            asked.setdefault(self._server(name), []).append(name)
         found: dict[bytes, bytes] = {}
-        for server, names in asked.items():
-            found.update(self._question(server, f'get {" ".join(names)}\r\n', _read_values) or ())
+        left: list[str] = hashes
+        failed: list[Server] = []
+        for _ in range(self.tries):
+            asked: dict[Server | None, list[str]] = {}
+            for name in left:
+                asked.setdefault(self._server(name, failed), []).append(name)
+            left = []
+            for server, names in asked.items():
+                if server is None:
+                    continue
+                values = self._question(server, f'get {" ".join(names)}\r\n', _read_values)
+                if values is None:
+                    failed.append(server)
+                    left += names
+                else:
+                    found.update(values)
+            if not left:
+                break
         return [_value(found.get(name.encode())) for name in hashes]
 
     def set(self, key, value, ttl=0, time=0):
@@ -144,6 +172,8 @@ class MemcacheCache:
         if isinstance(value, bytes):
             value = value.decode('latin-1')
         data = json.dumps(value)         # ASCII
+        if 0 <= self.warn_at <= len(data):
+            self.logger.warning('The value of %s in memcached has %d bytes', key, len(data))
         self._ask('set', key, f' {JSON_FLAG} {max(1, round(ttl))} {len(data)}\r\n{data}')
 
     def incr(self, key, delta, ttl):
@@ -319,8 +349,9 @@ def make_cache(conf):
 
     ``memcache_servers`` (comma separated host:port), io_timeout, connect_timeout,
     memcache_max_connections, error_suppression_interval (seconds; 0: no server is left alone),
-    error_suppression_limit, tls_enabled, tls_cafile, tls_certfile, tls_keyfile, each else
-    memcache.conf's; without servers the cache is the process's own.
+    error_suppression_limit, tries, item_size_warning_threshold, tls_enabled, tls_cafile,
+    tls_certfile, tls_keyfile, each else memcache.conf's; without servers the cache is the process's
+    own.
     """
     path = os.path.join(conf.get('swift_dir') or os.environ.get('SWIFT_DIR', '/etc/swift'),
                         'memcache.conf')
@@ -328,10 +359,14 @@ def make_cache(conf):
         conf = {**read_sections(path).get('memcache', {}), **conf}
     servers = conf.get('memcache_servers')
     if servers:
-        return MemcacheCache(config_list(servers), config_float(conf, 'io_timeout', 1.5),
-                             config_float(conf, 'connect_timeout', 0.3),
-                             config_int(conf, 'memcache_max_connections', 10, 1), _tls(conf),
-                             config_float(conf, 'error_suppression_interval', DEAD_SECONDS),
-                             config_int(conf, 'error_suppression_limit', 1, 1))
+        cache = MemcacheCache(config_list(servers), config_float(conf, 'io_timeout', 1.5),
+                              config_float(conf, 'connect_timeout', 0.3),
+                              config_int(conf, 'memcache_max_connections', 10, 1), _tls(conf),
+                              config_float(conf, 'error_suppression_interval', DEAD_SECONDS),
+                              config_int(conf, 'error_suppression_limit', 1, 1),
+                              config_int(conf, 'tries', TRIES, 1))
+        cache.warn_at = config_int(conf, 'item_size_warning_threshold', -1, -1)
+        cache.logger = get_logger(conf, conf.get('log_name', 'memcache'))
+        return cache
     alone = conf.get('workers', 'auto').strip() in ('0', '1')
     return LocalCache(None if alone else SHARED_TTL)

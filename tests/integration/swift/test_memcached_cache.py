@@ -2,6 +2,7 @@
 """The proxy's cache in a real memcached."""
 
 import json
+import logging
 import pickle
 import uuid
 
@@ -122,6 +123,31 @@ def test_a_server_is_left_alone_after_so_many_failures(free_port, conf, dead):
         cache.get('a')
         found.append(cache._server('a') is None)
     assert found == dead
+
+
+@pytest.mark.parametrize(('tries', 'found'), [('3', 'here'), ('1', None)])
+def test_who_fails_has_the_next_one_asked_at_once(memcached_address, free_port, tries, found):
+    cache = make_cache({'memcache_servers': f'127.0.0.1:{free_port()}, {memcached_address}',
+                        'swift_dir': '/nonexistent', 'error_suppression_interval': '0',
+                        'tries': tries})
+    dead, _ = cache.servers.values()
+    key = next(key for key in map(str, range(999)) if cache._server(cache._key(key)) is dead)
+    cache.set(key, 'here', 60)
+    assert cache.get(key) == found
+    assert cache.get_many([key, 'other']) == [found, None]
+    cache.close()
+
+
+def test_values_that_are_too_large_to_last_are_told_of(memcached_address, caplog):
+    for most, told in ((-1, 0), (100, 1), (0, 2)):
+        cache = make_cache({'memcache_servers': memcached_address, 'swift_dir': '/nonexistent',
+                            'log_address': '/none', 'item_size_warning_threshold': str(most)})
+        cache.logger = logging.getLogger('sizes')
+        caplog.clear()
+        cache.set('short', 'x', 60)
+        cache.set('long', 'x' * 100, 60)
+        assert len(caplog.messages) == told
+        cache.close()
 
 
 def test_failures_that_are_long_past_do_not_count(free_port):
