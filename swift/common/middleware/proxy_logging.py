@@ -68,11 +68,13 @@ class ProxyLogging:
         self.methods = set(config_list(conf.get(
             'access_log_statsd_valid_http_methods',
             conf.get('log_statsd_valid_http_methods', METHODS))))
-        # The one right before the proxy sees what filters ask.
+        # The one right before the proxy sees what filters ask. What the S3 API asks is what its
+        # client asks, and has a line already.
         self.inner = app is not None and not hasattr(app, 'app')
 
     def __call__(self, env, start_response):
-        if self.inner and 'swift.source' in env:
+        if self.inner and 'swift.source' in env and \
+                (env['swift.source'] != 'S3' or env.get('swift.log_twice')):
             return self._log_inner(env, start_response)
         return self.app(env, start_response)
 

@@ -27,7 +27,7 @@ class Settings:
     storage_domain, max_bucket_listing,
     max_multi_delete_objects, multi_delete_concurrency, allow_multipart_uploads,
     max_upload_part_num, max_parts_listing, min_segment_size, max_acl_size, allowable_clock_skew,
-    ratelimit_as_client_error, cors_preflight_allow_origin.
+    ratelimit_as_client_error, force_swift_request_proxy_log, cors_preflight_allow_origin.
     """
 
     def __init__(self, conf, logger):
@@ -38,6 +38,7 @@ class Settings:
         self.ownerless = Ownerless(config_true(conf['allow_no_owner'])) \
             if 'allow_no_owner' in conf else None
         self.only_readable = config_true(conf.get('check_bucket_owner', 'no'))
+        self.log_twice = config_true(conf.get('force_swift_request_proxy_log', 'no'))
         self.dns_compliant = config_true(conf.get('dns_compliant_bucket_names', 'yes'))
         self.domains = [d.lstrip('.').lower()
                         for d in config_list(conf.get('storage_domain', ''))]
@@ -106,6 +107,8 @@ class S3Api:
         req.signature = read_signature(req, self.settings.location,
                                        skew=self.settings.clock_skew)
         req.identity = self.identify(req.signature)
+        if self.settings.log_twice:
+            env['swift.log_twice'] = True
         env['swift.s3_access_key'] = req.signature.access_key
         req.check_names(self.settings.max_key)
         found = route(req)

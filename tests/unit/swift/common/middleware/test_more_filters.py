@@ -124,6 +124,37 @@ def test_a_disk_is_not_asked_too_much():
     assert {call(free, 'GET', '/sda/1/a')[0] for _ in range(50)} == {200}
 
 
+def test_a_node_s_rates_are_read_anew(tmp_path, caplog):
+    path = tmp_path / 'backend-ratelimit.conf'
+    path.write_text('[object-server]\nrequests_per_device_per_second = 1\n')
+    now = [0.0]
+    app = backend_ratelimit.BackendRateLimit(Below(), {
+        'log_name': 'object-server', 'log_address': '/none', 'swift_dir': str(tmp_path),
+        'requests_per_device_per_second': '1000',
+        'config_reload_interval': '10'}, lambda: now[0])
+    assert app.rate == 1                                  # the file counts
+    path.write_text('[object-server]\nput_requests_per_device_per_second = 50\n')
+    now[0] = 9.0
+    call(app, 'GET', '/sda/1/a')
+    assert app.rate == 1
+    now[0] = 10.0
+    call(app, 'GET', '/sda/1/a')
+    assert app.rate == 1000 and app.rates == {'PUT': 50}
+    path.write_text('[object-server]\nrequests_per_device_per_second = many\n')
+    now[0] = 30.0
+    assert call(app, 'GET', '/sda/1/a')[0] == 200         # and stays as it was
+    assert app.rate == 1000
+    path.unlink()
+    now[0] = 40.0
+    call(app, 'GET', '/sda/1/a')
+    assert app.rate == 1000 and not app.rates
+    path.write_text('[object-server]\nrequests_per_device_per_second = 2\n')
+    app.reload_interval = 0
+    now[0] = 1e6
+    call(app, 'GET', '/sda/1/a')
+    assert app.rate == 1000
+
+
 # -- container sync ------------------------------------------------------------
 @pytest.fixture
 def sync(tmp_path):
@@ -340,6 +371,16 @@ def test_what_filters_ask_is_logged_right_before_the_proxy(caplog):
     [line] = caplog.messages
     words = line.split(' ')
     assert words[3:5] == ['GET', '/v1/a/c/o'] and words[11] == '5' and words[16] == 'SLO'
+
+
+def test_what_the_s3_api_asks_has_a_line_of_its_own_if_wanted(caplog):
+    inner = ProxyLogging(lambda env, start: start('200 OK', []) or [b''], {})
+    inner.logger.propagate = True
+    with caplog.at_level(logging.INFO):
+        for more in ({}, {'swift.log_twice': True}):
+            env = {**environ('GET', '/v1/a/c/o'), 'swift.source': 'S3', **more}
+            b''.join(inner(env, lambda status, headers, exc=None: None))
+            assert len(caplog.messages) == len(more)
 
 
 # -- recon ---------------------------------------------------------------------
