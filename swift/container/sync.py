@@ -18,7 +18,8 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from swift.common.conf import config_float, config_list, config_true
+from swift.common.concurrency import GreenPool
+from swift.common.conf import config_float, config_int, config_list, config_true
 from swift.common.container_sync_realms import Realms, signature
 from swift.common.daemon import Daemon
 from swift.common.db import Row
@@ -46,8 +47,8 @@ class SyncFailed(Exception):
 class ContainerSync(Daemon):
     """Sends what is in containers to where they are synchronised to.
 
-    Options: devices, mount_check, swift_dir, interval, container_time, conn_timeout,
-    request_timeout, sync_proxy, allowed_sync_hosts, internal_client_conf_path.
+    Options: devices, mount_check, swift_dir, interval, container_time, sync_row_concurrency,
+    conn_timeout, request_timeout, sync_proxy, allowed_sync_hosts, internal_client_conf_path.
     """
 
     section = "container-sync"
@@ -60,6 +61,7 @@ class ContainerSync(Daemon):
         self.mount_check = config_true(conf.get("mount_check", "true"))
         self.swift_dir = conf.get("swift_dir") or os.environ.get("SWIFT_DIR", "/etc/swift")
         self.container_time = config_float(conf, "container_time", 60)
+        self.row_concurrency = config_int(conf, "sync_row_concurrency", 8, 1)
         self.conn_timeout = config_float(conf, "conn_timeout", 5)
         self.request_timeout = config_float(conf, "request_timeout", 60)
         self.proxies = config_list(conf.get("sync_proxy", ""))
@@ -148,6 +150,7 @@ class ContainerSync(Daemon):
             if not rows:
                 at = first
             broker.set_sync_points(None, at if failed is None else failed)
+        pool = GreenPool(self.row_concurrency)
         while time.monotonic() < deadline:
             rows = broker.items_since(first, _PAGE)
             if not rows:
@@ -155,10 +158,11 @@ class ContainerSync(Daemon):
             for row in rows:
                 name_hash = hash_path(peer.account, peer.container, row["name"])
                 if int(name_hash, 16) % count == ordinal:
-                    self._sent(peer, row)
+                    pool.spawn_n(self._sent, peer, row)
                 first = row["ROWID"]
                 if time.monotonic() > deadline:
                     break
+            pool.waitall()
             broker.set_sync_points(first, None)
 
     def _sent(self, peer: Peer, row: Row) -> bool:
