@@ -83,7 +83,7 @@ def _check(command: Any, where: str) -> None:
         raise ScenarioError(f"Bad arguments of {name} ({where}): {command[1:]!r}")
     if name == "add":
         try:
-            command[1] = devices.parse_add(command[1])
+            command[1] = {"region": 1, **devices.parse_add(command[1])}
         except ValueError as exc:
             raise ScenarioError(f"{exc} ({where})") from None
 

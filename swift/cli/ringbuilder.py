@@ -8,7 +8,6 @@
 Exit status 0: done; 1: done or not needed, with a warning; 2: refused, nothing was changed.
 """
 
-import argparse
 import math
 import os
 import re
@@ -20,7 +19,7 @@ from datetime import timedelta
 from swift.common.ring import RingBuilder, RingData, devices
 from swift.common.ring.builder import MAX_BALANCE, RingBuilderError
 from swift.common.ring.format import RingFileError
-from swift.operations import part_power
+from swift.operations import part_power, ring_options, ring_tables
 
 OK, WARNING, ERROR = 0, 1, 2
 SEARCH_HELP = '''A search value has the form
@@ -38,6 +37,7 @@ class Files:
         if builder_file.endswith('.ring.gz'):
             self.ring_file = builder_file
             builder_file = builder_file.removesuffix('.ring.gz') + '.builder'
+            print(f'Note: the builder file is {builder_file}')
         else:
             self.ring_file = builder_file.removesuffix('.builder') + '.ring.gz'
         self.file = builder_file
@@ -65,10 +65,14 @@ class Files:
                                         f'{int(time.time())}.{os.path.basename(path)}'))
 
     # -- choosing devices ----------------------------------------------------
+    def matching(self, wanted_list):
+        """Devices that fit any of the searches."""
+        return [d for d in self.builder.all_devs()
+                if any(devices.matches(d, w) for w in wanted_list)]
+
     def find(self, wanted_list):
         """Devices that fit any of the searches; Refused when there is none."""
-        found = [d for d in self.builder.devs if d is not None and
-                 any(devices.matches(d, w) for w in wanted_list)]
+        found = self.matching(wanted_list)
         if not found:
             raise Refused('Search value matched 0 devices.\n'
                           'The on-disk ring builder is unchanged.')
@@ -76,11 +80,13 @@ class Files:
 
     def confirm(self, found, question, yes):
         """Ask before a search that matches several devices changes them all."""
-        if len(found) < 2 or yes:
+        if len(found) < 2:
             return
         print('Matched more than one device:')
         for dev in found:
             print('    ' + devices.describe(dev))
+        if yes:
+            return
         try:
             answer = input(f'{question} (y/N) ')
         except EOFError:
@@ -91,11 +97,8 @@ class Files:
     def searches(self, args):
         """Searches from options or from the positional values."""
         wanted = {k: getattr(args, k) for k in devices.KEYS if getattr(args, k, None) is not None}
-        for key in ('ip', 'replication_ip'):
-            if key in wanted:
-                wanted[key] = devices.clean_ip(wanted[key])
         if wanted:
-            return [wanted]
+            return [_clean_ips(wanted)]
         if not args.values:
             raise Refused(f'{args.command}: a search value is needed.\n{SEARCH_HELP}')
         return [devices.parse_search(v) for v in args.values]
@@ -108,11 +111,11 @@ class Tool(Files):
         """Show the ring and its devices."""
         b = self.builder
         print(f'{self.file}, build version {b.version}, id {b.id or "(not assigned)"}')
-        live = b.live_devs()
-        regions = len({d['region'] for d in live})
-        zones = len({(d['region'], d['zone']) for d in live})
+        devs = b.all_devs()
+        regions = len({d['region'] for d in devs})
+        zones = len({(d['region'], d['zone']) for d in devs})
         print(f'{b.parts} partitions, {b.replicas:.6f} replicas, {regions} regions, {zones} '
-              f'zones, {len(live)} devices, {b.dev_id_bytes}-byte IDs, {b.get_balance():.2f} '
+              f'zones, {len(devs)} devices, {b.dev_id_bytes}-byte IDs, {b.get_balance():.2f} '
               f'balance, {b.dispersion:.2f} dispersion')
         left = timedelta(seconds=b.min_part_seconds_left)
         print('The minimum number of hours before a partition can be reassigned is '
@@ -121,8 +124,12 @@ class Tool(Files):
         print(self.ring_state())
         if b.next_part_power:
             print(part_power.advice(b))
-        self.table([d for d in b.devs if d is not None])
+        self.tell(ring_tables.overview(b))
         return OK
+
+    @staticmethod
+    def tell(lines):
+        print('\n'.join(lines))
 
     def ring_state(self):
         """Whether the ring file is what the builder would write."""
@@ -135,23 +142,6 @@ class Tool(Files):
         if ring.version is None or ring.version == self.builder.version:
             return f'Ring file {self.ring_file} is up-to-date'
         return f'Ring file {self.ring_file} is obsolete'
-
-    def table(self, devs):
-        b = self.builder
-        gone = {d['id'] for d in b._remove_devs}
-        per_weight = b._replicas_per_weight()
-        rows = [('id', 'region', 'zone', 'ip address:port', 'replication ip:port', 'name',
-                 'weight', 'partitions', 'balance', 'flags', 'meta')]
-        for d in sorted(devs, key=lambda d: (d['region'], d['zone'], d['ip'], d['device'])):
-            rows.append((
-                d['id'], d['region'], d['zone'], f"{devices.bracket(d['ip'])}:{d['port']}",
-                f"{devices.bracket(d['replication_ip'])}:{d['replication_port']}", d['device'],
-                f"{d['weight']:.2f}", d['parts'], f'{b.balance_of(d, per_weight):.2f}',
-                'DEL' if d['id'] in gone else '', d.get('meta', '')))
-        widths = [max(len(str(r[i])) for r in rows) for i in range(len(rows[0]))]
-        for n, row in enumerate(rows):
-            head = 'Devices:   ' if n == 0 else ' ' * 11
-            print(head + ' '.join(str(v).rjust(w) for v, w in zip(row, widths, strict=True)))
 
     def create(self, args):
         """create <part_power> <replicas> <min_part_hours>"""
@@ -170,15 +160,22 @@ class Tool(Files):
         self.backup(self.file)
         return OK
 
+    @staticmethod
+    def _by_options(args):
+        return any(getattr(args, k, None) is not None for k in devices.KEYS)
+
     def add(self, args):
         """add [r<region>]z<zone>-<ip>:<port>[R<r_ip>:<r_port>]/<device>_<meta> <weight> ..."""
         part_power.refuse_while_growing(self.builder, 'adding devices')
         new = []
         if args.values:
-            if len(args.values) % 2:
-                raise Refused('add needs pairs of device and weight')
+            if len(args.values) % 2 or self._by_options(args):
+                raise Refused('add needs pairs of device and weight, or options')
             for spec, weight in zip(args.values[::2], args.values[1::2], strict=True):
                 new.append(dict(devices.parse_add(spec), weight=_weight(weight)))
+                if 'region' not in new[-1]:
+                    new[-1]['region'] = 1
+                    print(f'WARNING: {spec} names no region: it goes to region 1', file=sys.stderr)
         else:
             given = {k: getattr(args, k) for k in devices.KEYS
                      if getattr(args, k, None) is not None}
@@ -186,7 +183,7 @@ class Tool(Files):
                        if k not in given]
             if missing:
                 raise Refused('add: missing ' + ', '.join('--' + m for m in missing))
-            given['ip'] = devices.clean_ip(given['ip'])
+            _clean_ips(given)
             given['weight'] = _weight(given['weight'])
             devices.check_device_name(given['device'])
             new.append(given)
@@ -205,13 +202,9 @@ class Tool(Files):
         """remove <search-value> ..."""
         part_power.refuse_while_growing(self.builder, 'removing devices')
         found = self.find(self.searches(args))
-        gone = {d['id'] for d in self.builder._remove_devs}
         self.confirm(found, f'Are you sure you want to remove these {len(found)} devices?',
                      args.yes)
         for dev in found:
-            if dev['id'] in gone:
-                raise Refused(f"An error occurred while removing device with id {dev['id']}: "
-                              'it is already marked for removal')
             self.builder.remove_dev(dev['id'])
             print(f'{devices.describe(dev)} marked for removal and will be removed next '
                   'rebalance.')
@@ -220,9 +213,8 @@ class Tool(Files):
 
     def _pairs(self, args, what):
         """``(devices, new value)`` of the set_* commands."""
-        options = any(getattr(args, k, None) is not None for k in devices.KEYS)
         values = list(args.values)
-        if options:
+        if self._by_options(args):
             if len(values) != 1:
                 raise Refused(f'{args.command}: one new {what} is needed')
             return [(self.find(self.searches(args)), values[0])]
@@ -270,7 +262,7 @@ class Tool(Files):
                   ('ip', 'port', 'replication_ip', 'replication_port', 'device', 'meta')
                   if getattr(args, 'change_' + k) is not None}
         if change:
-            pairs = [(self.find(self.searches(args)), change)]
+            pairs = [(self.find(self.searches(args)), _clean_ips(change))]
         else:
             pairs = [(f, devices.parse_change(t)) for f, t in self._pairs(args, 'info')]
         for found, new in pairs:
@@ -293,12 +285,10 @@ class Tool(Files):
 
     def search(self, args):
         """search <search-value>"""
-        wanted = self.searches(args)
-        found = [d for d in self.builder.devs if d is not None and
-                 any(devices.matches(d, w) for w in wanted)]
+        found = self.matching(self.searches(args))
         if not found:
             raise Refused('No matching devices found')
-        self.table(found)
+        self.tell(ring_tables.found(self.builder, found))
         return OK
 
     def list_parts(self, args):
@@ -306,10 +296,7 @@ class Tool(Files):
         if not self.builder.ever_rebalanced:
             raise Refused(f'Specified builder file "{self.file}" is not rebalanced yet. Please '
                           'rebalance first.')
-        wanted = self.searches(args)
-        ids = [d['id'] for d in self.builder.devs if d is not None and
-               any(devices.matches(d, w) for w in wanted)]
-        counts = self.builder.parts_on(ids)
+        counts = self.builder.parts_on([d['id'] for d in self.matching(self.searches(args))])
         if not counts:
             raise Refused('No matching devices found')
         print('Partition   Matches')
@@ -328,13 +315,12 @@ class Tool(Files):
         if not args.force and not changed and left and not first and \
                 b.parts * b.replicas == sum(map(len, b._replica2part2dev)):
             print('No partitions could be reassigned.')
-            print('The time between rebalances must be at least min_part_hours: '
-                  f'{b.min_part_hours} hours ({timedelta(seconds=left)} remaining)')
+            print(self.not_before(left))
             return WARNING
         parts, balance, removed = b.rebalance(seed=seed)
-        if not parts and not removed and not changed:
-            print('No partitions could be reassigned.\nThere is no need to do so at this time')
-            self.save()
+        if not (parts or removed or args.force):
+            print('No partitions could be reassigned.')
+            print(self.not_before(left) if left else 'There is no need to do so at this time')
             return WARNING
         if not (args.force or removed or changed or first) and balance != MAX_BALANCE and \
                 abs(old_balance - balance) < 1 and abs(old_dispersion - b.dispersion) < 1:
@@ -344,19 +330,24 @@ class Tool(Files):
         print(f'Reassigned {parts} ({100.0 * parts / b.parts:.2f}%) partitions. Balance is now '
               f'{balance:.2f}.  Dispersion is now {b.dispersion:.2f}')
         if args.debug:
-            self.table(b.live_devs())
+            self.tell(ring_tables.overview(b))
         status = OK
-        if b.dispersion > 0 and math.isfinite(b.get_required_overload()) and \
-                b.get_required_overload() > b.overload:
-            print('NOTE: some replicas sit closer together than the devices would permit; an '
-                  f'overload of {100 * b.get_required_overload():.6f}% would spread them.')
-        if balance > 5 and balance / 100.0 > b.overload and any(
-                d['parts'] for d in b.live_devs()):
+        if b.dispersion > 0:
+            print(f'NOTE: Dispersion of {b.dispersion:.6f}: some replicas sit closer together than '
+                  'the devices would permit; an overload of '
+                  f'{100 * b.get_required_overload():.6f}% would spread them.')
+            status = WARNING
+        elif balance > 5 and balance / 100.0 > b.overload:
             print(f'NOTE: Balance of {balance:.2f} indicates you should push this ring, wait at '
                   f'least {b.min_part_hours} hours, and rebalance/repush.')
             status = WARNING
         self.save_all(args.format_version)
         return status
+
+    def not_before(self, left):
+        """Why nothing moves yet."""
+        return ('The time between rebalances must be at least min_part_hours: '
+                f'{self.builder.min_part_hours} hours ({timedelta(seconds=left)} remaining)')
 
     def save_all(self, format_version):
         """Write builder and ring, each with a copy below backups/."""
@@ -369,17 +360,18 @@ class Tool(Files):
         self.backup(self.ring_file)
 
     def write_ring(self, args):
-        """write_ring [--format-version V]"""
+        """write_ring [--format-version V] [--dev-id-bytes N]"""
         ring = self.builder.get_ring()
+        if not any(ring.devs):
+            raise Refused('There is nothing to write: the builder has no devices')
         if not self.builder.ever_rebalanced:
-            if ring.devs:
-                print('WARNING: Writing a ring with no partition assignments but with devices; '
-                      'did you forget to run "rebalance"?')
-            else:
-                print('WARNING: Writing an empty ring')
+            print('WARNING: Writing a ring with no partition assignments but with devices; did '
+                  'you forget to run "rebalance"?', file=sys.stderr)
+        if args.dev_id_bytes is not None:
+            ring.set_id_bytes(args.dev_id_bytes)
         ring.save(self.ring_file, args.format_version)
         self.backup(self.ring_file)
-        return OK if self.builder.ever_rebalanced else WARNING
+        return OK
 
     def write_builder(self, args):
         """write_builder [min_part_hours]: a builder made from a ring file; ages are lost."""
@@ -407,24 +399,26 @@ class Tool(Files):
         if not b.ever_rebalanced:
             raise Refused(f'Specified builder file "{self.file}" is not rebalanced yet. Please '
                           'rebalance first.')
-        pattern = re.compile(args.values[0] if args.values else '.*')
+        try:
+            pattern = re.compile(args.values[0] if args.values else '.*')
+        except re.error as e:
+            raise Refused(f'{args.values[0]!r} is no regular expression: {e}') from None
         graph = b.update_dispersion()
+        rows = [(name, row) for name, row in
+                ((ring_tables.tier_name(b, key), row) for key, row in sorted(graph.items()))
+                if pattern.search(name)]
         print(f'Dispersion is {b.dispersion:.6f}, Balance is {b.get_balance():.6f}, '
               f'Overload is {b.overload * 100:0.2f}%')
         print(f'Required overload is {b.get_required_overload() * 100:.6f}%')
+        worst, name = max(((100 * row[0] / row[1], name) for name, row in rows if row[0]),
+                          key=lambda found: found[0], default=(0, None))
+        if worst:
+            print(f'Worst tier is {worst:.6f} ({name})')
         if args.recalculate:
             self.save()
         if args.verbose:
-            rows = [(name, *values) for name, values in
-                    ((_tier_name(key), v) for key, v in sorted(graph.items()))
-                    if pattern.search(name)]
-            width = max([4, *(len(r[0]) for r in rows)])
-            tops = ''.join(f'{n:>8}' for n in range(len(b._replica2part2dev) + 1))
-            print(f'{"Tier":<{width}} {"Parts":>8} {"%":>6} {"Max":>5}{tops}')
-            for name, bad, parts, top, counts in rows:
-                print(f'{name:<{width}} {parts:>8} {100 * bad / max(1, parts):6.2f} {top:>5}'
-                      + ''.join(f'{c:>8}' for c in counts))
-        return WARNING if b.dispersion > 0 else OK
+            self.tell(ring_tables.tiers(rows, len(b._replica2part2dev)))
+        return WARNING if worst else OK
 
     def validate(self, args):
         """validate"""
@@ -452,7 +446,6 @@ class Tool(Files):
         if not args.values or not args.values[0].isdigit():
             raise Refused('set_min_part_hours needs a number of hours')
         self.builder.min_part_hours = int(args.values[0])
-        self.builder.version += 1
         print('The minimum number of hours before a partition can be reassigned is now set to '
               f'{args.values[0]}')
         self.save()
@@ -491,6 +484,14 @@ class Tool(Files):
         return status
 
 
+def _clean_ips(values):
+    """A device's values, or a search's, with addresses as rings have them."""
+    for key in ('ip', 'replication_ip'):
+        if key in values:
+            values[key] = devices.clean_ip(values[key])
+    return values
+
+
 def _weight(text):
     try:
         weight = float(text)
@@ -501,38 +502,10 @@ def _weight(text):
     return weight
 
 
-def _tier_name(key):
-    text = f'r{key[0]}' + (f'z{key[1]}' if len(key) > 1 else '')
-    return text + (f'-{key[2]}' if len(key) > 2 else '') + (f'/d{key[3]}' if len(key) > 3 else '')
-
-
 COMMANDS = ('add', 'create', 'dispersion', 'list_parts', 'pretend_min_part_hours_passed',
             'rebalance', 'remove', 'search', 'set_info', 'set_min_part_hours', 'set_overload',
             'set_region', 'set_replicas', 'set_weight', 'set_zone', 'validate', 'version',
             'write_builder', 'write_ring')
-
-
-def make_parser():
-    """All options of all commands; each command takes the ones it knows."""
-    parser = argparse.ArgumentParser(prog='swift-ring-builder', allow_abbrev=False)
-    parser.add_argument('builder_file')
-    parser.add_argument('command', nargs='?', default='show')
-    parser.add_argument('values', nargs='*')
-    for name in ('ip', 'replication-ip', 'device', 'meta', 'change-ip', 'change-replication-ip',
-                 'change-device', 'change-meta'):
-        parser.add_argument('--' + name)
-    for name in ('id', 'region', 'zone', 'port', 'replication-port', 'change-port',
-                 'change-replication-port'):
-        parser.add_argument('--' + name, type=int)
-    parser.add_argument('--weight', type=float)
-    parser.add_argument('--yes', action='store_true', help='answer every question with yes')
-    parser.add_argument('-f', '--force', action='store_true', help='save even a small change')
-    parser.add_argument('-s', '--seed', help='make the outcome repeatable')
-    parser.add_argument('-d', '--debug', action='store_true', help='show the devices afterwards')
-    parser.add_argument('-v', '--verbose', action='store_true')
-    parser.add_argument('-r', '--recalculate', action='store_true')
-    parser.add_argument('--format-version', type=int, choices=(1, 2), default=1)
-    return parser
 
 
 def usage():
@@ -547,16 +520,11 @@ def run(argv):
     """Run one command; returns the exit status."""
     if not argv or argv[0] in ('-h', '--help'):
         print(usage())
-        return OK if argv else WARNING
-    args, rest = make_parser().parse_known_args(argv)
-    # A negative weight or an unknown flag must not be swallowed as a search value.
-    unknown = [r for r in rest if r.startswith('--') or not _number(r)]
-    if unknown:
-        print(f'unknown argument: {unknown[0]}')
-        return ERROR
-    args.values += rest
-    if args.command == 'list':
-        args.command = 'show'
+        return OK
+    try:
+        args = ring_options.parse(argv)
+    except SystemExit as e:
+        return e.code
     if args.command not in (*COMMANDS, *part_power.STEPS, 'show'):
         print(f'Unknown command: {args.command}')
         return ERROR
@@ -565,19 +533,13 @@ def run(argv):
             print(part_power.step(args.builder_file, args.command))
             return OK
         return getattr(Tool(args.builder_file), args.command)(args)
+    except BrokenPipeError:                 # as of `list_parts d0 | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (Refused, RingBuilderError, RingFileError, ValueError) as e:
         print(e)
     except OSError as e:
         print(f'{args.builder_file}: {e}')
     return ERROR
-
-
-def _number(text):
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def main():

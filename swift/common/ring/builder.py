@@ -162,6 +162,10 @@ class RingBuilder:
         gone = {d['id'] for d in self._remove_devs}
         return [d for d in self.devs if d is not None and d['id'] not in gone]
 
+    def all_devs(self):
+        """Devices that are there, also those to be removed at the next rebalance."""
+        return [d for d in self.devs if d is not None]
+
     def add_dev(self, dev):
         """Add a device; returns its id. ``dev`` is as in a ring, ``id`` is optional."""
         taken = {d['id'] for d in self.devs if d is not None}
@@ -225,18 +229,19 @@ class RingBuilder:
         self._touched()
 
     def remove_dev(self, dev_id):
-        """Mark a device for removal at the next rebalance."""
+        """Mark a device for removal at the next rebalance; it may be marked already."""
         dev = self._dev(dev_id)
-        dev['weight'] = 0.0
-        self._remove_devs.append(dev)
+        dev['weight'] = 0      # and no float: rings of either of the two stay alike byte by byte
+        if not any(d['id'] == dev_id for d in self._remove_devs):
+            self._remove_devs.append(dev)
         self._touched()
 
     def set_replicas(self, replicas):
         """Change the replica count; takes effect at the next rebalance."""
-        if replicas < 1:
+        if not 1 <= replicas < math.inf:
             raise ValueError(f'replicas must be at least 1 (was {replicas:.6f})')
         self.replicas = float(replicas)
-        self._touched()
+        self.devs_changed = True
 
     def set_overload(self, overload):
         """How much more than its weight's share a device may take for dispersion (0.1: 10 %)."""
@@ -378,7 +383,7 @@ class RingBuilder:
 
     def update_dispersion(self):
         """Recount the dispersion; the table by tier is returned."""
-        self.dispersion, graph = dispersion(self._replica2part2dev, self.live_devs(),
+        self.dispersion, graph = dispersion(self._replica2part2dev, self.all_devs(),
                                             self.replicas, self.none)
         return graph
 
@@ -398,7 +403,7 @@ class RingBuilder:
     def get_balance(self):
         """The worst deviation of any device, in per cent."""
         per_weight = self._replicas_per_weight()
-        return max((abs(self.balance_of(d, per_weight)) for d in self.live_devs()), default=0.0)
+        return max((abs(self.balance_of(d, per_weight)) for d in self.all_devs()), default=0.0)
 
     def get_required_overload(self):
         """The overload with which the ring could be as dispersed as its devices permit."""

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """How operators write devices: ``r1z2-10.0.0.1:6200R10.1.0.1:6200/sdb1_"meta"`` and searches."""
 
+import ipaddress
 import re
 
-_IP = r'\[[0-9a-fA-F:.%\w]*\]|(?!R)[a-zA-Z0-9][\w.-]*?'
+# Names of hosts are given by option only: here one could not tell z1r1-... from a zone and a name.
+_IP = r'\[[0-9a-fA-F:.%\w]*\]|[0-9.]+'
 _SPEC = re.compile(
     r'(?:d(?P<id>\d+))?(?:r(?P<region>\d+))?(?:z(?P<zone>\d+))?'
     rf'(?:-?(?P<ip>{_IP}))?(?::(?P<port>\d+))?'
@@ -23,9 +25,6 @@ def _parse(text):
     for key in ('ip', 'replication_ip'):
         if key in found:
             found[key] = clean_ip(found[key])
-    if 'meta' in found and len(found['meta']) > 1 and found['meta'][0] in '"\'' and \
-            found['meta'][-1] == found['meta'][0]:
-        found['meta'] = found['meta'][1:-1]
     for key in ('port', 'replication_port'):
         if not 0 <= found.get(key, 0) <= 65535:
             raise ValueError(f'{key} is not a port number: {found[key]}')
@@ -33,19 +32,29 @@ def _parse(text):
 
 
 def clean_ip(ip):
-    """An address without brackets; IPv6 and host names in lower case."""
-    return ip.strip('[]').lower()
+    """An address without brackets, IPv6 in its shortest form; host names in lower case.
+
+    ValueError for what looks like an address and is none.
+    """
+    bare = ip.strip('[]').lower()
+    try:
+        return ipaddress.ip_address(bare).compressed
+    except ValueError:
+        if not bare or ':' in bare or not bare.strip('0123456789.'):
+            raise ValueError(f'Invalid ip {ip}') from None
+        return bare
 
 
 def parse_add(text):
-    """The device an ``add`` argument describes; ValueError if a needed part is missing."""
+    """The device an ``add`` argument describes, maybe without a region; ValueError if another part
+    is missing."""
     try:
         found = _parse(text)
     except ValueError as e:
         raise ValueError(f'Invalid add value: {text}: {e}') from e
-    if 'id' in found or not all(k in found for k in ('zone', 'ip', 'port', 'device')):
+    if 'id' in found or not all(k in found for k in ('zone', 'ip', 'port', 'device')) or \
+            ('replication_ip' in found) != ('replication_port' in found):
         raise ValueError(f'Invalid add value: {text}')
-    found.setdefault('region', 1)
     check_device_name(found['device'])
     found.setdefault('replication_ip', found['ip'])
     found.setdefault('replication_port', found['port'])
@@ -67,12 +76,15 @@ def parse_search(text):
         raise ValueError(f'Invalid search value: {text}: {e}') from e
     if not found:
         raise ValueError(f'Invalid search value: {text}')
+    meta = found.get('meta', '')
+    if len(meta) > 1 and meta[0] in '"\'' and meta[-1] == meta[0]:
+        found['meta'] = meta[1:-1]          # as `describe` shows it
     return found
 
 
 def parse_change(text):
     """The new values of a ``set_info`` argument; ValueError if it says nothing it may change."""
-    found = parse_search(text)
+    found = parse_search(text) | ({'meta': text.partition('_')[2]} if '_' in text else {})
     if any(k in found for k in ('id', 'region', 'zone')):
         raise ValueError(f'Invalid change value: {text}')
     return found

@@ -51,6 +51,16 @@ class RingData:
                 dev.setdefault('replication_ip', dev['ip'])
                 dev.setdefault('replication_port', dev['port'])
 
+    def set_id_bytes(self, width):
+        """Have the table's device ids take 2 or 4 bytes; RingFileError if they do not fit."""
+        none = NONE_DEV[self.dev_id_bytes]
+        if width == 2 and len(self.devs) > NONE_DEV[2]:
+            raise RingFileError('these device ids do not fit into 2 bytes')
+        self.table = [array.array(TYPE_CODE[width], (
+            NONE_DEV[width] if dev_id == none else dev_id for dev_id in row))
+            for row in self.table]
+        self.dev_id_bytes = width
+
     @property
     def replica_count(self):
         """Replicas as a float: 2.5 when the last row covers half of the partitions."""

@@ -114,7 +114,7 @@ class Tree:
         node.target = node.weighted + (node.dispersed - node.weighted) * share
         # A node without weight has room for nothing, any other for at least one replica.
         node.limit = max(1, math.ceil(node.target - 1e-6)) if node.size else 0
-        node.spread_limit = max(1, math.ceil(node.dispersed - 1e-6))
+        node.spread_limit = max(1, math.ceil(node.dispersed - 1e-6)) if node.size else 0
         for child in node.children.values():
             self._settle(child, share)
 
@@ -426,7 +426,7 @@ def crowding(table, tree, limit):
                 by_n[n] = by_n.get(n, 0) + times
                 once[node] -= n * times
                 if n > limit(node):
-                    bad[nodes] = max(bad.get(nodes, 0), n - limit(node))
+                    bad[nodes] = bad.get(nodes, 0) + n - limit(node)
         if bad:
             for part, nodes in zip(parts, _tuples(columns, at), strict=True):
                 if nodes in bad:
@@ -468,6 +468,22 @@ def _together(columns, at):
                     if len(set(t)) != width})
 
 
+def _on_weightless(table, tree):
+    """Partition -> how many replicas are in a tier too much, where one is on a device without
+    weight: there even a single one is one too many."""
+    weightless = {dev_id for dev_id, path in tree.paths.items() if not path[-1].size}
+    excess = {}
+    for part in {part for row in table if not weightless.isdisjoint(row)
+                 for part in compress(count(), map(weightless.__contains__, row))}:
+        paths = [tree.paths[row[part]] for row in table
+                 if part < len(row) and row[part] in tree.paths]
+        excess[part] = max(
+            sum(max(0, n - node.spread_limit)
+                for node, n in Counter(path[depth] for path in paths).items())
+            for depth in range(4))
+    return excess
+
+
 def dispersion(table, devs, replicas, none):
     """Per cent of replicas that sit closer together than they could, and a table by tier.
 
@@ -479,6 +495,7 @@ def dispersion(table, devs, replicas, none):
         return 0.0, {}
     parts = len(table[0])
     excess, counts = crowding(table, tree, lambda node: node.spread_limit)
+    excess |= _on_weightless(table, tree)
     worse = sum(excess.values())
     graph = {}
     for node, by_n in counts.items():
