@@ -32,7 +32,8 @@ def queued(cluster: SwiftCluster, container: str) -> list[str]:
 
     def listing(*names: str) -> list[Any]:
         path = "/".join(("/v1", ".expiring_objects", *names))
-        return json.loads(client.ask("GET", path, query="format=json")[2] or "[]")
+        status, _, rows = client.ask("GET", path, query="format=json")
+        return json.loads(rows) if status == 200 else []
 
     return [row["name"] for queue in listing() for row in listing(queue["name"])
             if f"/{container}/" in row["name"]]

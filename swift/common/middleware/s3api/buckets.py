@@ -4,7 +4,7 @@
 from swift.common.middleware.s3api import acl
 from swift.common.middleware.s3api.errors import S3Error, invalid, not_implemented
 from swift.common.middleware.s3api.names import iso, iso_seconds, segments_of, valid_bucket
-from swift.common.middleware.s3api.parts import leave_bucket
+from swift.common.middleware.s3api.parts import AT_ONCE, Parts, leave_bucket
 from swift.common.middleware.s3api.xmlio import element, parse, text
 
 MAX_BUCKETS = 10_000
@@ -154,13 +154,14 @@ def delete(call):
     """DELETE Bucket, and with it whatever uploads to it were not completed.
 
     The bucket first: it has to be empty, and a bucket that is not keeps its parts. Uploads go while
-    the client waits, so that a new bucket of that name has none; their parts go soon after, and the
-    container they are in, where the expirer can be used.
+    the client waits, so that a new bucket of that name has none. Where the expirer can be used, and
+    they are many, their parts go soon after, and the container they are in.
     """
     req, store = call.req, call.store
     parts = segments_of(req.bucket)
     there = store.fresh_bucket_info(parts)['status'] // 100 == 2
     left = there and leave_bucket(call)
+    info = store.bucket_info(req.bucket)
     answer = store.ask('DELETE', req.bucket)
     said = answer.body()
     if answer.status == 409:
@@ -168,17 +169,29 @@ def delete(call):
     if not answer.ok:
         raise store.error(answer.status, said, req.bucket, None)
     if there:
-        _delete_uploads(store, parts, left)
+        _delete_uploads(call, parts, left, info)
     return call.empty(204)
 
 
-def _delete_uploads(store, container, left):
-    """Delete a container of parts, or if the expirer will do so, what it holds besides parts."""
-    waiting = False
+def _delete_uploads(call, container, left, bucket):
+    """Delete a container of parts and what is in it; if the expirer will do so, all but the parts
+    if they are many, or an object may be there yet whose row came too late for the deletion."""
+    store, parts = call.store, list[str]()
     for row in store.all(container):
-        if left and row['name'].rpartition('/')[2].isdigit():
-            waiting = True
-        else:
+        if not left or not row['name'].rpartition('/')[2].isdigit():
             store.ask('DELETE', container, row['name']).body()
-    if not waiting:
-        store.ask('DELETE', container).body()
+        elif len(parts) <= AT_ONCE:
+            parts.append(row['name'])
+    if len(parts) > AT_ONCE or any(_in_use(call, upload, bucket) for upload in {
+            name.rpartition('/')[0] for name in parts}):
+        return
+    for name in parts:
+        store.ask('DELETE', container, name).body()
+    store.ask('DELETE', container).body()
+
+
+def _in_use(call, upload, bucket):
+    """Whether an object of a bucket that was deleted may be made of an upload, `<key>/<id>`."""
+    key, _, upload_id = upload.rpartition('/')
+    return not key or 'versions-location' in bucket['sysmeta'] or \
+        Parts(call, key, upload_id).used(bucket['storage_policy'])

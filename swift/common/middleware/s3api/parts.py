@@ -29,6 +29,7 @@ from swift.proxy.cached_info import subrequest
 from swift.proxy.controllers.info import fact
 
 AGAIN = 86400                  # seconds until the expirer looks a second time
+AT_ONCE = 10                   # parts no client minds waiting for, and OpenStack's tests expect it
 UPLOAD = UPLOAD_SYSMETA.lower()
 
 
@@ -69,8 +70,11 @@ class Parts:
         except S3Error:
             pass                       # the writer may have rights on the bucket alone
 
-    def used(self):
-        """Whether an object, or a version of it, is made of the upload."""
+    def used(self, policy=None):
+        """Whether an object, or a version of it, is made of the upload.
+
+        ``policy`` is the index of the bucket's storage policy, if the bucket may be gone.
+        """
         call, bucket = self.call, self.call.req.bucket
         # No business of the user, who may have the right to write alone.
         store = Store(call.store.app, call.req, trusted=True)
@@ -80,8 +84,11 @@ class Parts:
             queries += ['version-id=' + row['version_id']
                         for row in versions_of(store, bucket, self.key)
                         if not is_marker(row) and '-' in etag_of(row)]
+        headers = {'X-Newest': 'true'}
+        if policy is not None:
+            headers['X-Backend-Storage-Policy-Index'] = policy
         for query in queries:
-            answer = store.ask('HEAD', bucket, self.key, query=query)
+            answer = store.ask('HEAD', bucket, self.key, headers, query)
             answer.discard()
             if answer.status // 100 == 5:
                 raise S3Error('ServiceUnavailable')

@@ -16,7 +16,7 @@ from swift.common.middleware.s3api.errors import S3Error, invalid
 from swift.common.middleware.s3api.listing import Names
 from swift.common.middleware.s3api.names import iso_seconds, segments_of
 from swift.common.middleware.s3api.objects import is_large, part_number
-from swift.common.middleware.s3api.parts import Parts
+from swift.common.middleware.s3api.parts import AT_ONCE, Parts
 from swift.common.middleware.s3api.put import (
     SOURCE,
     answer_headers,
@@ -37,7 +37,6 @@ ALGORITHM = 'X-Object-Sysmeta-S3api-Checksum-Algorithm'      # of the upload: "C
 KIND = 'application/directory'
 ROOM = 60                      # bytes of a name that an upload id and a part number take
 MAX_UPLOADS = 1000             # in one answer
-AT_ONCE = 10                   # parts no client minds waiting for, and OpenStack's tests expect it
 
 
 class Upload:

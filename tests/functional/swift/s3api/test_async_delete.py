@@ -7,6 +7,8 @@ from botocore.exceptions import ClientError
 from s3_client import boto
 from swift_expirer import expire, queued
 
+from swift.common.middleware.s3api.parts import AT_ONCE
+
 TESTER, OTHER = ("test:tester", "testing"), ("test:tester3", "testing3")
 
 
@@ -94,14 +96,25 @@ def test_manifests_of_others_go_while_the_client_waits(s3, user, bucket):
 
 
 def test_the_bucket_takes_along_what_still_waits(s3, user, bucket, in_process):
-    store(s3, bucket, "k")
+    store(s3, bucket, "k", AT_ONCE + 1)
     with pytest.raises(ClientError, match="BucketNotEmpty"):
         s3.delete_bucket(Bucket=bucket)
     s3.delete_object(Bucket=bucket, Key="k")
     s3.delete_bucket(Bucket=bucket)
-    assert parts_left(user, bucket) == ["k"] * 3
+    assert parts_left(user, bucket) == ["k"] * (AT_ONCE + 1)
     expire(in_process)
     assert user("HEAD", f"/{bucket}+segments")[0] == 404
+
+
+def test_few_parts_go_with_their_bucket(s3, user, bucket):
+    """Who looks at the account right after it sees no container of theirs."""
+    store(s3, bucket, "k", AT_ONCE - 1)
+    made = s3.create_multipart_upload(Bucket=bucket, Key="ü/1")["UploadId"]
+    s3.upload_part(Bucket=bucket, Key="ü/1", UploadId=made, PartNumber=1, Body=b"x")
+    s3.delete_object(Bucket=bucket, Key="k")
+    s3.delete_bucket(Bucket=bucket)
+    assert user("HEAD", f"/{bucket}+segments")[0] == 404
+    assert json.loads(user("GET", f"?format=json&prefix={bucket}")[2]) == []
 
 
 def test_what_a_container_of_the_other_kind_of_versions_keeps(s3, user, bucket, in_process):

@@ -16,6 +16,8 @@ from s3_client import boto
 from swift_expirer import expire, queued
 
 from swift.common import node_client
+from swift.common.internal_client import InternalClient
+from swift.common.middleware.s3api import acl
 from swift.common.middleware.versioned_containers import hidden_name, version_name
 from swift.common.ring import Ring
 from swift.common.timestamp import Timestamp
@@ -32,9 +34,10 @@ def proxy(in_process, monkeypatch):
 class Bucket:
     """A bucket and what happens to it."""
 
-    def __init__(self, proxy, user, name):
+    def __init__(self, proxy, user, name, made=False):
         self.s3, self.user, self.name = proxy.s3, user, name
-        self.s3.create_bucket(Bucket=name)
+        if not made:
+            self.s3.create_bucket(Bucket=name)
 
     def call(self, name, **more):
         return getattr(self.s3, name)(Bucket=self.name, **more)
@@ -204,7 +207,7 @@ CASES = [pytest.param(case, writes, id=case.__name__, marks=pytest.mark.whole if
     (deleted, 2, 1), (replaced, 2, 1), (replaced_by_a_copy, 2, 1), (replaced_by_an_upload, 4, 1),
     (version_deleted, 2, 0), (current_version_deleted, 4, 1), (null_deleted, 2, 1),
     (null_replaced, 2, 1), (link_replaced, 1, 1), (null_kept, 3, 1), (several_deleted, 7, 1),
-    (given_up, 4, 1), (completed, 4, 1), (bucket_deleted, 4, 1))]
+    (given_up, 4, 1), (completed, 4, 1), (bucket_deleted, 11, 1))]
 
 
 @pytest.mark.parametrize("prepare, most", CASES)
@@ -340,11 +343,12 @@ def test_completing_again_what_was_completed(proxy, user, in_process):
     bucket.check_parts()
 
 
-def container_servers_delete(in_process, count, *names):
+def container_servers_delete(in_process, count, *names, policy=0):
     """Have so many servers of a container, or all, forget it or one of its rows; their statuses."""
     part, nodes = Ring(str(in_process.etc), ring_name="container").get_nodes(*names[:2])
     return [node_client.request(node["ip"], node["port"], "DELETE", node_client.path_of(
-        node["device"], part, *names), {"X-Timestamp": Timestamp.now().internal}).status
+        node["device"], part, *names), {"X-Timestamp": Timestamp.now().internal,
+                                        "X-Backend-Storage-Policy-Index": str(policy)}).status
         for node in nodes[:count]]
 
 
@@ -367,6 +371,28 @@ def test_a_version_that_is_not_listed_yet(proxy, user, in_process):
     expire(in_process)
     got = bucket.call("get_object", Key="k", VersionId=version)
     assert got["Body"].read() == b"".join(DATA)
+
+
+@pytest.mark.parametrize("policy", [0, 1])
+def test_an_object_that_was_not_listed_when_its_bucket_was_deleted(proxy, user, in_process, policy):
+    """It is there yet, and whoever makes the bucket again has all of it."""
+    place = user.base.split("/")[2], f"not-listed-in-{policy}"
+
+    def make_bucket():
+        assert InternalClient.of({"swift_dir": str(in_process.etc)}).ask(
+            "PUT", "/".join(("/v1", *place)), {
+                "X-Storage-Policy": f"policy{policy}",
+                acl.CONTAINER_SYSMETA: acl.canned("private", "test:tester").stored()})[0] == 201
+        return Bucket(proxy, user, place[1], made=True)
+
+    bucket = make_bucket()
+    bucket.store()
+    container_servers_delete(in_process, None, *place, "k", policy=policy)
+    bucket.s3.delete_bucket(Bucket=bucket.name)
+    assert len(bucket.listing()) == 2
+    expire(in_process)
+    bucket = make_bucket()
+    assert bucket.call("get_object", Key="k")["Body"].read() == b"".join(DATA)
 
 
 @pytest.mark.parametrize("kind", ["object", pytest.param("container", marks=pytest.mark.whole)])
