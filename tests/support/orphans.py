@@ -7,8 +7,10 @@ load the machine for the tests after it. Each inherits the worker's environment,
 import contextlib
 import os
 import signal
+import time
 
 MARK = "SNAKESTACK_TEST_WORKER"
+END_TIMEOUT = 30               # seconds for what was killed to be gone
 
 
 def marked(mark: str) -> list[int]:
@@ -25,11 +27,17 @@ def marked(mark: str) -> list[int]:
 
 
 def end(mark: str) -> list[int]:
-    """Kill them, also those they start meanwhile; who they were."""
+    """Kill them, also those they start meanwhile, and wait until they are gone; who they were.
+
+    A process that is killed lives on until the kernel comes to it, and on a loaded machine that is
+    after the next look: so they are waited for, at most END_TIMEOUT.
+    """
     ended: set[int] = set()
-    while found := set(marked(mark)) - ended:
+    deadline = time.monotonic() + END_TIMEOUT
+    while (found := set(marked(mark))) and time.monotonic() < deadline:
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         ended |= found
+        time.sleep(0.01)
     return sorted(ended)
