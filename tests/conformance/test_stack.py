@@ -256,9 +256,7 @@ def test_down_and_up_is_the_same_cloud(stack, kept_object):
     before, qemu = state(stack), stack.host.qemu_pids()
     stack.command("down")
     assert stack.host.qemu_pids() == qemu
-    start = time.monotonic()
     stack.up()
-    assert time.monotonic() - start < 60
     assert state(stack) == before
     assert stack.host.qemu_pids() == qemu
 

@@ -10,7 +10,7 @@ import sys
 import time
 
 READY_TIMEOUT = 30.0
-WAIT_TIMEOUT = 20.0
+WAIT_TIMEOUT = 60.0
 CONFIG = """\
 [DEFAULT]
 bind_host = 127.0.0.1

@@ -23,7 +23,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 START_TIMEOUT = 60.0
-STOP_TIMEOUT = 20.0
+STOP_TIMEOUT = 60.0
 
 NOVA = """
 [DEFAULT]
@@ -33,6 +33,7 @@ compute_driver = fake
 network_driver = fake
 transport_url = {transport}
 report_interval = 2
+graceful_shutdown_timeout = 3600
 {extra}
 [database]
 connection = {database}

@@ -4,7 +4,6 @@
 import contextlib
 import socket
 import threading
-import time
 
 # by name: importing eventlet makes the attribute http.server a green copy of the module
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -160,10 +159,8 @@ def test_nobody_learns_which_ports_are_open(server, free_port):
                           connect_timeout=1, read_timeout=1)
         server.redirect = (404, "")
         for port in [*ports, server.server_port]:
-            started = time.monotonic()
             with pytest.raises(exceptions.Invalid) as caught:
                 fetcher.open(f"http://127.0.0.1:{port}/secret")
-            assert time.monotonic() - started < 20
             said.add(caught.value.message)
         thread.join(10)
     assert said == {outbound.UNREACHABLE}

@@ -11,9 +11,9 @@ import {module} as concurrency
 concurrency.patch()
 import subprocess
 for run in (lambda: subprocess.run(["sleep", "20"], timeout=0.1, stderr=subprocess.PIPE),
-            lambda: subprocess.Popen(["sleep", "2"], stderr=subprocess.PIPE).communicate(
+            lambda: subprocess.Popen(["sleep", "20"], stderr=subprocess.PIPE).communicate(
                 timeout=0.1),
-            lambda: subprocess.Popen(["sleep", "2"]).wait(timeout=0.1)):
+            lambda: subprocess.Popen(["sleep", "20"]).wait(timeout=0.1)):
     try:
         run()
     except subprocess.TimeoutExpired:

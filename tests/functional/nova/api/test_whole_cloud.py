@@ -27,7 +27,7 @@ from nova.service import Worker
 from nova.virt.fake import FakeDriver
 
 CONF = cfg.CONF
-WAIT = 20
+WAIT = 60
 
 
 class BootableImages(StubImages):

@@ -225,17 +225,16 @@ def test_delete_does_not_wait_for_a_deaf_guest(cloud, change):
     manager = cloud.add_host()
     one = boot(cloud)
     cloud.driver().knobs.deaf = True
-    CONF.set_override("shutdown_timeout", 60)
-    CONF.set_override("reboot_timeout", 60)
+    CONF.set_override("shutdown_timeout", 3600)
+    CONF.set_override("reboot_timeout", 3600)
     getattr(cloud, change)(one)
     waiting = threading.Thread(target=cloud.deliver)
     waiting.start()
     time.sleep(0.3)
-    started = time.monotonic()
     instances.begin_task(one, TaskState.DELETING, desired_state=Desired.DELETED)
     manager.terminate_instance(cloud.context(), one)
-    waiting.join(10)
-    assert time.monotonic() - started < 20
+    waiting.join(60)
+    assert not waiting.is_alive()
     cloud.assert_no_orphans()
 
 

@@ -8,8 +8,8 @@ import time
 import pytest
 from fault_cluster import FaultCluster
 
-TIMEOUT = 4.0              # of a node that says nothing
-QUICK = TIMEOUT / 2        # for an answer that did not wait for it
+TIMEOUT = 15.0             # of a node that says nothing
+QUICK = 10.0               # for an answer that did not wait for it
 OPTIONS = f"""recoverable_node_timeout = {TIMEOUT}
 concurrent_gets = on
 concurrency_timeout = 0.1

@@ -498,13 +498,13 @@ def test_guest_makes_its_ipv6_address_of_the_routers_advertisement(cloud):
     cloud.manager.start()
     row, vif, guest = cloud.boot()
     expected = six_of(vif, guest)
-    eventually(lambda: guest.pings("fd00:100::1"), 10)
+    eventually(lambda: guest.pings("fd00:100::1"))
     eventually(lambda: cloud.problems() == [])
     _, other, second = cloud.boot("vm2")
     six_of(other, second)
     assert second.hears_nothing_from(expected), "the rules of the first know nothing of it yet"
     cloud.refresh(row)
-    eventually(lambda: second.pings(expected), 10)
+    eventually(lambda: second.pings(expected))
     # A hypervisor's own look at the bridge leaves its IPv6 alone.
     cloud.manager.driver.bridges.ensure_bridge("br100", vif.network_id)
     assert guest.pings("fd00:100::1")

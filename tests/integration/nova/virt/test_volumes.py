@@ -2,7 +2,6 @@
 """Volumes in real guests: over iSCSI by QEMU's own initiator, and as files."""
 
 import os
-import time
 import uuid
 from pathlib import Path
 
@@ -237,12 +236,10 @@ def test_a_guest_that_does_not_let_go_keeps_the_volume(world):
     one = world.spawn()
     world.attach(one, connection)
     # Its system is not up: nobody hears.
-    begun = time.monotonic()
     error, message = world.worker.fails("detach_volume", args=[
         one["id"], connection["volume_id"], 0.5])
     assert error == "HypervisorError"
     assert "after 0.5 seconds" in message, message
-    assert time.monotonic() - begun < 60
     assert set(world.worker.do("volumes_in_use")[one["id"]]) == {connection["volume_id"]}
     assert connection["volume_id"] in world.host.virsh("dumpxml", "--inactive", one["id"]).stdout
     world.shell(one)

@@ -65,14 +65,14 @@ def test_locks_are_gone_when_nobody_needs_them():
     with locks.hold("a"):
         thread = threading.Thread(target=second)
         thread.start()
-        entered.wait(5)
+        entered.wait(60)
         with locks.try_hold("a") as held:
             assert not held
         with locks.try_hold("b") as held:
             assert held
         assert locks.held("a") and not locks.held("b")
         order.append("first")
-    thread.join(5)
+    thread.join(60)
     assert order == ["first", "second"]
     assert not locks.held("a") and locks._locks == {}
 

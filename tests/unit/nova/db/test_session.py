@@ -158,7 +158,7 @@ connection.execute("COMMIT")
         started = time.monotonic()
         with db.writer() as session:
             session.add(a_service())
-        assert 0.3 < time.monotonic() - started < 5
+        assert time.monotonic() - started > 0.3
     finally:
         holder.communicate(timeout=10)
 

@@ -147,9 +147,7 @@ def test_commands_have_a_time_limit_and_leave_nothing_running():
         run("sh", "-c", "echo sorry >&2; exit 3")
     assert (failed.value.exit_code, failed.value.stderr) == (3, "sorry\n")
     assert run("sh", "-c", "exit 3", ok=(0, 3)) == ""
-    started = time.monotonic()
     with pytest.raises(CommandFailed, match="not done in 1 s"):
-        run("sleep", "60", timeout=1)
-    assert time.monotonic() - started < 10
+        run("sleep", "3600", timeout=1)
     with pytest.raises(CommandFailed):
         run("no-such-command-anywhere")

@@ -49,12 +49,10 @@ def pair():
     return [StreamSocket(end) for end in _original_socket.socketpair()]
 
 def outcome(function, *args):
-    start = time.monotonic()
     try:
-        result = function(*args)
+        return function(*args)
     except OSError as exc:
-        result = type(exc).__name__ if exc.errno is None else exc.errno
-    return result, round(time.monotonic() - start, 1)
+        return type(exc).__name__ if exc.errno is None else exc.errno
 
 a, b = pair()
 """
@@ -80,20 +78,22 @@ print(thread.wait())
 
 def test_a_stream_gives_up_at_each_waits_own_deadline():
     assert _run(STREAMS + """
-a.settimeout(0.5)
+a.settimeout(4)
 thread = spawn(outcome, a.recv, 1)
-sleep(0.3)
+sleep(1)
 b.sendall(b"x")
 print(thread.wait(), end=" ")
+start = time.monotonic()
 print(outcome(a.recv, 1), end=" ")          # the first wait's timer fires in the middle of this
-a.settimeout(10)
+print(time.monotonic() - start > 3.9, end=" ")
+a.settimeout(3600)
 thread = spawn(outcome, a.recv, 1)
 sleep(0.1)
 b.sendall(b"y")
 thread.wait()
 a.settimeout(0.2)                           # sooner than the timer there is
 print(outcome(a.recv, 1))
-""") == "(b'x', 0.3) ('TimeoutError', 0.5) ('TimeoutError', 0.2)\n"
+""") == "b'x' TimeoutError True TimeoutError\n"
 
 
 def test_a_stream_is_written_while_it_is_read():
@@ -102,7 +102,7 @@ big = bytes(1 << 22)
 reader, writer = spawn(outcome, a.recv, 100), spawn(a.sendall, big)
 sleep(0.05)
 b.sendall(b"ping")
-print(reader.wait()[0].decode(), end=" ")
+print(reader.wait().decode(), end=" ")
 b.sendall(b"unread")                        # must not keep the hub from waiting for room
 sleep(0.05)
 got = 0
@@ -125,7 +125,7 @@ a.close()
 c, d = pair()                               # with the descriptor numbers of the closed ones
 d.sendall(b"z")
 print(thread.wait(), c.recv(1), get_hub().kept)
-""") == "(9, 0.0) b'z' {}\n"
+""") == "9 b'z' {}\n"
 
 
 def test_much_is_received_at_once_but_not_waited_for_in_vain():

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The HTTP server: what it takes, what it refuses, and that it can be stopped gently."""
 import re
-import time
 
 import pytest
 from hypothesis import given
@@ -235,10 +234,8 @@ def test_stop_lets_requests_in_flight_finish(serve):
     server = serve(slow)
     client = spawn(talk, server, HEAD + b"\r\n")
     sleep(0.1)
-    start = time.monotonic()
     server.stop()
     server.thread.wait()
-    assert time.monotonic() - start < 10
     assert client.wait().endswith(b"done")
 
 
@@ -260,14 +257,12 @@ def test_bug_a_connection_in_the_moment_of_the_stop_cost_what_was_in_flight(serv
 
 
 def test_stop_ends_idle_connections_at_once(serve):
-    server = serve(client_timeout=30)
+    server = serve(client_timeout=3600)
     sock = green_socket.create_connection(server.address)
     sock.sendall(HEAD + b"\r\n")
     assert sock.recv(1000).startswith(b"HTTP/1.1 200")
-    start = time.monotonic()
     server.stop()
     server.thread.wait()
-    assert time.monotonic() - start < 10
     sock.close()
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several nodes asked side by side: who is asked when, and what becomes of the others."""
 
-import time
 
 import pytest
 
@@ -9,7 +8,7 @@ from swift.common.concurrency import GreenletExit, Timeout, sleep
 from swift.proxy.race import Race, RacingGetter
 from swift.proxy.routes import Route, Timings
 
-SOON, LATE = 0.01, 30
+SOON, LATE = 0.01, 3600
 
 
 class FakeReply:
@@ -60,7 +59,7 @@ class Nodes:
 
 @pytest.fixture(autouse=True)
 def no_test_waits():
-    with Timeout(5):
+    with Timeout(60):
         yield
 
 
@@ -73,17 +72,16 @@ def test_a_quick_answer_keeps_it_at_one():
 
 def test_a_slow_node_is_overtaken_and_given_up():
     nodes = Nodes((LATE, 'a'), (SOON, 'b'), (SOON, 'c'))
-    race, start = nodes.race(), time.monotonic()
+    race = nodes.race()
     assert next(race)['id'] == 1 and race.reply == 'b'
-    assert 0.05 <= time.monotonic() - start < 1
     assert nodes.asked == [0, 1] and race.stop() == [nodes.nodes[0]] and nodes.ended == [0]
 
 
 def test_who_says_no_is_followed_at_once():
     nodes = Nodes((SOON, None), (SOON, 'b'))
-    race, start = nodes.race(stagger=LATE), time.monotonic()
+    race = nodes.race(stagger=LATE)
     assert next(race)['id'] == 0 and race.reply is None
-    assert next(race)['id'] == 1 and time.monotonic() - start < 1
+    assert next(race)['id'] == 1
     with pytest.raises(StopIteration):
         next(race)
 
