@@ -14,7 +14,6 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from hashlib import md5
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
@@ -25,7 +24,7 @@ from swift.common.conf import config_float, config_int
 from swift.common.daemon import Daemon, Option
 from swift.common.devices import Brake
 from swift.common.exceptions import ConfigError
-from swift.common.expiry import ASYNC_DELETE, BUCKET_GONE, UNUSED_PARTS
+from swift.common.expiry import BUCKET_GONE, EMPTY, UNUSED_PARTS, Task, queue_container, row_name
 from swift.common.progress import Progress
 from swift.common.ring import Ring
 from swift.common.shards import Namespace, top
@@ -36,31 +35,8 @@ from swift.obj.part_sweep import PartSweep, Unknown
 _Entry = TypeVar("_Entry")
 _DELAY = "delay_reaping_"
 _PAGE = 1000
+DAY = 86400
 _GONE = (404, 409, 412)       # not there, newer, or to expire at another time: nothing to do
-
-
-@dataclass(frozen=True)
-class Task:
-    """A row of the queue, and the container - one of the queue's, or a shard of it - it is in."""
-
-    holder: tuple[str, str]
-    row: str
-    at: Timestamp
-    names: tuple[str, str, str]
-    kind: str
-
-    @property
-    def asynchronous(self) -> bool:
-        """Whether somebody asked for it, and no object's X-Delete-At."""
-        return self.kind.partition(";")[0] in (ASYNC_DELETE, UNUSED_PARTS, BUCKET_GONE)
-
-    @classmethod
-    def of(cls, holder: tuple[str, str], entry: dict[str, Any]) -> Task:
-        """The task of a listing's entry; ValueError when it is none."""
-        at, _, path = entry["name"].partition("-")
-        account, container, obj = path.split("/", 2)
-        return cls(holder, entry["name"], Timestamp(at), (account, container, obj),
-                   entry.get("content_type") or "")
 
 
 def _known(entries: Iterator[_Entry]) -> Iterator[_Entry]:
@@ -90,7 +66,7 @@ class ObjectExpirer(Daemon):
 
     Options: swift_dir, interval, report_interval, concurrency, tasks_per_second, processes,
     process, node_timeout, conn_timeout, auto_create_account_prefix, expiring_objects_account_name,
-    delay_reaping_*.
+    expiring_objects_container_divisor, delay_reaping_*.
     """
 
     section = "object-expirer"
@@ -112,6 +88,7 @@ class ObjectExpirer(Daemon):
             conf.get("expiring_objects_account_name", "expiring_objects")
         self.delays = read_delays(conf)
         self._rings: dict[str, Ring] = {}
+        self.divisor = config_int(conf, "expiring_objects_container_divisor", 86400, 1)
         self.sweep = PartSweep(self)
         self.expired = 0
 
@@ -127,6 +104,7 @@ class ObjectExpirer(Daemon):
         pool = GreenPool(self.concurrency)
         progress = Progress(self.logger, self.report_interval)
         now = int(time.time())
+        self.sweep.begin()
         for entry in _known(self.pages("account", (self.account,))):
             container = entry["name"]
             # A container may hold rows of up to one divisor after its name, and 100 s before.
@@ -233,7 +211,8 @@ class ObjectExpirer(Daemon):
         kind = task.kind.partition(";")[0]
         done = self.sweep.upload(task) if kind == UNUSED_PARTS else \
             self.sweep.bucket(task) if kind == BUCKET_GONE else \
-            self.delete_object(task.names, task.at, task.asynchronous)
+            self.delete_object(task.names, task.at) if task.asynchronous else \
+            self._delete_expired(task)
         if not done:
             counts["left"] += 1
             return
@@ -243,6 +222,34 @@ class ObjectExpirer(Daemon):
             self.request(node, "DELETE", node_client.path_of(
                 node["device"], part, *task.holder, task.row), {"X-Timestamp": stamp})
         counts["deleted"] += 1
+
+    def _delete_expired(self, task: Task) -> bool:
+        """Delete what has expired, and what it was made of; whether each replica is gone."""
+        try:
+            parts = self.sweep.made_of(task)
+        except Unknown:
+            return False
+        # In this order: see part_sweep.
+        if parts is not None and not self._enter(parts):
+            return False
+        if not self.delete_object(task.names, task.at, False):
+            return False
+        if parts is not None:
+            self.sweep.upload(parts)
+        return True
+
+    def _enter(self, task: Task) -> bool:
+        """Whether most of its nodes have a row, due in a day or two, of what is to be looked after.
+        On one day it is always the same one, however often this has to be tried."""
+        due = Timestamp((int(time.time()) // DAY + 2) * DAY)
+        queue = self.account, queue_container(int(due), self.divisor, *task.names)
+        part, nodes = self.ring("container").get_nodes(*queue)
+        headers = {"X-Timestamp": Timestamp.now().internal, "X-Size": "0", "X-Etag": EMPTY,
+                   "X-Content-Type": task.kind, "X-Backend-Storage-Policy-Index": "0"}
+        answers = [self.request(node, "PUT", node_client.path_of(
+            node["device"], part, *queue, row_name(due, *task.names)), headers) for node in nodes]
+        return sum(answer is not None and answer.status // 100 == 2
+                   for answer in answers) > len(nodes) // 2
 
     def _container(self, account: str, container: str) -> dict[str, str]:
         """What is known of a container by headers; nothing when it is gone."""

@@ -8,7 +8,11 @@ who entered the row ended what it began, failed, or was killed at any point. Par
 
 * while their upload goes on: there is the empty object `<key>/<upload id>`, or
 * while an object is made of them: the current one by that key, or a version of it, says so in its
-  metadata.
+  metadata. One whose X-Delete-At has passed is there until the expirer has deleted it.
+
+When the expirer itself deletes an object that has expired, it does the same: first the row, then
+the object, then it looks after the parts at once. Its row is due a day later at the earliest, for
+who may have looked while the object was still there, and for an expirer that was killed.
 
 Who cannot be asked may know of such an object: nothing is deleted, and the row stays, until all
 nodes of the objects in question have answered. Each row is entered twice, the second time due a day
@@ -24,20 +28,23 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from swift.common import node_client
+from swift.common.expiry import UNUSED_PARTS, Task
 from swift.common.middleware.versioned_containers import version_name
-from swift.common.reserved import RESERVED
+from swift.common.reserved import RESERVED, is_reserved, split_reserved
 from swift.common.ring import Ring
 from swift.common.shards import Namespace
 from swift.common.storage_policy import policies
 from swift.common.timestamp import Timestamp
 
 if TYPE_CHECKING:
-    from swift.obj.expirer import ObjectExpirer, Task
+    from swift.obj.expirer import ObjectExpirer
 
 SEGMENTS = "+segments"
 UPLOAD_ID = "x-object-sysmeta-s3api-upload-id"
 _VERSIONS = "x-container-sysmeta-versions-container"
 _LEGACY_VERSIONS = "x-container-sysmeta-versions-location"
+EXPIRED_TOO = {"X-Backend-Open-Expired": "true"}
+MOST_KNOWN = 10_000                        # buckets remembered in a pass
 _PLAIN = re.compile(r"[0-9a-f]{32}\Z")     # in a listing: the ETag of what is no upload
 
 
@@ -71,6 +78,69 @@ class PartSweep:
 
     def __init__(self, expirer: ObjectExpirer) -> None:
         self.expirer = expirer
+        self._uploads: dict[tuple[str, str], bool] = {}
+
+    def begin(self) -> None:
+        """Forget what the last pass has found out."""
+        self._uploads.clear()
+
+    def made_of(self, task: Task) -> Task | None:
+        """What is to be done about the parts of an object that has expired, in the end; None when
+        it is made of no upload. Unknown when too few of its nodes answer."""
+        account, container, name = task.names
+        bucket, key = container, name
+        if is_reserved(container):                    # it may be a version
+            try:
+                (_, bucket), (key, _) = split_reserved(container, 2), split_reserved(name, 2)
+            except ValueError:
+                return None
+        if not self._has_uploads(account, bucket):
+            return None
+        headers = self._expired(*task.names)
+        upload_id = headers.get(UPLOAD_ID, "")
+        if not upload_id or "/" in upload_id:
+            return None
+        kind = f"{UNUSED_PARTS};t={headers.get('x-backend-data-timestamp', '')}"
+        return Task(task.holder, task.row, task.at,
+                    (account, bucket + SEGMENTS, f"{key}/{upload_id}"), kind.removesuffix(";t="))
+
+    def _has_uploads(self, account: str, bucket: str) -> bool:
+        """Whether a bucket has ever had any: there is a container for their parts."""
+        names = (account, bucket + SEGMENTS)
+        if names not in self._uploads:
+            if len(self._uploads) >= MOST_KNOWN:
+                self._uploads.clear()
+            self._uploads[names] = any(
+                "x-backend-put-timestamp" in answer.headers and answer.status // 100 == 2
+                for answer in self._most_answers(self.expirer.ring("container"), names))
+        return self._uploads[names]
+
+    def _expired(self, account: str, container: str, name: str) -> dict[str, str]:
+        """The headers of an object, expired or not, as far as its nodes tell; none without it."""
+        found = self._most_answers(self.expirer.ring("container"), (account, container))
+        index = next((answer.headers["x-backend-storage-policy-index"] for answer in found
+                      if "x-backend-storage-policy-index" in answer.headers), "0")
+        policy = policies().by_index(index)
+        if policy is None:
+            raise Unknown
+        answers = self._most_answers(
+            self.expirer.ring(policy.ring_name), (account, container, name),
+            {"X-Backend-Storage-Policy-Index": str(policy.index), **EXPIRED_TOO})
+        newest = max((answer for answer in answers if "x-backend-timestamp" in answer.headers),
+                     key=lambda answer: Timestamp(answer.headers["x-backend-timestamp"]),
+                     default=None)
+        return {} if newest is None or newest.status // 100 != 2 else newest.headers
+
+    def _most_answers(self, ring: Ring, names: tuple[str, ...],
+                      headers: dict[str, str] | None = None) -> list[node_client.NodeAnswer]:
+        """What most nodes of something say to HEAD; Unknown when fewer answer. One that is out for
+        long is not to keep all that expires."""
+        part, nodes = ring.get_nodes(*names)
+        answers = [self._head(node, part, names, headers) for node in nodes]
+        found = [answer for answer in answers if answer is not None]
+        if len(found) <= len(nodes) // 2:
+            raise Unknown
+        return found
 
     def upload(self, task: Task) -> bool:
         """Delete an upload's parts unless they are in use; whether the row may go.
@@ -176,7 +246,8 @@ class PartSweep:
             raise Unknown
         answers = self._answers(self.expirer.ring(container.policy.ring_name), names,
                                 "x-backend-timestamp",
-                                {"X-Backend-Storage-Policy-Index": str(container.policy.index)})
+                                {"X-Backend-Storage-Policy-Index": str(container.policy.index),
+                                 **EXPIRED_TOO})
         newest = max((answer for answer in answers if "x-backend-timestamp" in answer.headers),
                      key=lambda answer: Timestamp(answer.headers["x-backend-timestamp"]),
                      default=None)

@@ -31,6 +31,8 @@ from swift.proxy.controllers.info import fact
 AGAIN = 86400                  # seconds until the expirer looks a second time
 AT_ONCE = 10                   # parts no client minds waiting for, and OpenStack's tests expect it
 UPLOAD = UPLOAD_SYSMETA.lower()
+# What has expired has its parts until it is deleted or replaced.
+EXPIRED_TOO = {'X-Backend-Open-Expired': 'true'}
 
 
 class Parts:
@@ -84,7 +86,7 @@ class Parts:
             queries += ['version-id=' + row['version_id']
                         for row in versions_of(store, bucket, self.key)
                         if not is_marker(row) and '-' in etag_of(row)]
-        headers = {'X-Newest': 'true'}
+        headers = {'X-Newest': 'true', **EXPIRED_TOO}
         if policy is not None:
             headers['X-Backend-Storage-Policy-Index'] = policy
         for query in queries:

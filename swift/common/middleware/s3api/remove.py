@@ -7,7 +7,7 @@ may have been copied. The client does not wait for it where the object expirer c
 
 from swift.common.middleware.s3api.errors import S3Error, not_implemented
 from swift.common.middleware.s3api.objects import ETAG_SYSMETA, VERSION, is_large
-from swift.common.middleware.s3api.parts import Parts
+from swift.common.middleware.s3api.parts import EXPIRED_TOO, Parts
 from swift.common.middleware.s3api.versions import (
     DELETED,
     is_marker,
@@ -37,8 +37,8 @@ def remove(call, key, version=None, conditions=None):
     req, store = call.req, call.store
     query = version_query(version, call.settings)
     # What it is made of matters whether or not one may read it.
-    seen = store.ask('HEAD', req.bucket, key, query=query, trusted=True, headers=conditions and {
-        **conditions, 'X-Backend-Etag-Is-At': ETAG_SYSMETA})
+    seen = store.ask('HEAD', req.bucket, key, query=query, trusted=True, headers={
+        **conditions, 'X-Backend-Etag-Is-At': ETAG_SYSMETA} if conditions else EXPIRED_TOO)
     seen.discard()
     if seen.status == 412:
         raise S3Error('PreconditionFailed')

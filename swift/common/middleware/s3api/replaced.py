@@ -3,7 +3,7 @@
 
 from swift.common.middleware.s3api.names import segments_of
 from swift.common.middleware.s3api.objects import VERSION
-from swift.common.middleware.s3api.parts import Parts
+from swift.common.middleware.s3api.parts import EXPIRED_TOO, Parts
 
 
 class Replaced:
@@ -19,7 +19,7 @@ class Replaced:
         store, bucket = call.store, call.req.bucket
         if _stays(call) or store.bucket_info(segments_of(bucket))['status'] // 100 != 2:
             return
-        answer = store.ask('HEAD', bucket, key, trusted=True)
+        answer = store.ask('HEAD', bucket, key, EXPIRED_TOO, trusted=True)
         answer.discard()
         # What has another id is a version, and stays.
         if answer.ok and answer.headers.get(VERSION, 'null') == 'null':

@@ -2,9 +2,8 @@
 """Rows that filters enter into the expirer's queue."""
 import json
 
-from swift.common.expiry import ASYNC_DELETE, UNUSED_PARTS, Later
+from swift.common.expiry import ASYNC_DELETE, UNUSED_PARTS, Later, Task
 from swift.common.timestamp import Timestamp
-from swift.obj.expirer import Task
 
 
 def rows(later):

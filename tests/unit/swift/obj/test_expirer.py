@@ -3,9 +3,9 @@
 import pytest
 
 from swift.common.exceptions import ConfigError
-from swift.common.expiry import ASYNC_DELETE
+from swift.common.expiry import ASYNC_DELETE, Task
 from swift.common.timestamp import Timestamp
-from swift.obj.expirer import ObjectExpirer, Task
+from swift.obj.expirer import ObjectExpirer
 
 HOLDER = (".expiring_objects", "1700000000")
 
