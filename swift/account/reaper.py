@@ -77,7 +77,7 @@ class AccountReaper(Daemon):
         age = time.time() - float(Timestamp(stat["delete_timestamp"]))
         if stat["status"] != "DELETED" or broker.empty() or age < self.delay:
             return
-        counts = {"containers": 0, "objects": 0, "left": 0}
+        counts, began = {"containers": 0, "objects": 0, "left": 0}, time.monotonic()
         account = stat["account"]
         self.logger.info("Beginning pass on account %s", account)
         marker = ""
@@ -87,6 +87,7 @@ class AccountReaper(Daemon):
             marker = rows[-1][0]
         self.logger.info("Pass on account %s: %d containers and %d objects deleted, %d left",
                          account, counts["containers"], counts["objects"], counts["left"])
+        self.took("timing", began)
         self.measure(containers_deleted=counts["containers"], objects_deleted=counts["objects"])
         if counts["left"] and age > self.warn_after:
             self.logger.warning("Account %s has not been reaped since %s", account,
@@ -97,8 +98,10 @@ class AccountReaper(Daemon):
     def _request(self, node: dict[str, Any], method: str, path: str, headers: dict[str, str]
                  ) -> node_client.NodeAnswer | None:
         try:
-            return node_client.request(node["ip"], node["port"], method, path, headers, b"",
-                                       self.conn_timeout, self.node_timeout)
+            answer = node_client.request(node["ip"], node["port"], method, path, headers, b"",
+                                         self.conn_timeout, self.node_timeout)
+            self.measure(**{f"return_codes.{answer.status // 100}": 1})
+            return answer
         except (OSError, ValueError, Timeout) as exc:
             self.logger.error("ERROR %s %s on %s:%s: %s", method, path, node["ip"], node["port"],
                               exc)
@@ -161,6 +164,8 @@ class AccountReaper(Daemon):
             counts["containers"] += 1
         else:
             counts["left"] += 1
+            self.measure(containers_remaining=1)
+        self.measure(containers_failures=len(nodes) - good)
 
     def _reap_object(self, account: str, container: str, name: str, index: str, part: int,
                      container_nodes: list[dict[str, Any]], counts: dict[str, int]) -> None:
@@ -181,4 +186,6 @@ class AccountReaper(Daemon):
                 "X-Container-Partition": str(part), "X-Container-Device": to["device"],
                 "X-Backend-Storage-Policy-Index": index})
             good += answer is not None and (answer.status // 100 == 2 or answer.status == 404)
-        counts["objects" if good > len(nodes) // 2 else "left"] += 1
+        done = good > len(nodes) // 2
+        counts["objects" if done else "left"] += 1
+        self.measure(objects_remaining=not done, objects_failures=len(nodes) - good)

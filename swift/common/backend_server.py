@@ -253,15 +253,19 @@ class BackendApp:
 
     def _measured(self, env: dict[str, Any], status: str, sent: int, start: float,
                   end: float) -> None:
-        """As `access_log`, and tell statsd how long it took, by OpenStack Swift's names: what is
-        not there is no error."""
+        """As `access_log`, and tell statsd how long it took, by OpenStack Swift's names: what a
+        client did wrong is no error."""
         assert self.statsd is not None
         method = env["REQUEST_METHOD"]
         if method in self.handlers:
-            fine = status[0] in "23" or status[:3] == "404"
-            self.statsd.timing(f"{method}.timing" if fine else f"{method}.errors.timing",
-                               end - start)
+            kind = "errors.timing" if status[0] == "5" else "timing"
+            for name in (method, *self.also_called(env)):
+                self.statsd.timing(f"{name}.{kind}", end - start)
         BackendApp.access_log(self, env, status, sent, start, end)
+
+    def also_called(self, env: dict[str, Any]) -> tuple[str, ...]:
+        """What else statsd knows a request as."""
+        return ()
 
     def access_log(self, env: dict[str, Any], status: str, sent: int, start: float,
                    end: float) -> None:

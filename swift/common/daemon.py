@@ -75,6 +75,11 @@ class Daemon(abc.ABC):
         if self.statsd is not None:
             self.statsd.counts(counts)
 
+    def took(self, what: str, since: float) -> None:
+        """Tell statsd, if there is one, how long something took that began at a monotonic time."""
+        if self.statsd is not None:
+            self.statsd.timing(what, time.monotonic() - since)
+
     def worker_count(self) -> int:
         """How many processes share the work; 1: it is done in this one."""
         return 1

@@ -43,10 +43,12 @@ class DbAuditor(Daemon):
         progress = Progress(self.logger, HOUR)
         passed = failed = 0
         for db_file, _, _ in databases(self.devices, self.datadir, self.mount_check, self.logger):
+            began = time.monotonic()
             if self.audit(db_file):
                 passed += 1
             else:
                 failed += 1
+            self.took("timing", began)
             self.brake.spend()
             progress.tell(f"Databases in this pass of {self.section}", passed + failed)
         self.failures += failed

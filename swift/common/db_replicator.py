@@ -132,12 +132,15 @@ class DbReplicator(Daemon):
 
     def _replicate_logged(self, db_file: str, partition: str, device_id: int) -> None:
         self.counts["databases"] += 1
+        began = time.monotonic()
         try:
             self.replicate(db_file, partition, device_id)
         except (OSError, sqlite3.Error, ValueError, KeyError, TypeError, DatabaseConnectionError,
                 LockTimeout) as exc:
             self.counts["failures"] += 1
             self.logger.error("ERROR replicating %s: %s", db_file, exc)
+        finally:
+            self.took("timing", began)
 
     def replicate(self, db_file: str, partition: str, device_id: int) -> None:
         """Bring one database in step with its peers."""
@@ -167,6 +170,7 @@ class DbReplicator(Daemon):
             broker.reclaim(old, str(int(now - self.reclaim_age)))
         info = broker.replication_info()
         results = self._to_all(broker, partition, info, others)
+        self.measure(successes=sum(results))
         self.after_replication(broker, info, results)
         done = all(results)
         look = db_files.look(broker.db_file)
@@ -182,6 +186,7 @@ class DbReplicator(Daemon):
             if (after["max_row"], after["hash"]) == (info["max_row"], info["hash"]):
                 broker.remove_files()
                 self.counts["removed"] += 1
+                self.measure(**{f"removes.{os.path.basename(device_of(db_file))}": 1})
 
     def after_replication(self, broker: Broker, info: Row, results: list[bool]) -> None:
         """What else is to be done when a database, which was as `info` says, went to its peers."""
@@ -250,11 +255,13 @@ class DbReplicator(Daemon):
         if point >= info["max_row"]:
             return True
         if theirs["hash"] == info["hash"]:
+            self.measure(hashmatches=1)
             broker.merge_syncs([{"remote_id": theirs["id"], "sync_point": info["max_row"]}],
                                incoming=False)
             return True
         missing = info["max_row"] - theirs["max_row"]
         if missing > self.per_diff and theirs["max_row"] < info["max_row"] / 2:
+            self.measure(remote_merges=1)
             return self._send_file(broker, partition, name_hash, node, "rsync_then_merge")
         return self._send_rows(broker, partition, name_hash, node, info, theirs["id"], point)
 
@@ -266,6 +273,7 @@ class DbReplicator(Daemon):
 
     def _send_rows(self, broker: Broker, partition: str, name_hash: str, node: Node, info: Row,
                    remote_id: str, point: int) -> bool:
+        self.measure(diffs=1)
         for _ in range(self.max_diffs):
             rows = broker.items_since(point, self.per_diff)
             if not rows:
@@ -278,6 +286,7 @@ class DbReplicator(Daemon):
                 raise OSError(f"merge_items answered {answer.status}")
             self.counts["rows"] += len(rows)
             point = rows[-1]["ROWID"]
+        self.measure(diff_caps=1)
         return False                          # much to do: the next pass goes on
 
     def _send_file(self, broker: Broker, partition: str, name_hash: str, node: Node, op: str

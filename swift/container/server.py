@@ -78,6 +78,17 @@ class ContainerApp(DbApp):
 
     # -- PUT, POST, DELETE -----------------------------------------------
 
+    def also_called(self, env: dict[str, Any]) -> tuple[str, ...]:
+        method, of_shards = env["REQUEST_METHOD"], \
+            env.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower() == "shard"
+        if method == "GET":
+            return ("GET_shard" if of_shards else "GET_object",)
+        if method != "PUT":
+            return ()
+        if env["PATH_INFO"].count("/") > 4:
+            return ("PUT_object",)
+        return ("PUT_shard" if of_shards else "PUT_container",)
+
     def put(self, request: Request) -> Answer:
         """A container, or the row of an object in it."""
         timestamp = request.timestamp()

@@ -40,6 +40,7 @@ from swift.container.shard_peers import SHARDS_PREFIX, Counts, ShardPeers
 from swift.container.shard_table import Which
 from swift.container.sharder_conf import SharderConf
 
+MEASURED = ("success", "failure", "completed", "found", "placed", "unplaced")
 _SHOWN = (State.FOUND, State.CREATED, State.CLEAVED, State.ACTIVE)
 
 
@@ -90,6 +91,9 @@ class ContainerSharder(ShardPeers):
                     self.selection.partition(partition):
                 self._visit(db_file, by_name[device], int(partition))
                 self.brake.spend()
+        self.measure(**{f"{what}_{outcome}": counts[outcome]
+                        for what, counts in self.sharding.all.items()
+                        for outcome in MEASURED if outcome in counts})
         visited = self.sharding.all["visited"]
         self.logger.log(logging.INFO if visited["attempted"] else logging.DEBUG,
                         "Sharding pass over %d containers in %.2f s: %s", visited["attempted"],

@@ -123,15 +123,18 @@ class ContainerSync(Daemon):
         why = "it keeps versions of its objects" if metadata.get(VERSIONS) else \
             "it is divided among shards" if stat["db_state"] in (SHARDING, SHARDED) else None
         if why is not None:
+            self.measure(skips=1)
             self.logger.warning("Container sync skips %s/%s: %s", stat["account"],
                                 stat["container"], why)
             return
         problem = check_sync_to(target, self.allowed_hosts)
         if problem is not None:
+            self.measure(failures=1)
             self.logger.error("ERROR container sync of %s: %s", db_file, problem)
             return
         self._send_rows(Peer(self, stat["account"], stat["container"], target, key), broker, stat,
                         mine[0], len(nodes))
+        self.measure(syncs=1)
 
     def _send_rows(self, peer: Peer, broker: ContainerBroker, stat: Row, ordinal: int,
                    count: int) -> None:
@@ -166,12 +169,17 @@ class ContainerSync(Daemon):
             broker.set_sync_points(first, None)
 
     def _sent(self, peer: Peer, row: Row) -> bool:
+        began = time.monotonic()
         try:
             peer.send(row)
+            what = "deletes" if row["deleted"] else "puts"
+            self.measure(**{what: 1})
+            self.took(f"{what}.timing", began)
             return True
         except (SyncFailed, OSError, http.client.HTTPException) as exc:
             self.logger.error("ERROR container sync of %s/%s/%s to %s: %s", peer.account,
                               peer.container, row["name"], peer.target, exc)
+            self.measure(failures=1)
             return False
 
 

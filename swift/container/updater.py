@@ -66,6 +66,7 @@ class ContainerUpdater(Daemon):
         pool.waitall()
 
     def _process_logged(self, db_file: str) -> None:
+        began = time.monotonic()
         try:
             if self._seen.get(db_file) == db_files.look(db_file):
                 return
@@ -75,6 +76,8 @@ class ContainerUpdater(Daemon):
             self._seen.pop(db_file, None)
         except (OSError, sqlite3.Error, DatabaseConnectionError, LockTimeout) as exc:
             self.logger.error("ERROR container update of %s: %s", db_file, exc)
+        finally:
+            self.took("timing", began)
 
     def process(self, db_file: str) -> bool:
         """Report one container if need be; whether its account now knows it."""

@@ -140,6 +140,7 @@ class ObjectAuditor(Daemon):
                 if device not in mine:
                     continue
                 for hash_dir, _ in hash_dirs(path, policy.datadir):
+                    began = time.monotonic()
                     try:
                         size = self._audit(hash_dir, path, policy, mode, counts, volume)
                         if size is not None and self.sizes:
@@ -147,6 +148,7 @@ class ObjectAuditor(Daemon):
                     except OSError as exc:
                         counts["errors"] += 1
                         self.logger.error("ERROR auditing %s on %s: %s", hash_dir, device, exc)
+                    self.took("timing", began)
                     files.spend()
                     if time.monotonic() - reported > self.log_time:
                         reported = time.monotonic()

@@ -114,11 +114,17 @@ class ObjectExpirer(Daemon):
                 try:
                     task = Task.of(holder, row)
                 except ValueError:
+                    self.measure(**{"tasks.parse_errors": 1})
                     self.logger.error("ERROR queue row %r is none of an object", row["name"][:200])
                     continue
                 if int(task.at) > now:
                     break
-                if self._mine(task.row) and not self._delayed(task, now):
+                if not self._mine(task.row):
+                    self.measure(**{"tasks.skipped": 1})
+                elif self._delayed(task, now):
+                    self.measure(**{"tasks.delayed": 1})
+                else:
+                    self.measure(**{"tasks.assigned": 1})
                     pool.spawn_n(self._expire, task, counts)
                     self.brake.spend()
                     progress.tell("Rows of the queue in this pass", sum(counts.values()))
@@ -208,11 +214,12 @@ class ObjectExpirer(Daemon):
     # -- one object ------------------------------------------------------
 
     def _expire(self, task: Task, counts: dict[str, int]) -> None:
-        kind = task.kind.partition(";")[0]
+        kind, began = task.kind.partition(";")[0], time.monotonic()
         done = self.sweep.upload(task) if kind == UNUSED_PARTS else \
             self.sweep.bucket(task) if kind == BUCKET_GONE else \
             self.delete_object(task.names, task.at) if task.asynchronous else \
             self._delete_expired(task)
+        self.took("timing", began)
         if not done:
             counts["left"] += 1
             return

@@ -11,6 +11,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from typing import Any
 
 from swift.common import ec, safe_pickle
 from swift.common.backend_server import Answer, BackendApp, Request, header_name, text_of, wire
@@ -98,6 +99,16 @@ class ObjectApp(BackendApp):
         if policy is None:
             raise Answer(503, f"No policy with index {index[:20] if index else index}")
         return policy
+
+    def _measured(self, env: dict[str, Any], status: str, sent: int, start: float,
+                  end: float) -> None:
+        """Tells as well how long a device took for a thousand bytes."""
+        super()._measured(env, status, sent, start, end)
+        size = int(env.get("CONTENT_LENGTH") or 0)
+        if size and status[:3] == "201" and env["REQUEST_METHOD"] == "PUT":
+            assert self.statsd is not None
+            device = env["PATH_INFO"].split("/", 2)[1]
+            self.statsd.timing(f"PUT.{device}.timing", (end - start) * 1000 / size)
 
     def diskfile_of(self, request: Request, open_expired: bool = False
                     ) -> tuple[DiskFile, str, Names]:

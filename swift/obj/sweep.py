@@ -173,6 +173,9 @@ class PartitionSweep(Daemon):
 
     def _work_logged(self, device: Node, path: str, partition: str, policy: StoragePolicy,
                      nodes: list[Node]) -> None:
+        began = time.monotonic()
+        what = "update" if any(node["id"] == device["id"] for node in nodes) else "delete"
+        self.measure(**{f"partition.{what}.count.{device['device']}": 1})
         try:
             self.work(device, path, partition, policy, nodes)
         except (OSError, Timeout) as exc:
@@ -181,6 +184,7 @@ class PartitionSweep(Daemon):
                               exc)
         finally:
             self.worked_on += 1
+            self.took(f"partition.{what}.timing", began)
 
     # -- hashes ----------------------------------------------------------
 
@@ -188,9 +192,11 @@ class PartitionSweep(Daemon):
                     recalculate: list[str] | None = None, listdir: bool = False
                     ) -> dict[str, Any]:
         """suffix -> hash of a partition of ours."""
-        return run_in_thread(
+        hashed, found = run_in_thread(
             hashes.get_hashes, part_dir, recalculate, listdir, self.manager.reclaim_age,
-            self.manager.diskfile_class(policy).hasher(self.manager, policy))[1]
+            self.manager.diskfile_class(policy).hasher(self.manager, policy))
+        self.measure(**{"suffix.hashes": hashed})
+        return found
 
     def hashes_of(self, node: Node, partition: str, policy: StoragePolicy
                   ) -> dict[str, Any] | str | None:

@@ -120,9 +120,11 @@ class ObjectUpdater(Daemon):
         pool.waitall()
         self.measure(successes=counts["successes"], failures=counts["failures"],
                      quarantines=counts["quarantined"],
-                     unlinks=counts["successes"] + counts["obsolete"])
+                     unlinks=counts["successes"], outdated_unlinks=counts["obsolete"])
+        self.took("timing", start)
         counts.update({event: sum(held[event] for held in self._held.values())
                        for event in EVENTS})
+        self.measure(**{event: counts[event] for event in EVENTS})
         if any(counts.values()):
             self.logger.info(
                 "Object update sweep: %(successes)d successes, %(failures)d failures,"
@@ -284,6 +286,7 @@ class ObjectUpdater(Daemon):
         headers["User-Agent"] = f"object-updater {os.getpid()}"
         outcome = self._deliver(update, names, headers, done)
         if outcome == "redirected":
+            self.measure(redirects=1)
             outcome = self._deliver(update, names, headers, [])
         if outcome == "successes":
             durable.unlink_quietly(path)
@@ -325,12 +328,14 @@ class ObjectUpdater(Daemon):
     def _send(self, node: dict[str, Any], part: int, op: str, where: list[str], obj: str,
               headers: dict[str, str]) -> bool | Redirect:
         """Whether a server has taken an update, or where it says that it belongs."""
+        began = time.monotonic()
         try:
             answer = node_client.request(
                 node.get("replication_ip") or node["ip"],
                 node.get("replication_port") or node["port"], op,
                 node_client.path_of(node["device"], part, *where, obj), headers, b"",
                 self.conn_timeout, self.node_timeout)
+            self.took(f"updater.timing.status.{answer.status}", began)
             if answer.status == 301:
                 return Redirect.of(answer.headers)
         except (OSError, ValueError, Timeout) as exc:

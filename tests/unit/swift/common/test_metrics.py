@@ -2,6 +2,7 @@
 """What storage servers and daemons tell a statsd server, by the names OpenStack Swift documents."""
 import os
 import socket
+from collections import Counter
 
 import pytest
 from wsgi_call import call, environ
@@ -45,18 +46,46 @@ def statsd(tmp_path, monkeypatch):
         yield said
 
 
+def names(said):
+    """What was said, without its values: name|type -> how often."""
+    return Counter(f"{line.partition(':')[0]}|{line.rpartition('|')[2]}" for line in said)
+
+
 @pytest.mark.parametrize(("kind", "path"), [
     (AccountApp, "/sda/1/a"), (ContainerApp, "/sda/1/a/c"), (ObjectApp, "/sda/1/a/c/o")])
 def test_servers_tell_how_long_requests_took(statsd, kind, path):
     app = kind(statsd.conf)
-    for method, status in (("PUT", "201 Created"), ("GET", "404 Not Found"), ("HEAD", "400 Bad"),
-                           ("PUT", "507 Insufficient Storage"), ("REPLICATE", "200 OK"),
+    for method, status in (("DELETE", "204 No Content"), ("HEAD", "404 Not Found"),
+                           ("POST", "400 Bad"),
+                           ("DELETE", "507 Insufficient Storage"), ("REPLICATE", "200 OK"),
                            ("X.Y:1|c", "405 Method Not Allowed")):
         app.access_log(environ(method, path), status, 7, 1.0, 1.5)
     name = f"n1.{app.server_type}-server"
-    assert statsd() == [f"{name}.PUT.timing:500|ms", f"{name}.GET.timing:500|ms",
-                        f"{name}.HEAD.errors.timing:500|ms", f"{name}.PUT.errors.timing:500|ms",
+    assert statsd() == [f"{name}.DELETE.timing:500|ms", f"{name}.HEAD.timing:500|ms",
+                        f"{name}.POST.timing:500|ms", f"{name}.DELETE.errors.timing:500|ms",
                         f"{name}.REPLICATE.timing:500|ms"]
+
+
+@pytest.mark.parametrize(("method", "path", "more", "name"), [
+    ("PUT", "/sda/1/a/c", {}, "PUT_container"), ("PUT", "/sda/1/a/c/o/p", {}, "PUT_object"),
+    ("PUT", "/sda/1/a/c", {"HTTP_X_BACKEND_RECORD_TYPE": "shard"}, "PUT_shard"),
+    ("GET", "/sda/1/a/c", {"HTTP_X_BACKEND_RECORD_TYPE": "auto"}, "GET_object"),
+    ("GET", "/sda/1/a/c", {"HTTP_X_BACKEND_RECORD_TYPE": "shard"}, "GET_shard")])
+def test_a_container_server_tells_of_what(statsd, method, path, more, name):
+    app = ContainerApp(statsd.conf)
+    app.access_log({**environ(method, path), **more}, "200 OK", 0, 1.0, 1.5)
+    assert [line.partition(":")[0] for line in statsd()] == [
+        f"n1.container-server.{method}.timing", f"n1.container-server.{name}.timing"]
+
+
+def test_an_object_server_tells_how_quick_a_device_is(statsd):
+    app = ObjectApp(statsd.conf)
+    for status in ("201 Created", "507 Insufficient Storage"):
+        app.access_log({**environ("PUT", "/sda/1/a/c/o"), "CONTENT_LENGTH": "2000"}, status, 0,
+                       1.0, 1.5)
+    assert statsd() == ["n1.object-server.PUT.timing:500|ms",
+                        "n1.object-server.PUT.sda.timing:250|ms",
+                        "n1.object-server.PUT.errors.timing:500|ms"]
 
 
 def test_who_has_no_statsd_does_not_pay_for_it(statsd):
@@ -82,15 +111,17 @@ def test_object_daemons_tell_what_a_pass_did(statsd, tmp_path):
         assert call(ObjectApp(statsd.conf), "PUT", f"/sda/1/a/c/{name}", STAMP, b"body")[0] == 201
     next(tmp_path.glob("sda/objects/1/*/*/*.data")).write_bytes(b"bodY")
     ObjectAuditor(statsd.conf).audit_all("ALL")
-    assert statsd() == ["n1.object-auditor.quarantines:1|c"]
+    assert names(statsd()) == {"n1.object-auditor.timing|ms": 2,
+                               "n1.object-auditor.quarantines|c": 1}
     waiting = tmp_path / f"sda/async_pending/abc/{'0' * 29}abc-0000000001.00000"
     waiting.parent.mkdir(parents=True)
     waiting.write_bytes(b"none")
     updater = ObjectUpdater(statsd.conf)
     updater.run_once()
-    assert statsd() == ["n1.object-updater.quarantines:1|c"]
+    assert names(statsd()) == {"n1.object-updater.quarantines|c": 1,
+                               "n1.object-updater.timing|ms": 1}
     updater.run_once()
-    assert statsd() == []
+    assert names(statsd()) == {"n1.object-updater.timing|ms": 1}
 
 
 def test_daemons_of_databases_tell_what_a_pass_did(statsd, tmp_path):
@@ -100,11 +131,13 @@ def test_daemons_of_databases_tell_what_a_pass_did(statsd, tmp_path):
     builder.get_ring().save(str(tmp_path / "account.ring.gz"))
     assert call(AccountApp(statsd.conf), "PUT", "/sda/1/a", STAMP)[0] == 201
     AccountAuditor(statsd.conf).run_once()
-    assert statsd() == ["n1.account-auditor.passes:1|c"]
+    assert names(statsd()) == {"n1.account-auditor.timing|ms": 1, "n1.account-auditor.passes|c": 1}
     AccountReplicator({**statsd.conf, "bind_ip": "127.0.0.1", "bind_port": "1"}).run_once()
-    assert "n1.account-replicator.attempts:1|c" in statsd()
+    assert {"n1.account-replicator.attempts|c", "n1.account-replicator.timing|ms"} <= set(
+        names(statsd()))
     assert call(ContainerApp(statsd.conf), "PUT", "/sda/1/a/c", {
         **STAMP, "X-Backend-Storage-Policy-Index": "0"})[0] == 201
     ContainerUpdater(statsd.conf).run_once()            # nobody listens at the account's port
-    assert statsd() == ["n1.container-updater.failures:1|c"]
+    assert names(statsd()) == {"n1.container-updater.failures|c": 1,
+                               "n1.container-updater.timing|ms": 1}
     assert os.listdir(tmp_path / "sda/containers")
