@@ -36,19 +36,20 @@ class Statsd:
         return cls(host, config_int(values, "port", 8125), f"{prefix}.{name}" if prefix else name,
                    rate)
 
-    def _send(self, text: str) -> None:
-        if self.rate < 1:
-            if random.random() >= self.rate:
+    def _send(self, text: str, share: float = 1) -> None:
+        rate = self.rate * share
+        if rate < 1:
+            if random.random() >= rate:
                 return
-            text += f"|@{self.rate:g}"
+            text += f"|@{rate:g}"
         try:
             self.sock.sendto((self.prefix + text).encode("utf-8", "replace"), self.address)
         except OSError:
             pass                       # nobody listens, or the buffer is full
 
-    def timing(self, metric: str, seconds: float) -> None:
-        """How long something took."""
-        self._send(f"{metric}:{seconds * 1000:g}|ms")
+    def timing(self, metric: str, seconds: float, share: float = 1) -> None:
+        """How long something took; `share` of what is so frequent that not all is to be told."""
+        self._send(f"{metric}:{seconds * 1000:g}|ms", share)
 
     def counts(self, numbers: dict[str, int]) -> None:
         """How much there was of several things; nothing is said of what there was nothing of."""

@@ -17,7 +17,7 @@ GROUPS = (
     ("log_custom_handlers log_format", "logs have one form and go to syslog"),
     ("statsd_label_mode statsd_emit_legacy statsd_emit_buffer_xfer_bytes_seconds "
      "statsd_user_label_reqctx",
-     "metrics have the names of OpenStack Swift 2.34, sent when a request is over"),
+     "metrics have their dotted names, without labels, sent when a request is over"),
     ("eventlet_debug eventlet_tpool_num_threads cooperative_period splice slow",
      "how processes wait for disks is not to be tuned"),
     ("keep_cache_private keep_cache_slo_manifest",

@@ -143,6 +143,7 @@ class InfoCache:
             ring = self.app.container_ring
             status, headers = self._head(req, 'Container', ring, account, container)
             entry = container_entry(status, headers)
+            _missed(env, key, status)
             remember(env, key, entry, self.app.recheck_container)
         return entry
 
@@ -154,6 +155,7 @@ class InfoCache:
         if entry is None:
             status, headers = self._head(req, 'Account', self.app.account_ring, account)
             entry = account_entry(status, headers)
+            _missed(env, key, status)
             remember(env, key, entry, self.app.recheck_account)
         return entry
 
@@ -196,6 +198,38 @@ def _known(env, key):
     if found:
         env.setdefault('swift.infocache', {}).update(found)
     return found.get(key)
+
+
+def _missed(env, key, status):
+    """What was not remembered has been asked for."""
+
+
+def measure(statsd):
+    """Have statsd told from now on, by OpenStack Swift's names, whether entries were remembered.
+
+    These take the place of what knows nothing of it, so that it costs nobody anything else.
+    """
+    global _known, _missed
+    known = _plain_known
+
+    def measured(env, key):
+        kind = key.partition('/')[0]
+        if key in (env.get('swift.infocache') or ()):
+            statsd.count(f'{kind}.info.infocache.hit', 1)
+            return env['swift.infocache'][key]
+        entry = known(env, key)
+        if entry is not None:
+            statsd.count(f'{kind}.info.cache.hit', 1)
+        return entry
+
+    def missed(env, key, status):
+        state = 'disabled' if env.get('swift.cache') is None else 'miss'
+        statsd.count(f"{key.partition('/')[0]}.info.cache.{state}.{status}", 1)
+
+    _known, _missed = measured, missed
+
+
+_plain_known = _known
 
 
 def _wanted_with(env, key):
@@ -280,6 +314,7 @@ def _through(env, app, account, container):
         names = {n.lower(): v for n, v in headers}
         make = container_entry if container is not None else account_entry
         entry = make(status, names)
+        _missed(env, key, status)
         # The proxy below has remembered it in the cache already.
         env.setdefault('swift.infocache', {}).setdefault(key, entry)
         entry = env['swift.infocache'][key]

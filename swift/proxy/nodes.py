@@ -50,6 +50,30 @@ class ErrorLimiter:
         return entry[0] == self.limit + 1
 
 
+class MeasuredLimiter(ErrorLimiter):
+    """One that tells statsd, by OpenStack Swift's names."""
+
+    def __init__(self, statsd, interval, limit):
+        super().__init__(interval, limit)
+        self.statsd = statsd
+
+    def is_limited(self, node):
+        limited = super().is_limited(node)
+        if limited:
+            self.statsd.count('error_limiter.is_limited', 1)
+        return limited
+
+    def shut_out(self, node):
+        super().shut_out(node)
+        self.statsd.count('error_limiter.forced_limit', 1)
+
+    def count(self, node):
+        limited = super().count(node)
+        if limited:
+            self.statsd.count('error_limiter.incremented_limit', 1)
+        return limited
+
+
 class NodeIter:
     """Primaries, then handoffs, without those that are shut out; each node once.
 

@@ -64,7 +64,7 @@ class RoutedApplication(Application):
     def _routed(self, ring, part, first, route):
         return RoutedNodes(self.limiter, ring, part, first,
                            max(self.request_node_count(ring), len(first)), route,
-                           self._handoff if self.log_handoffs else None)
+                           self.on_handoff(ring))
 
     def write_iter(self, ring, part, primaries):
         """The nodes for a new object."""

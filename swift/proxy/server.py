@@ -4,6 +4,7 @@
 import os
 import random
 import time
+from functools import partial
 from typing import Any
 
 from swift.common import storage_policy
@@ -22,8 +23,10 @@ from swift.common.http_client import Pool
 from swift.common.log import get_logger
 from swift.common.request import Abort, PathError, Request, answer, split_path
 from swift.common.ring import Ring
+from swift.common.statsd import Statsd
 from swift.common.timestamp import Timestamp
 from swift.common.version import VERSION
+from swift.proxy import cached_info
 from swift.proxy.cached_info import InfoCache, skip_cache
 from swift.proxy.controllers.account import AccountController
 from swift.proxy.controllers.base import Controller
@@ -32,7 +35,7 @@ from swift.proxy.controllers.info import InfoController
 from swift.proxy.controllers.obj import ObjectController
 from swift.proxy.ec_get import EcGetter
 from swift.proxy.get import Getter
-from swift.proxy.nodes import ErrorLimiter, NodeIter
+from swift.proxy.nodes import ErrorLimiter, MeasuredLimiter, NodeIter
 from swift.proxy.routes import Routes
 from swift.proxy.unsupported import refuse_unsupported
 
@@ -73,8 +76,14 @@ class Application:
         self.account_ring = account_ring or Ring(swift_dir, ring_name='account')
         self.container_ring = container_ring or Ring(swift_dir, ring_name='container')
         self._object_rings = {}
-        self.limiter = ErrorLimiter(config_float(conf, 'error_suppression_interval', 60),
-                                    config_int(conf, 'error_suppression_limit', 10))
+        limits = (config_float(conf, 'error_suppression_interval', 60),
+                  config_int(conf, 'error_suppression_limit', 10))
+        self.statsd: Any = Statsd.of(conf, 'proxy-server')
+        if self.statsd is None:
+            self.limiter = ErrorLimiter(*limits)
+        else:
+            self.limiter = MeasuredLimiter(self.statsd, *limits)
+            cached_info.measure(self.statsd)
         self.pool = Pool(config_float(conf, 'conn_timeout', 0.5))
         self.info_cache = InfoCache(self)
         self.agent = f'User-Agent: proxy-server {os.getpid()}\r\n'
@@ -154,10 +163,30 @@ class Application:
     def node_iter(self, ring, part, primaries, shuffle=False):
         """The nodes of a partition in the order to ask them."""
         return NodeIter(self.limiter, ring, part, primaries, self.request_node_count(ring),
-                        self._handoff if self.log_handoffs else None, shuffle)
+                        self.on_handoff(ring), shuffle)
 
     write_iter: Any = node_iter             # for new objects
     fragment_iter: Any = node_iter          # for fragments to read, best ones first
+
+    def on_handoff(self, ring):
+        """What is to be told of the handoffs that are asked for a partition of a ring; None when
+        it is nobody's business."""
+        if self.statsd is None or not self.log_handoffs:
+            return self._handoff if self.log_handoffs else None
+        kind = 'account' if ring is self.account_ring else \
+            'container' if ring is self.container_ring else 'object'
+        replicas = round(ring.replica_count)
+        return partial(self._count_handoff, kind, replicas,
+                       self.request_node_count(ring) - replicas)
+
+    def _count_handoff(self, kind, replicas, expected, node):
+        """Only those count that are asked because places of the thing itself are left alone."""
+        beyond = node['handoff_index'] + 1 - expected
+        if beyond > 0:
+            self.statsd.count(f'{kind}.handoff_count', 1)
+        if beyond == replicas:
+            self.statsd.count(f'{kind}.handoff_all_count', 1)
+        self._handoff(node)
 
     def _handoff(self, node):
         self.logger.debug('Handoff requested (%s)', node['handoff_index'])

@@ -17,8 +17,11 @@ from swift.common.request import PathError, split_path
 from swift.common.statsd import Statsd
 from swift.proxy.cached_info import cache_key
 
+VERSIONS = ('v1', 'v1.0')
 METHODS = 'GET,HEAD,POST,PUT,DELETE,COPY,OPTIONS,UPDATE'
 SECRET = ('token', 'key', 'authorization', 'cookie')         # in names of headers
+FIRST_BYTE = 'swift.first_byte'        # when a GET's answer began
+STORE_PATH = 'swift.store_path'        # what a request of the S3 API is about, as split_path has it
 _stamp = (0, '')
 
 
@@ -76,6 +79,8 @@ class ProxyLogging:
         if self.inner and 'swift.source' in env and \
                 (env['swift.source'] != 'S3' or env.get('swift.log_twice')):
             return self._log_inner(env, start_response)
+        if self.statsd is not None and env['REQUEST_METHOD'] == 'GET':
+            return self.app(env, _noting(env, start_response))
         return self.app(env, start_response)
 
     def _log_inner(self, env, start_response):
@@ -85,6 +90,7 @@ class ProxyLogging:
 
         def start(status, headers, exc_info=None):
             got[:] = [status]
+            env[FIRST_BYTE] = time.time()
             return start_response(status, headers)
 
         return Counted(self, env, self.app(env, start), got, begun)
@@ -95,7 +101,7 @@ class ProxyLogging:
         get = env.get
         code = '499' if get('swift.client_disconnect') else status[:3]
         if self.statsd is not None:
-            self._measure(self.statsd, env, code, bytes_out, end - start)
+            self._measure(self.statsd, env, code, bytes_out, start, end)
         if not self.logger.isEnabledFor(20):
             return
         path = env['RAW_PATH_INFO']
@@ -127,9 +133,10 @@ class ProxyLogging:
     def _policy(env):
         """The storage policy index of what the request was about, as far as it is known."""
         parts, infos = env.get('swift.split_path'), env.get('swift.infocache')
-        if not parts or not infos or parts[1][3] is None:
+        names = _s3_names(env) or parts and parts[1]
+        if not names or not infos or names[3] is None:
             return '-'
-        info = infos.get(cache_key(parts[1][1], parts[1][2]))
+        info = infos.get(cache_key(names[1], names[2]))
         return info['storage_policy'] if info is not None and 'storage_policy' in info else '-'
 
     def _by_template(self, template, env, status, bytes_out, start, end, fields):
@@ -173,11 +180,13 @@ class ProxyLogging:
         return '&'.join(out)
 
     # -- metrics -------------------------------------------------------------
-    def _measure(self, statsd, env, code, bytes_out, seconds):
+    def _measure(self, statsd, env, code, bytes_out, start, end):
         try:
-            _, _, container, obj = split_path(env)
+            version, _, container, obj = _s3_names(env) or split_path(env)
             kind = 'object' if obj is not None else 'container' if container is not None \
                 else 'account'
+            if version not in VERSIONS:          # logging in, say
+                kind = 'UNKNOWN'
         except PathError:
             kind = 'UNKNOWN'
         method = env['REQUEST_METHOD']
@@ -186,11 +195,27 @@ class ProxyLogging:
         moved = int(env.get('CONTENT_LENGTH') or 0) + bytes_out
         names = [f'{kind}.{method}.{code}']
         index = self._policy(env)
-        if index != '-':
+        # Who was refused, and what is put together of other requests, was no storage policy's.
+        if index != '-' and code not in ('401', '403') and method != 'COPY':
             names.append(f'object.policy.{index}.{method}.{code}')
         for name in names:
-            statsd.timing(name + '.timing', seconds)
+            statsd.timing(name + '.timing', end - start)
+            if method == 'GET' and FIRST_BYTE in env:
+                statsd.timing(name + '.first-byte.timing', env[FIRST_BYTE] - start)
             statsd.count(name + '.xfer', moved)
+
+
+def _s3_names(env):
+    """What a client of the S3 API asked for; what the API then asks has names of its own."""
+    return env.get(STORE_PATH) if 'swift.source' not in env else None
+
+
+def _noting(env, start_response):
+    """As ``start_response``, and note when it was called."""
+    def start(status, headers, exc_info=None):
+        env[FIRST_BYTE] = time.time()
+        return start_response(status, headers, exc_info)
+    return start
 
 
 class Counted:

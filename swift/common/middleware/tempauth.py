@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import time
+from typing import Any
 
 from swift.common.acl import clean_acl, parse_account_acl, parse_acl, referrer_allowed
 from swift.common.conf import config_int, config_true
@@ -25,10 +26,12 @@ from swift.common.middleware.authbase import (
     refuse,
 )
 from swift.common.request import PathError, Request, Response, answer, real_text, split_path
+from swift.common.statsd import Statsd
 from swift.common.storage import hash_secrets
 from swift.proxy.cached_info import get_account_info
 from swift.proxy.controllers.info import register
 
+REFUSALS = {401: 'unauthorized', 403: 'forbidden'}
 _CACHE = 10_000            # verified tokens remembered
 
 
@@ -80,7 +83,23 @@ class TempAuth:
         secret = conf.get('token_secret', '').encode() or b'\0'.join(hash_secrets())
         self.secret = hashlib.sha256(b'tempauth\0' + secret).digest()
         self.verified = {}
+        self.statsd = Statsd.of(conf, f'tempauth.{self.main}')
+        if self.statsd is not None:            # else no request is to ask whether it is
+            self.authorize = self._measured(self.authorize)   # type: ignore[method-assign]
+            self.handle_auth = self._measured(                # type: ignore[method-assign]
+                self.handle_auth, {401: 'token_denied'})
+            self._invalid = self._measured(self._invalid)     # type: ignore[method-assign]
         register('tempauth', account_acls=True)
+
+    def _measured(self, decide, names=REFUSALS):
+        """As ``decide``, whose answer statsd is told of when it is a refusal."""
+        statsd: Any = self.statsd
+        def measured(what):
+            response = decide(what)
+            if response is not None and response.status in names:
+                statsd.count(names[response.status], 1)
+            return response
+        return measured
 
     # -- tokens --------------------------------------------------------------
     def _signature(self, user, text):

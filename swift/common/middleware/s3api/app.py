@@ -10,6 +10,7 @@ from swift.common.constraints import Constraints
 from swift.common.exceptions import ChunkReadError, ChunkReadTimeout, ConfigError
 from swift.common.log import get_logger
 from swift.common.middleware.authbase import JudgeUnavailable, WrongSignature
+from swift.common.middleware.proxy_logging import STORE_PATH
 from swift.common.middleware.s3api.acl import Ownerless
 from swift.common.middleware.s3api.call import Call
 from swift.common.middleware.s3api.errors import S3Error
@@ -17,6 +18,7 @@ from swift.common.middleware.s3api.preflight import is_preflight, preflight, rea
 from swift.common.middleware.s3api.request import S3Request
 from swift.common.middleware.s3api.router import route
 from swift.common.middleware.s3api.signature import MAX_SKEW, is_signed, read_signature
+from swift.common.statsd import Statsd
 from swift.proxy.controllers.info import register, registered
 
 
@@ -71,6 +73,7 @@ class S3Api:
         self.app = app
         self.logger = get_logger(conf, conf.get('log_name', 's3api'))
         self.settings = Settings(conf, self.logger)
+        self.statsd = Statsd.of(conf, 's3api')
         self.judges, self.below = _auth_filters(app)
         settings = self.settings
         register('s3api', max_bucket_listing=settings.max_bucket_listing,
@@ -91,6 +94,8 @@ class S3Api:
         except S3Error as e:
             if e.code == 'SlowDown':
                 e.status = self.settings.too_fast
+            if self.statsd is not None:
+                self.statsd.count(f'{e.status}.{e.code}', 1)
             response = e.response(trans_id, env['REQUEST_METHOD'] == 'HEAD')
         except ChunkReadTimeout:
             response = S3Error('RequestTimeout', headers=[('Connection', 'close')]).response(
@@ -110,6 +115,8 @@ class S3Api:
         if self.settings.log_twice:
             env['swift.log_twice'] = True
         env['swift.s3_access_key'] = req.signature.access_key
+        env.setdefault('swift.infocache', {})        # the log line has the policy from it
+        env[STORE_PATH] = ['v1', req.identity.account, req.bucket or None, req.key or None]
         req.check_names(self.settings.max_key)
         found = route(req)
         if req.subresource in ('uploads', 'uploadId') and not self.settings.multipart:
