@@ -34,6 +34,7 @@ from swift.common.conf import (
 )
 from swift.common.exceptions import ConfigError
 from swift.common.log import get_logger
+from swift.common.pipeline import complete
 from swift.common.storage import validate_configuration
 from swift.common.wsgi import Server, raise_limits
 
@@ -147,7 +148,7 @@ def make_servers(plan: Plan, socks: list[Any], verbose: bool = False) -> list[Se
     _raise_limits()
     logger = get_logger(conf, conf.get("log_name", plan.app_section), verbose)
     unheeded.check(plan.conf_path, plan.app_section, logger)
-    app = load_context(plan.conf_path).create()
+    app = complete(load_context(plan.conf_path), logger).create()
     inner: Any = app
     while not hasattr(inner, "access_log") and hasattr(inner, "app"):
         inner = inner.app
@@ -203,9 +204,9 @@ def check_configuration(plans: list[Plan]) -> int:
             server_options(conf)
             priority.wanted(conf)
             drain_seconds(conf)
-            unheeded.check(plan.conf_path, plan.app_section,
-                           get_logger(conf, plan.app_section, True))
-            load_context(plan.conf_path).create()
+            logger = get_logger(conf, plan.app_section, True)
+            unheeded.check(plan.conf_path, plan.app_section, logger)
+            complete(load_context(plan.conf_path), logger).create()
     except ConfigError as exc:
         print(f"Cannot start: {exc}", file=sys.stderr)
         return 1
