@@ -2,8 +2,9 @@
 """Slows down who asks too often: writes by account and by container, listings by container.
 
 Requests above the rate wait; who would have to wait longer than max_sleep_time_seconds gets a
-498. How large a rate a container has depends on its size. The count is kept in the cache filter's
-cache, so that with memcached it is the cluster's.
+498. Who is blacklisted, here or by X-Account-Sysmeta-Global-Write-Ratelimit on the account's
+servers, can do nothing. How large a rate a container has depends on its size. The count is kept in
+the cache filter's cache, so that with memcached it is the cluster's.
 """
 
 import time
@@ -79,28 +80,21 @@ class RateLimit:
                  container_ratelimits=self.writes, container_listing_ratelimits=self.listings)
 
     def __call__(self, env, start_response):
-        method = env['REQUEST_METHOD']
-        if method not in WRITES and not (self.listings and method == 'GET'):
+        if env.get('swift.cache') is None or 'swift.ratelimit.handled' in env:
             return self.app(env, start_response)
         try:
             parts = split_path(env)
         except PathError:
             return self.app(env, start_response)
-        if parts[2] is None or env.get('swift.cache') is None:
-            return self.app(env, start_response)
-        if 'swift.ratelimit.handled' in env:
-            return self.app(env, start_response)
         env['swift.ratelimit.handled'] = True
-        refused = self._limit(env, method, *parts[1:])
+        refused = self._limit(env, env['REQUEST_METHOD'], *parts[1:])
         return (refused or self.app)(env, start_response)
 
     def _limit(self, env, method, account, container, obj):
         """Wait as long as it takes; a Response when that would be too long."""
         if account in self.free:
             return None
-        own = None
-        if method in WRITES:
-            own = get_account_info(env, self.app)['sysmeta'].get('global-write-ratelimit')
+        own = get_account_info(env, self.app)['sysmeta'].get('global-write-ratelimit')
         if own == 'WHITELIST':
             return None
         if account in self.blocked or own == 'BLACKLIST':
@@ -108,6 +102,8 @@ class RateLimit:
             sleep(BLOCK)
             return Response(497, [('Content-Type', 'text/plain; charset=UTF-8')],
                             b'Your account has been blacklisted')
+        if container is None or method not in WRITES and not (self.listings and method == 'GET'):
+            return None
         for key, rate in self._rates(env, method, account, container, obj, own):
             try:
                 seconds = self._wait(env['swift.cache'], key, rate)
