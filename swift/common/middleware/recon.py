@@ -37,6 +37,10 @@ CACHED = {
                                     'account_audits_since', 'account_auditor_pass_completed')),
     'expirer/object': ('object', ('object_expiration_pass', 'expired_last_pass')),
     'sharding/container': ('container', ('sharding_stats', 'sharding_time', 'sharding_last')),
+    # As they are called without a server's name, by older monitors.
+    'replication': ('object', ('replication_time', 'replication_stats', 'replication_last',
+                               'object_replication_time', 'object_replication_last')),
+    'sharding': ('container', ('sharding_stats', 'sharding_time', 'sharding_last')),
     'relinker': ('relinker', ('devices', 'workers')),
     'driveaudit': ('drive', ('drive_audit_errors',)),
 }
@@ -93,16 +97,21 @@ class Recon:
 
     @staticmethod
     def sockets():
-        """/proc/net/sockstat, what matters of it."""
+        """/proc/net/sockstat and sockstat6, what matters of them."""
         found: dict[str, int] = {}
-        with open('/proc/net/sockstat', encoding='ascii') as source:
-            for line in source:
-                words = line.split()
-                pairs = dict(zip(words[1::2], words[2::2], strict=False))
-                if words and words[0] == 'TCP:':
-                    found.update(tcp_in_use=int(pairs['inuse']), orphan=int(pairs['orphan']),
-                                 time_wait=int(pairs['tw']),
-                                 tcp_mem_allocated_bytes=int(pairs['mem']) * 4096)
+        lines = []
+        for name in ('sockstat', 'sockstat6'):
+            if os.path.exists('/proc/net/' + name):        # a kernel may have no IPv6
+                with open('/proc/net/' + name, encoding='ascii') as source:
+                    lines += source.readlines()
+        for words in (line.split() for line in lines):
+            pairs = dict(zip(words[1::2], words[2::2], strict=False))
+            if words and words[0] == 'TCP:':
+                found.update(tcp_in_use=int(pairs['inuse']), orphan=int(pairs['orphan']),
+                             time_wait=int(pairs['tw']),
+                             tcp_mem_allocated_bytes=int(pairs['mem']) * 4096)
+            elif words and words[0] == 'TCP6:':
+                found['tcp6_in_use'] = int(pairs['inuse'])
         return found
 
     @staticmethod
@@ -151,7 +160,8 @@ class Recon:
         known = recon.read(os.path.join(self.cache, 'object.recon'))
         if 'async_pending_last' in known:
             return {key: known.get(key) for key in ('async_pending', 'async_pending_last')}
-        return {'async_pending': recon.count_async(self.devices)}
+        return {'async_pending': recon.count_async(self.devices),
+                'async_pending_last': time.time()}
 
     def quarantined(self):
         """Things put aside because they were broken, by kind; objects by storage policy too."""
