@@ -271,8 +271,9 @@ class Copy:
             if line[0] == '2':
                 headers = [*headers, ('X-Copied-From', quote(f'{container}/{obj}')),
                            ('X-Copied-From-Account', quote(account))]
-                if 'last-modified' in source:
-                    headers.append(('X-Copied-From-Last-Modified', source['last-modified']))
+                headers += [(f'X-Copied-From-{what}', source[name]) for name, what in
+                            (('last-modified', 'Last-Modified'),
+                             ('x-object-version-id', 'Version-Id')) if name in source]
                 headers += [(n, v) for n, v in req.header_items()
                             if n == 'X-Delete-At' or n.startswith('X-Object-Meta-')]
             return start_response(line, headers)

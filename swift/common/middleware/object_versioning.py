@@ -40,6 +40,7 @@ from swift.common.request import (
     Request,
     Response,
     answer,
+    http_date,
     split_path,
 )
 from swift.common.timestamp import Timestamp
@@ -362,7 +363,8 @@ class ObjectVersioning(VersionedContainers):
             'slo_etag': low.get('x-object-sysmeta-slo-etag')})
         if status // 100 != 2:
             return refusal(status)
-        return answer(201, headers=[('Etag', low['etag'].strip('"')), (ID, stamp.normal)])
+        return answer(201, headers=[('Etag', low['etag'].strip('"')), (ID, stamp.normal),
+                                    ('Last-Modified', http_date(now.ceil()))])
 
     def _delete_version(self, env, hidden, stamp):
         """Delete a version; the link first when it leads there."""
@@ -372,11 +374,14 @@ class ObjectVersioning(VersionedContainers):
         status, low = done(env, self.app, 'HEAD', own, {'X-Newest': 'True'})
         if status >= 500:
             return answer(503)
+        current = split_place(low[TARGET])[2] if LINK in low else 'null'
         if LINK in low and unquote(low[TARGET]) == f'{hidden}/{name}':
             status, _ = done(env, self.app, 'DELETE', own, reserved=False)
             if status // 100 != 2 and status != 404:
                 return refusal(status)
+            current = 'null'
         new = self._inner(env, version, account, hidden, name)
         response = passed_on(*run(self.app, new))
         response.set(ID, stamp.normal)
+        response.set('X-Object-Current-Version-Id', current)
         return response
