@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from swift.common.exceptions import ConfigError
-from swift.common.request import answer, wsgi_text
+from swift.common.request import PathError, answer, split_path, wsgi_text
 
 
 def read_prefixes(conf, name='reseller_prefix', default='AUTH'):
@@ -51,9 +51,14 @@ def need_auth_above(app, name):
 
 
 def refuse(env, account=None):
-    """403 for somebody, 401 with a challenge for nobody in particular."""
+    """403 for somebody; for nobody in particular 401 with a challenge, for the path's account."""
     if env.get('REMOTE_USER'):
         return answer(403)
+    if account is None:
+        try:
+            account = split_path(env)[1]
+        except PathError:
+            pass
     return answer(401, headers=[challenge(wsgi_text(account) if account else None)])
 
 

@@ -7,6 +7,7 @@ request comes from, nor headers that tell of another one. To stand before the au
 
 import hmac
 import os
+from urllib.parse import quote
 
 from swift.common.conf import SWIFT_DIR, config_true
 from swift.common.container_sync_realms import Realms, signature
@@ -80,7 +81,7 @@ class ContainerSync:
 
     def _authenticate(self, env, given):
         """Let a signed request pass the auth filter; a Response when the signature is wrong."""
-        _, _, container, _ = split_path(env)
+        _, account, container, _ = split_path(env)
         words = given.split()
         realm = self.realms.realm(words[0]) if len(words) == 3 else None
         stamp = env.pop('swift.client_x_timestamp', None) or env.get('HTTP_X_TIMESTAMP')
@@ -97,7 +98,8 @@ class ContainerSync:
         if not right:
             self.logger.info('container sync to %s refused', env['PATH_INFO'])
             return answer(401, 'X-Container-Sync-Auth header not valid; contact cluster operator '
-                          'for support.', [('Www-Authenticate', 'SwiftContainerSync')])
+                          'for support.', [('Www-Authenticate', 'SwiftContainerSync realm='
+                                            f'"{quote(account)}"')])
         env['HTTP_X_TIMESTAMP'] = stamp
         env.pop(ALLOW_RESERVED, None)
         env['swift.authorize_override'] = True

@@ -209,13 +209,10 @@ class TempAuth:
         except PathError:
             return False
 
-    def _invalid(self, env):
-        try:
-            account = split_path(env)[1]
-        except PathError:
-            account = None
+    @staticmethod
+    def _invalid(env):
         env.pop('REMOTE_USER', None)
-        return refuse(env, account)
+        return refuse(env)
 
     # -- authorization -------------------------------------------------------
     def authorize(self, req):

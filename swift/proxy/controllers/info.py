@@ -33,7 +33,15 @@ class InfoController:
         self.app, self.req = app, req
 
     def handle(self):
-        """The response."""
+        """The response. Pages of any origin may see what anybody may ask."""
+        response = self._response()
+        origin = self.req.get('Origin')
+        if origin and response.status == 200 and self.req.method != 'OPTIONS':
+            response.headers += [('Access-Control-Allow-Origin', origin),
+                                 ('Access-Control-Expose-Headers', 'x-trans-id')]
+        return response
+
+    def _response(self):
         if self.req.method == 'OPTIONS':
             return Response(200, [('Allow', 'GET, HEAD, OPTIONS'),
                                   ('Content-Type', 'text/html; charset=UTF-8')])
@@ -46,7 +54,7 @@ class InfoController:
         if asked and not self.app.admin_key:
             return answer(403)
         if asked and not self._signed(signature):
-            return answer(401)
+            return answer(401, headers=[('Www-Authenticate', 'Swift realm="unknown"')])
         shown = {k: dict(v) for k, v in _info.items()}
         shown.setdefault('swift', {}).update(self.app.info['swift'])
         for section in self.app.disallowed_sections:
