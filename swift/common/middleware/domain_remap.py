@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Accounts and containers as host names: ``container.account.storage.example.com``.
 
-An account's reseller prefix may be written with a dash and in any case, as host names know
-neither underscores nor capitals.
+An account's first underscore may be written as a dash, and its reseller prefix in any case, as host
+names know neither underscores nor capitals.
 """
 
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -45,8 +45,10 @@ class DomainRemap:
         """The account a part of a host name stands for; None for what is none of ours."""
         if not self.prefixes:
             return name
+        if '_' not in name:
+            name = name.replace('-', '_', 1)
         for low, prefix in self.prefixes.items():
-            if name.lower().startswith((low + '-', low + '_')):
+            if name.lower().startswith(low + '_'):
                 return f'{prefix}_{name[len(low) + 1:]}'
         return f'{self.default}_{name}' if self.default is not None else None
 

@@ -11,7 +11,7 @@ from swift.common.storage_policy import policies
 from swift.proxy.cached_info import get_container_info
 from swift.proxy.controllers.info import register
 
-FORMATS = {'v1': 1, 'v1.0': 1, 'v2': 2, 'v2.0': 2}
+FORMATS = {lead + text: int(text[0]) for lead in ('', 'v') for text in ('1', '1.0', '2', '2.0')}
 
 
 class ListEndpoints:
@@ -42,6 +42,8 @@ class ListEndpoints:
         version = FORMATS.get(first, 1)
         if first in FORMATS:
             rest = tail
+        elif first.startswith('v'):
+            return answer(400, f'{first}: no such version of this answer')
         try:
             _, account, container, obj = split_plain('/v1/' + rest)
         except PathError as e:
@@ -59,7 +61,8 @@ class ListEndpoints:
         else:
             ring = self._ring('account' if container is None else 'container')
         part, nodes = ring.get_nodes(account, container, obj)
-        names = '/'.join(name for name in (account, container, obj) if name is not None)
+        names = '/'.join(name for name in (account, container, obj) if name is not None) + (
+            '/' if obj is None and rest.endswith('/') else '')
         found = [f"http://{_host(n['ip'])}:{n['port']}/{n['device']}/{part}/{quote(names)}"
                  for n in nodes]
         body = found if version == 1 else {'endpoints': found, 'headers': headers}
