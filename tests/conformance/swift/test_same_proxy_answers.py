@@ -7,7 +7,6 @@ is otherwise by intent is in DELIBERATE, with its reason and both answers: no ro
 """
 import hashlib
 import hmac
-import http.client
 import json
 import re
 from itertools import product
@@ -15,91 +14,14 @@ from urllib.parse import quote
 
 import pytest
 from real_swift import MixedCluster
-from swift_cluster import TYPES, USERS
+from same_proxies import Pair
+from swift_cluster import TYPES
 
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(600)]      # a fixture starts 12 processes
-WHEN = ("x-timestamp", "last-modified", "x-put-timestamp", "x-auth-token-expires", "x-auth-token",
-        "x-storage-token", "x-object-version-id")     # only that they are there
-UNLIKE = ("date", "x-trans-id", "x-openstack-request-id", "server", "connection",
-          "transfer-encoding", "x-manifest-etag")     # the last is of when segments were stored
-SETS = ("allow", "vary", "access-control-expose-headers", "access-control-allow-methods",
-        "access-control-allow-headers")
-OF_REFUSALS = ("allow", "www-authenticate", "content-range", "vary", "x-account-status",
-               "access-control-allow-origin", "access-control-expose-headers")
-VARIES = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+|\b1[789]\d{8}\.\d{5}\b|"
-                    r"\w\w\w, \d\d \w\w\w 20[23]\d \d\d:\d\d:\d\d GMT|127\.0\.0\.1:\d+")
 BODY = b"abcdefghijklmnopqrstuvwxyz" * 2
 ETAG = hashlib.md5(BODY).hexdigest()
 PAST, FUTURE = "Sat, 28 Nov 2007 17:29:47 GMT", "Sat, 28 Nov 2037 17:29:47 GMT"
 ROOT = "/v1/AUTH_test"
-
-
-class Pair:
-    """Both proxies; `differences` is what was not the same."""
-
-    def __init__(self, ours, real):
-        self.sides = {"ours": ours, "real": real}
-        self.differences = []
-        self.tokens = {(name, user): side.login(user).token
-                       for name, side in self.sides.items() for user in USERS}
-
-    def answers(self, method, path, headers=None, body=None, user="test:tester"):
-        """``{side: (status, headers, body)}``, without what is never the same."""
-        return {name: self._one(name, method, path, dict(headers or {}), body, user)
-                for name in self.sides}
-
-    def _one(self, name, method, path, headers, body, user):
-        conn = http.client.HTTPConnection("127.0.0.1", self.sides[name].proxy_port, timeout=30)
-        if user is not None:
-            headers.setdefault("X-Auth-Token", self.tokens[name, user])
-        try:
-            conn.request(method, quote(path, safe="/?&=%+;:,*"), body, {
-                **({"Content-Length": "0"} if body is None and method in ("PUT", "POST") else {}),
-                **{key: value.encode() for key, value in headers.items()}})
-            reply = conn.getresponse()
-            return told(method, reply.status, reply.getheaders(), reply.read())
-        finally:
-            conn.close()
-
-    def ask(self, *request, **more):
-        """Ask both; what differs is kept."""
-        answers = self.answers(*request, **more)
-        if answers["ours"] != answers["real"]:
-            self.differences.append((*request, answers))
-
-    def ask_all(self, *columns):
-        """Ask each request that takes one value of each column."""
-        for request in product(*columns):
-            self.ask(*request)
-
-
-def told(method, status, items, body):
-    """What of an answer is compared."""
-    headers = {}
-    for name, value in items:
-        name = name.lower()
-        if name in UNLIKE or status >= 400 and name not in OF_REFUSALS or \
-                name == "content-length" and (method == "HEAD" and status >= 300):
-            continue
-        value = "..." if name in WHEN else VARIES.sub("...", value)
-        if "boundary=" in value:
-            boundary = value.rpartition("boundary=")[2]
-            value, body = value.replace(boundary, "B"), body.replace(boundary.encode(), b"B")
-        if name in SETS:
-            value = {part.strip() for part in value.split(",")} | headers.get(name, set())
-        headers[name] = value
-    if method != "HEAD":
-        headers.pop("content-length", None)       # the body is compared
-    kind = headers.get("content-type", "")
-    if kind.startswith("text/html"):
-        headers.pop("vary", None)             # a page is one, whatever is accepted
-    if status >= 400 or status == 301:
-        body = b""
-    elif kind.startswith("application/json") and body and status == 200:
-        body = VARIES.sub("...", json.dumps(json.loads(body), sort_keys=True))
-    elif isinstance(body, bytes):
-        body = VARIES.sub("...", body.decode("latin-1"))
-    return status, headers, body
 
 
 @pytest.fixture(scope="module")
@@ -443,7 +365,7 @@ def test_sites(pair, c):
             {"X-Container-Meta-Web-Index": "index.html"}, {"X-Container-Read": ".r:*"},
             {"X-Container-Meta-Web-Error": "err.html"}, {"X-Container-Read": ".r:*,.rlistings"}):
         pair.ask("POST", c, headers)
-        for path in ("", "/", "/index.html", "/sub", "/sub/", "/no", "/sub/no"):
+        for path in ("", "/", "/index.html", "/sub", "/sub/", "/sub2", "/sub2/", "/no", "/sub/no"):
             pair.ask("GET", c + path, user=None)
 
 

@@ -9,8 +9,14 @@ import hmac
 import http.client
 import json
 import socket
+import types
 
 import pytest
+from wsgi_call import call, environ
+
+from swift.common.middleware import list_endpoints
+from swift.common.request import Request
+from swift.proxy.controllers.info import InfoController
 
 BODY = b'The quick brown fox'
 ETAG = hashlib.md5(BODY).hexdigest()
@@ -228,6 +234,27 @@ def test_sites(cluster, user, container):
         assert cluster.request('GET', base + path)[0] == status
 
 
+@pytest.mark.parametrize('listings', ['true', ''])
+def test_security_no_site_tells_which_names_there_are(cluster, user, container, listings):
+    """A redirect to a page that is for those who may list would tell that there is something."""
+    base = f'{user.base}/{container}'
+    user('PUT', f'/{container}/secret/name', body=b'x')
+    user('POST', f'/{container}', {
+        'X-Container-Meta-Web-Index': 'index.html', 'X-Container-Read': '.r:*',
+        'X-Container-Meta-Web-Listings': listings})
+    for path in ('/secret', '/none'):
+        assert cluster.request('GET', base + path)[0] == 404
+    user('POST', f'/{container}', {'X-Container-Read': '.r:*,.rlistings'})
+    assert cluster.request('GET', base + '/secret')[0] == 301
+
+
+def test_a_challenge_is_for_the_account_of_the_path(cluster):
+    for path, realm in (('/v1/nobody', 'nobody'), ('/v1/nobody/c', 'nobody'),
+                        ('/v1/AUTH_x', 'AUTH_x')):
+        status, headers, _ = cluster.request('GET', path)
+        assert (status, headers['www-authenticate']) == (401, f'Swift realm="{realm}"')
+
+
 def test_reports_and_addresses(cluster, user, container, obj):
     report = user('POST', '?bulk-delete', {'Accept': 'text/xml'}, f'{container}/no'.encode())[2]
     assert report.startswith(b'<delete>\n<number_deleted>0</number_deleted>\n')
@@ -237,3 +264,53 @@ def test_reports_and_addresses(cluster, user, container, obj):
     for signature, status in ((f'{good}&temp_url_sig=x', 200), (f'x&temp_url_sig={good}', 401)):
         assert cluster.request('GET', f'{path}?temp_url_expires=4000000000'
                                f'&temp_url_sig={signature}')[0] == status
+
+
+def test_what_is_told_of_versions(user, container):
+    user('POST', f'/{container}', {'X-Versions-Enabled': 'true'})
+    path = f'/{container}/o'
+    first, second, third = (user('PUT', path, body=body)[1]['x-object-version-id']
+                            for body in (b'1', b'2', b'3'))
+    status, headers, _ = user('PUT', f'{path}?version-id={first}')
+    assert status == 201 and 'last-modified' in headers
+    for source, version in ((path, first), (f'{path}?version-id={second}', second)):
+        copied = user('COPY', source, {'Destination': f'{container}/copy'})
+        assert (copied[0], copied[1]['x-copied-from-version-id']) == (201, version)
+    for version, current in ((third, first), (first, 'null'), (first, 'null'), (second, 'null')):
+        headers = user('DELETE', f'{path}?version-id={version}')[1]
+        assert headers['x-object-version-id'] == version
+        assert headers['x-object-current-version-id'] == current
+
+
+def test_pages_of_other_origins_may_ask_what_a_cluster_can(cluster):
+    for method in ('GET', 'HEAD'):
+        headers = cluster.request(method, '/info', {'Origin': 'http://a.com'})[1]
+        assert headers['access-control-allow-origin'] == 'http://a.com'
+    assert 'access-control-allow-origin' not in cluster.request('GET', '/info')[1]
+
+
+def test_a_wrong_signature_of_info_is_challenged():
+    app = types.SimpleNamespace(expose_info=True, admin_key='k')
+    env = environ('GET', '/info?swiftinfo_sig=x&swiftinfo_expires=4000000000')
+    response = InfoController(app, Request(env)).handle()
+    assert response.status == 401
+    assert ('Www-Authenticate', 'Swift realm="unknown"') in response.headers
+
+
+@pytest.mark.parametrize(('path', 'status', 'ends'), [
+    ('/a', 200, '/a'), ('/v1/a/', 200, '/a/'), ('/1.0/a/c', 200, '/a/c'), ('/v1.0/a', 200, '/a'),
+    ('/v3/a', 400, None), ('/v/a', 400, None), ('/V1/a', 200, '/V1/a')])
+def test_places_are_told_in_known_versions_only(in_process, path, status, ends):
+    app = list_endpoints.ListEndpoints(None, {'swift_dir': str(in_process.etc)})
+    got, _, body = call(app, 'GET', '/endpoints' + path)
+    assert got == status
+    if ends is not None:
+        found = json.loads(body)
+        assert len(found) == 3 and all(url.split('/', 5)[5] == ends[1:] for url in found)
+
+
+def test_places_as_an_object(in_process):
+    app = list_endpoints.ListEndpoints(None, {'swift_dir': str(in_process.etc)})
+    for version in ('v2', 'v2.0', '2', '2.0'):
+        told = json.loads(call(app, 'GET', f'/endpoints/{version}/a/c')[2])
+        assert len(told['endpoints']) == 3 and told['headers'] == {}

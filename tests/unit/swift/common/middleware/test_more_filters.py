@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import logging
+import os
 import socket
 import types
 
@@ -105,10 +106,12 @@ def test_too_many_writes_are_refused(monkeypatch):
 
 
 @pytest.mark.parametrize(('word', 'status'), [('BLACKLIST', 497), ('WHITELIST', 200)])
-def test_accounts_by_name(monkeypatch, word, status):
+@pytest.mark.parametrize('path', ['/v1/a', '/v1/a/c', '/v1/a/c/o'])
+@pytest.mark.parametrize('method', ['PUT', 'GET', 'HEAD', 'OPTIONS'])
+def test_accounts_by_name(monkeypatch, word, status, method, path):
     monkeypatch.setattr(ratelimit, 'sleep', lambda seconds: None)
     app = ratelimit.RateLimit(Below(), {'account_blacklist': 'a'} if word == 'WHITELIST' else {})
-    env = {**environ('PUT', '/v1/a/c'), 'swift.cache': LocalCache(), 'swift.infocache': known(
+    env = {**environ(method, path), 'swift.cache': LocalCache(), 'swift.infocache': known(
         account={'x-account-sysmeta-global-write-ratelimit': word})}
     got = []
     app(env, lambda line, headers, exc=None: got.append(line))
@@ -192,6 +195,8 @@ def test_security_only_both_keys_sync(sync):
     assert sync(signed(user_key=''), key='') == 401
     assert sync(signed(stamp='x'), stamp='x') == 401
     assert len(sync.below.asked) == 2
+    assert call(sync.app, 'PUT', '/v1/a/c/o', {'X-Container-Sync-Auth': 'x'})[1][
+        'www-authenticate'] == 'SwiftContainerSync realm="a"'
 
 
 def test_targets_of_sync(sync):
@@ -212,7 +217,8 @@ def test_names():
     ('c.AUTH_x.example.com', '/o', '/v1/AUTH_x/c/o'),
     ('auth-x.example.com:80', '/c', '/v1/AUTH_x/c'),
     ('example.com', '/v1/a', '/v1/a'), ('c.b.AUTH_x.example.com', '/', None),
-    ('other_x.example.com', '/p', '/p'), ('..example.com', '/', None)])
+    ('other_x.example.com', '/p', '/p'), ('..example.com', '/', None),
+    ('auth_x-y.example.com', '/', '/v1/AUTH_x-y/'), ('auth-x-y.example.com', '/', '/v1/AUTH_x-y/')])
 def test_domains(host, path, found):
     below = Below([('Location', 'http://h/v1/AUTH_x/c/d/')])
     status, headers, _ = call(domain_remap.DomainRemap(below, {}), 'GET', path, {'Host': host})
@@ -220,6 +226,15 @@ def test_domains(host, path, found):
     assert [env['PATH_INFO'] for env in below.asked] == ([found] if found else [])
     if host.startswith('c.AUTH_x'):
         assert headers['location'] == 'http://h/d/'
+
+
+@pytest.mark.parametrize(('host', 'account'), [
+    ('x', 'AUTH_x'), ('a-b-c', 'AUTH_a_b-c'), ('a_b-c', 'AUTH_a_b-c'), ('auth-a-b', 'AUTH_a-b')])
+def test_the_first_dash_of_an_account_is_its_underscore(host, account):
+    below = Below()
+    app = domain_remap.DomainRemap(below, {'default_reseller_prefix': 'AUTH'})
+    assert call(app, 'GET', '/o', {'Host': f'c.{host}.example.com'})[0] == 200
+    assert below.asked[0]['PATH_INFO'] == f'/v1/{account}/c/o'
 
 
 def test_cnames():
@@ -403,7 +418,11 @@ def test_recon(tmp_path, monkeypatch):
         return json.loads(body)
     assert get('updater/object')['object_updater_sweep'] == 2.5
     assert get('updater/container')['container_updater_sweep'] is None
-    assert get('async') == {'async_pending': 1}
+    counted = get('async')
+    assert counted.pop('async_pending_last') > 0 and counted == {'async_pending': 1}
+    assert get('replication').keys() == get('replication/object').keys()
+    assert get('sharding').keys() == get('sharding/container').keys()
+    assert ('tcp6_in_use' in get('sockstat')) == os.path.exists('/proc/net/sockstat6')
     assert get('quarantined')['policies'] == {'1': {'objects': 1}}
     assert list(get('ringmd5').values()) == [hashlib.md5(b'ring').hexdigest()]
     assert get('diskusage')[0]['size'] > 0 and get('unmounted') == []
