@@ -107,7 +107,7 @@ def test_once_no_node_is_left_those_asked_are_waited_for():
 
 
 def test_as_many_as_are_wanted_are_on_their_way():
-    nodes = Nodes((SOON, 'a'), (0.1, 'b'), (SOON, None), (SOON, 'd'), (SOON, 'e'))
+    nodes = Nodes((SOON, 'a'), (LATE, 'b'), (SOON, None), (SOON, 'd'), (SOON, 'e'))
     race = nodes.race(stagger=LATE)
     race.wanted = 3
     next(race)
