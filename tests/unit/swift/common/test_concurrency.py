@@ -30,13 +30,13 @@ concurrency.patch()
 import socket, threading, time
 sleep, seen = concurrency._original_sleep, []
 def slow(host, *args, **kwargs):
-    sleep(0.2)
+    sleep(1)
     return [(host, concurrency._original_threading.get_ident() == concurrency._main_thread)]
 concurrency._original_socket.getaddrinfo = slow
 concurrency.spawn(lambda: [time.sleep(0.02) or seen.append(1) for _ in range(5)])
 found = socket.getaddrinfo("keystone.example", 80)
-print(found, len(seen), socket.getaddrinfo("127.0.0.1", 80))
-""").split("\n")[0] == "[('keystone.example', False)] 5 [('127.0.0.1', True)]"
+print(found, bool(seen), socket.getaddrinfo("127.0.0.1", 80))
+""").split("\n")[0] == "[('keystone.example', False)] True [('127.0.0.1', True)]"
 
 
 STREAMS = """
