@@ -24,6 +24,7 @@ from swift.common.concurrency import GreenPool, Timeout, run_in_thread
 from swift.common.conf import config_float, config_int, config_true
 from swift.common.daemon import DEVICES, PARTITIONS, Daemon, Option
 from swift.common.db import Broker, Row, device_of
+from swift.common.db_courier import Courier
 from swift.common.devices import (
     Brake,
     Rsync,
@@ -78,7 +79,7 @@ class DbReplicator(Daemon):
         self.conn_timeout = config_float(conf, "conn_timeout", 0.5)
         self.addresses = local_addresses(conf)
         self.port = config_int(conf, "bind_port", self.default_port)
-        self.rsync = Rsync(conf, self.kind, self.default_port, self.logger)
+        self.courier = Courier(Rsync(conf, self.kind, self.default_port, self.logger))
         self.selection = Selection(conf)
         self.handoffs_only = config_true(conf.get("handoffs_only", "no"))
         delete = conf.get("handoff_delete", "auto")
@@ -295,15 +296,16 @@ class DbReplicator(Daemon):
         self.counts["rsyncs"] += 1
         broker.commit_pending()
         info = broker.replication_info()
-        temp = f"{device_of(broker.db_file)}/tmp/{uuid.uuid4().hex}.copy"
-        os.makedirs(os.path.dirname(temp), exist_ok=True)
+        folder = f"{device_of(broker.db_file)}/tmp/{uuid.uuid4().hex}.copy"
+        copy = f"{folder}/{info['id']}"
+        os.makedirs(folder)
         try:
-            run_in_thread(_snapshot, broker.db_file, temp)
-            if not self.rsync.copy([temp], self.rsync.target(node, f"tmp/{info['id']}"),
-                                   "--times"):
+            run_in_thread(_snapshot, broker.db_file, copy)
+            if not self.courier.bring(copy, node):
                 return False
         finally:
-            durable.unlink_quietly(temp)
+            durable.unlink_quietly(copy)
+            durable.rmdir_quietly(folder)
         answer = self._call(node, partition, name_hash, op, info["id"],
                             os.path.basename(broker.db_file))
         if answer.status == 404:
