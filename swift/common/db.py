@@ -52,6 +52,7 @@ class Broker:
     """One database file. `db_type` is `container` or `account`, `rows_table` holds its rows.
 
     With `keep` false (daemons that visit every database once) the connection is closed after use.
+    With `lasting` false nothing is synced, which is for a file whose name nobody knows yet.
     `busy_seconds` may be raised for what must not fail because others are at the file.
     """
 
@@ -71,6 +72,7 @@ class Broker:
         self.container = container
         self.logger = logger or logging.getLogger("swift.db")
         self.keep = keep
+        self.lasting = True
         self.lock_timeout = lock_timeout
         self.busy_seconds = db_connection.BUSY_SECONDS
 
@@ -82,10 +84,14 @@ class Broker:
 
     def _run(self, work: Callable[[sqlite3.Connection], T], write: bool) -> T:
         try:
+            if not self.lasting:
+                return db_connection.run_unsynced(self.db_file, work, write)
             return db_connection.run(self.db_file, work, write, self.keep, self.busy_seconds)
         except (sqlite3.DatabaseError, DatabaseConnectionError) as exc:
             cause = exc.__cause__ if isinstance(exc, DatabaseConnectionError) else exc
             if cause is not None and is_corrupt(cause):
+                if not self.lasting:      # it is in no directory of its own
+                    raise DatabaseConnectionError(self.db_file, str(cause)) from cause
                 target = self.quarantine(str(cause))
                 raise DatabaseConnectionError(
                     self.db_file, f"{cause}; quarantined to {target}") from cause
@@ -97,7 +103,7 @@ class Broker:
         return self._run(work, False)
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work(connection)` in a transaction; durable when it returns."""
+        """Run `work(connection)` in a transaction; durable, if `lasting`, when it returns."""
         return self._run(work, True)
 
     def quarantine(self, reason: str) -> str:
@@ -273,11 +279,7 @@ class Broker:
 
     def merge_timestamps(self, created_at: str, put_timestamp: str, delete_timestamp: str) -> None:
         """Take the older creation and the newer put and delete; the status follows."""
-        stat = self.stat()
-        if stat["created_at"] <= created_at and stat["put_timestamp"] >= put_timestamp and \
-                stat["delete_timestamp"] >= delete_timestamp and \
-                (stat["status"] == "DELETED") == (
-                    stat["delete_timestamp"] > stat["put_timestamp"]):
+        if self.has_times(self.stat(), created_at, put_timestamp, delete_timestamp):
             return                        # as nearly always, and a transaction costs three fsyncs
 
         def work(conn: sqlite3.Connection) -> None:

@@ -149,6 +149,21 @@ def forget_all() -> None:
         _kept.popitem()[1][0].close()
 
 
+def run_unsynced(path: str, work: Callable[[sqlite3.Connection], T], write: bool) -> T:
+    """`work(connection)` in one transaction of a file whose name nobody knows yet; its result.
+
+    Nothing is synced: a crash leaves a file to be thrown away. Whoever gives it its name syncs it
+    before.
+    """
+    conn = connect_patiently(path)
+    try:
+        conn.execute("PRAGMA synchronous = OFF")
+        conn.execute("PRAGMA journal_mode = MEMORY")
+        return _once(conn, work, write)
+    finally:
+        conn.close()
+
+
 def run(path: str, work: Callable[[sqlite3.Connection], T], write: bool, keep: bool = True,
         timeout: float = BUSY_SECONDS) -> T:
     """`work(connection)` in one transaction; its result.

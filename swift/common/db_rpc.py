@@ -12,11 +12,12 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from swift.common import db_connection, durable
+from swift.common import db_connection, disk_sync, durable
 from swift.common.backend_server import Answer
 from swift.common.db import Broker, Row
 from swift.common.db_files import is_name
 from swift.common.exceptions import DatabaseConnectionError
+from swift.common.group_commit import sync_names
 from swift.common.storage import is_hash, storage_directory
 
 MakeBroker = Callable[[str], Broker]
@@ -66,11 +67,17 @@ class ReplicatorRpc:
     def op_sync(self, broker: Broker, args: list[Any]) -> Answer:
         """Take the peer's times and metadata; how far we have its rows, and what we are."""
         remote = self._remote_info(args)
-        broker.merge_timestamps(remote["created_at"], remote["put_timestamp"],
-                                remote["delete_timestamp"])
-        self.merge_metadata(broker, remote)
-        self.after_sync(broker, remote)
         info = broker.replication_info()
+        times = (remote["created_at"], remote["put_timestamp"], remote["delete_timestamp"])
+        metadata = self._remote_metadata(remote)
+        # Most have it all, and each look at a database costs half of what all of this does.
+        if not broker.has_times(info, *times) or \
+                not broker.has_metadata(broker.metadata_of(info), metadata):
+            broker.merge_timestamps(*times)
+            broker.update_metadata(metadata)
+            info = broker.replication_info()
+        if self.after_sync(broker, info, remote):
+            info = broker.replication_info()
         point = broker.sync_point(remote["id"])
         if remote["hash"] == info["hash"] and point < remote["max_row"]:
             broker.merge_syncs([{"remote_id": remote["id"], "sync_point": remote["max_row"]}])
@@ -169,14 +176,32 @@ class ReplicatorRpc:
         theirs.merge_timestamps(stat["created_at"], stat["put_timestamp"],
                                 stat["delete_timestamp"])
         self.before_replacement(ours, theirs)
-        theirs.become_copy(args[0])
+        theirs.become_copy(remote_id)
         db_connection.forget(db_file)
+        _sync(temp, os.fsync)              # nobody else's turn: what he wrote to ours would be lost
         with durable.lock_path(os.path.dirname(db_file)):
             durable.rename(temp, db_file)
-        return Answer(204)
 
 
-def _place(temp: str, db_file: str) -> None:
-    durable.make_dirs(os.path.dirname(db_file))
-    with durable.lock_path(os.path.dirname(db_file)):
-        durable.rename(temp, db_file)
+def _sync(path: str, sync: Callable[[int], None]) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        sync(fd)
+    finally:
+        os.close(fd)
+
+
+def _place(temp: str, db_file: str) -> bool:
+    """Give a file that is whole its name, durable when this returns; False if another has it.
+
+    Others run while the disk works: of many files that arrive at a time each would wait for all.
+    """
+    _sync(temp, disk_sync.fsync)
+    directory = os.path.dirname(db_file)
+    parents = durable.make_dirs(directory)
+    with durable.lock_path(directory):
+        if os.path.exists(db_file):
+            return False
+        os.rename(temp, db_file)
+        sync_names(directory, parents)
+    return True
