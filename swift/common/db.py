@@ -298,6 +298,13 @@ class Broker:
                     conn, max(after["delete_timestamp"], after["put_timestamp"]))
         self.write(work)
 
+    @staticmethod
+    def has_times(stat: Row, created_at: str, put_timestamp: str, delete_timestamp: str) -> bool:
+        """Whether what has this stat row would be the same after `merge_timestamps`."""
+        return stat["created_at"] <= created_at and stat["put_timestamp"] >= put_timestamp and \
+            stat["delete_timestamp"] >= delete_timestamp and \
+            (stat["status"] == "DELETED") == (stat["delete_timestamp"] > stat["put_timestamp"])
+
     # -- metadata --------------------------------------------------------
 
     def metadata(self) -> dict[str, list[str]]:
@@ -309,15 +316,19 @@ class Broker:
         """The metadata in a stat row."""
         return json.loads(stat["metadata"]) if stat.get("metadata") else {}
 
+    @staticmethod
+    def has_metadata(current: dict[str, list[str]], updates: dict[str, tuple[str, str]]) -> bool:
+        """Whether what has this metadata would be the same after `update_metadata`."""
+        return set(updates).issubset(current) and all(
+            current[name][1] >= stamp for name, (_, stamp) in updates.items())
+
     def update_metadata(self, updates: dict[str, tuple[str, str]],
                         check: Callable[[dict[str, str]], None] | None = None) -> None:
         """Merge (value, timestamp) by name, newest wins.
 
         `check` gets all user-visible values that would result and may raise; then nothing changes.
         """
-        current = self.metadata()
-        if set(updates).issubset(current) and all(
-                current[name][1] >= stamp for name, (_, stamp) in updates.items()):
+        if self.has_metadata(self.metadata(), updates):
             return
 
         def work(conn: sqlite3.Connection) -> None:
@@ -347,11 +358,15 @@ class Broker:
         def work(conn: sqlite3.Connection) -> Row:
             info = dict(conn.execute(f"SELECT * FROM {self.stat_table}").fetchone())
             info["max_row"] = self._max_row(conn)
+            self._add_info(conn, info)
             return info
         info = self.read(work)
         info["count"] = info.pop("object_count" if self.rows_table == "object"
                                  else "container_count")
         return info
+
+    def _add_info(self, conn: sqlite3.Connection, info: Row) -> None:
+        """What else a peer needs to know of a kind of database."""
 
     def items_since(self, start: int, count: int) -> list[Row]:
         """Up to `count` rows after row number `start`."""

@@ -182,7 +182,7 @@ class DbReplicator(Daemon):
             self._in_step.pop(db_file, None)
         enough = done or bool(self.handoff_delete) and sum(results) >= self.handoff_delete
         if not belongs and enough and results and self.removable(broker) or \
-                done and self.reclaimable(broker):
+                done and self._was_deleted(info) and self.reclaimable(broker):
             after = broker.replication_info()
             if (after["max_row"], after["hash"]) == (info["max_row"], info["hash"]):
                 broker.remove_files()
@@ -195,6 +195,10 @@ class DbReplicator(Daemon):
     def removable(self, broker: Broker) -> bool:
         """Whether a database that belongs elsewhere may go, once it is there."""
         return True
+
+    def _was_deleted(self, info: Row) -> bool:
+        """Whether it may be `reclaimable`, as far as `info` tells: most are not."""
+        return info["status"] == "DELETED" or info["delete_timestamp"] > info["put_timestamp"]
 
     def reclaimable(self, broker: Broker) -> bool:
         """Whether the database was deleted long enough ago to go."""
@@ -251,8 +255,9 @@ class DbReplicator(Daemon):
             self._call, node, partition, name_hash))
         if decided is not None:
             return decided
-        ours_point = broker.sync_point(theirs["id"], incoming=False)
-        point = max(theirs["point"], ours_point)
+        point = theirs["point"]
+        if point < info["max_row"]:
+            point = max(point, broker.sync_point(theirs["id"], incoming=False))
         if point >= info["max_row"]:
             return True
         if theirs["hash"] == info["hash"]:

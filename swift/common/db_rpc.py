@@ -101,16 +101,14 @@ class ReplicatorRpc:
         return remote
 
     @staticmethod
-    def merge_metadata(broker: Broker, remote: Row) -> None:
-        """Merge the peer's metadata, newest by name wins."""
-        if not remote["metadata"]:
-            return
-        metadata = json.loads(remote["metadata"])
-        broker.update_metadata({str(name): (str(value), str(stamp))
-                                for name, (value, stamp) in metadata.items()})
+    def _remote_metadata(remote: Row) -> dict[str, tuple[str, str]]:
+        metadata = json.loads(remote["metadata"]) if remote["metadata"] else {}
+        return {str(name): (str(value), str(stamp)) for name, (value, stamp) in metadata.items()}
 
-    def after_sync(self, broker: Broker, remote: Row) -> None:
-        """What else a kind of database takes from its peer."""
+    def after_sync(self, broker: Broker, info: Row, remote: Row) -> bool:
+        """Take what else there is of the peer to take for a database that is as `info` says;
+        whether that changed it."""
+        return False
 
     def op_merge_items(self, broker: Broker, args: list[Any]) -> Answer:
         """Rows of a peer, and its id."""
@@ -148,23 +146,37 @@ class ReplicatorRpc:
             if not isinstance(args[1], str) or not is_name(args[1], os.path.basename(db_file)[:-3]):
                 raise ValueError("not the name of a database file of this hash")
             db_file = f"{os.path.dirname(db_file)}/{args[1]}"
-        if os.path.exists(db_file) or not os.path.exists(temp):
+        try:
+            if not os.path.exists(db_file) and os.path.exists(temp):
+                broker = self._unnamed(temp)
+                broker.become_copy(args[0])
+                if _place(temp, db_file):
+                    return Answer(204)
+        finally:
             durable.unlink_quietly(temp)
-            return Answer(404, "Exists already, or nothing has arrived")
+        return Answer(404, "Exists already, or nothing has arrived")
+
+    def _unnamed(self, temp: str) -> Broker:
+        """What has arrived and is nobody's database yet."""
         broker = self.make_broker(temp)
-        broker.keep = False
-        broker.become_copy(args[0])
-        _place(temp, db_file)
-        return Answer(204)
+        broker.lasting = False
+        return broker
 
     def op_rsync_then_merge(self, device_path: str, db_file: str, args: list[Any]) -> Answer:
         """A database far ahead of ours has arrived: our rows go into it and it takes our place."""
         temp = self._temp_file(device_path, args)
-        ours, theirs = self.make_broker(db_file), self.make_broker(temp)
-        if not ours.exists() or not os.path.exists(temp) or self.refuses_merge(ours):
-            return Answer(404, "There is nothing to merge with, or nothing has arrived")
-        theirs.keep = False
-        db_file = ours.db_file
+        try:
+            ours, theirs = self.make_broker(db_file), self._unnamed(temp)
+            if not ours.exists() or not os.path.exists(temp) or self.refuses_merge(ours):
+                return Answer(404, "There is nothing to merge with, or nothing has arrived")
+            self._replace(ours, theirs, args[0])
+        finally:
+            durable.unlink_quietly(temp)
+        return Answer(204)
+
+    def _replace(self, ours: Broker, theirs: Broker, remote_id: str) -> None:
+        """Put `theirs`, a file that came from `remote_id`, with all of ours in place of `ours`."""
+        temp, db_file = theirs.db_file, ours.db_file
         ours.commit_pending()
         point = -1
         while rows := ours.items_since(point, 1000):

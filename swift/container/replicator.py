@@ -69,6 +69,8 @@ class ContainerReplicator(DbReplicator):
             broker.set_policy_index(theirs["storage_policy_index"], Timestamp.now().internal)
         if "shard_max_row" not in theirs:
             return None                       # a peer too old for shards
+        if max(info["shard_max_row"], theirs["shard_max_row"]) < 0:
+            return None                       # neither ever had any
         if theirs["shard_max_row"] >= 0:
             answer = call("get_shard_ranges")
             if answer.status // 100 != 2:
@@ -150,11 +152,11 @@ class ContainerReplicator(DbReplicator):
         assert isinstance(broker, ContainerBroker)
         if self._queues is None or info["account"] == misplaced_queue.ACCOUNT:
             return
-        point = broker.stat()["reconciler_sync_point"]
         if not broker.has_other_policies():
-            if info["max_row"] != point:
+            if info["max_row"] != info["reconciler_sync_point"]:
                 broker.set_reconciler_point(info["max_row"])
             return
+        point = broker.stat()["reconciler_sync_point"]    # a change of policy has set it back
         reached = max(self._enqueue(broker, point), info["max_row"])
         if reached > point and sum(results) > len(results) // 2:
             broker.set_reconciler_point(reached)

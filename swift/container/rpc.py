@@ -18,10 +18,12 @@ from swift.container.shard_table import Which
 class ContainerRpc(ReplicatorRpc):
     """REPLICATE of containers: storage policy and shard ranges go along."""
 
-    def after_sync(self, broker: Any, remote: Row) -> None:
+    def after_sync(self, broker: Any, info: Row, remote: Row) -> bool:
         """Take over the peer's storage policy if that is the right one."""
-        if "storage_policy_index" in remote and other_is_right(broker.replication_info(), remote):
-            broker.set_policy_index(remote["storage_policy_index"], Timestamp.now().internal)
+        if not other_is_right(info, remote):
+            return False
+        broker.set_policy_index(remote["storage_policy_index"], Timestamp.now().internal)
+        return True
 
     # -- shards ----------------------------------------------------------
 

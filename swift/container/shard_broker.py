@@ -221,12 +221,14 @@ class ShardBroker(Broker):
 
     def replication_info(self) -> Row:
         info = super().replication_info()
-        info["shard_max_row"] = self.read(shard_table.max_row)
         info["db_state"] = self.db_state()
         if info["db_state"] in (SHARDING, SHARDED):
             stat = self.stat()
             info["count"], info["bytes_used"] = stat["object_count"], stat["bytes_used"]
         return info
+
+    def _add_info(self, conn: sqlite3.Connection, info: Row) -> None:
+        info["shard_max_row"] = shard_table.max_row(conn)
 
     # -- root ------------------------------------------------------------
 
