@@ -21,11 +21,10 @@ from swift.common.listing import (
     format_of,
     json_body,
     parse_query,
-    xml_attribute,
-    xml_escape,
 )
 from swift.common.storage_policy import policies
 from swift.common.timestamp import Timestamp, isoformat
+from swift.common.xml_text import xml_attribute, xml_escape
 
 _ROW_HEADERS = ("HTTP_X_PUT_TIMESTAMP", "HTTP_X_DELETE_TIMESTAMP")
 

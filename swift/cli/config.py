@@ -11,7 +11,8 @@ import argparse
 import os
 import sys
 
-from swift.common.conf import SWIFT_DIR, load_context, read_sections
+from swift.common.conf import SWIFT_DIR, read_sections
+from swift.common.app_conf import load_context
 from swift.common.exceptions import ConfigError
 from swift.operations.servers import RUN_DIR, UnknownServer, servers_named
 

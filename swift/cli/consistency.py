@@ -14,7 +14,7 @@ from swift.account.replicator import AccountReplicator
 from swift.common.conf import read_sections
 from swift.common.daemon import Daemon, run_many
 from swift.common.exceptions import ConfigError
-from swift.common.runner import parse_args
+from swift.common.process import parse_args
 from swift.container.auditor import ContainerAuditor
 from swift.container.reconciler import ContainerReconciler
 from swift.container.replicator import ContainerReplicator

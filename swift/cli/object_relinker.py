@@ -23,7 +23,7 @@ from swift.common.exceptions import ConfigError
 from swift.common.log import get_logger
 from swift.common.ring import Ring
 from swift.common.ring.format import RingFileError
-from swift.common.runner import drop_privileges
+from swift.common.process import drop_privileges
 from swift.common.storage_policy import StoragePolicy, policies
 from swift.obj.ec_hashes import FragmentHasher
 from swift.obj.relinker import CLEANUP, RELINK, Relinker, Task

@@ -4,7 +4,8 @@ from swift.common import concurrency
 
 concurrency.patch()
 
-from swift.common.runner import parse_args, run_server
+from swift.common.process import parse_args
+from swift.common.runner import run_server
 
 
 def main() -> int:

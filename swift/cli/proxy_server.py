@@ -8,7 +8,8 @@ concurrency.patch()
 import logging
 import sys
 
-from swift.common.runner import parse_args, run_server
+from swift.common.process import parse_args
+from swift.common.runner import run_server
 
 
 def main(argv=None):

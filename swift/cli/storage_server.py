@@ -12,7 +12,8 @@ concurrency.patch()
 
 from swift.common.conf import config_true, read_sections
 from swift.common.exceptions import ConfigError
-from swift.common.runner import Plan, check_configuration, parse_args, run_servers
+from swift.common.process import parse_args
+from swift.common.runner import Plan, check_configuration, run_servers
 
 PORTS = {"object-server": 6200, "container-server": 6201, "account-server": 6202}
 

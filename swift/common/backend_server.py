@@ -13,7 +13,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
-from http.client import responses
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -27,7 +27,7 @@ from swift.common.log import get_logger, log_line
 from swift.common.statsd import Statsd
 from swift.common.timestamp import Timestamp
 
-_STATUS = {**{int(code): f"{int(code)} {reason}" for code, reason in responses.items()},
+_STATUS = {**{int(code): f"{int(code)} {code.phrase}" for code in HTTPStatus},
            413: "413 Request Entity Too Large", 416: "416 Requested Range Not Satisfiable",
            499: "499 Client Disconnect", 507: "507 Insufficient Storage"}
 # What a device answers that is full, failing, gone or read-only: others have to do its work.

@@ -20,7 +20,7 @@ from swift.common import concurrency, priority, recon, succession, unheeded, wor
 from swift.common.conf import read_conf
 from swift.common.exceptions import ConfigError
 from swift.common.log import get_logger
-from swift.common.runner import drop_privileges, parse_args
+from swift.common.process import drop_privileges, keep_loaded, parse_args
 from swift.common.statsd import Statsd
 from swift.common.storage import validate_configuration
 
@@ -153,9 +153,13 @@ def run_many(daemons: list[tuple[type[Daemon], str]], once: bool = False, verbos
     except ConfigError as exc:
         print(f"Cannot start: {exc}", file=sys.stderr)
         return 1
+    keep_loaded()
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     if count == 1:
-        return _run_once(made) if once else _run_forever(made)
+        if not once:
+            return _run_forever(made)
+        # To take apart what was loaded takes as long as a pass with little to do.
+        concurrency.exit_now(_run_once(made))
 
     def work(number: int) -> int:
         made[0].share = (number, count)

@@ -9,8 +9,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import psutil
-
 from swift.common.concurrency import Timeout, pause, subprocess
 from swift.common.conf import config_float, config_int, config_list, config_port, config_true
 from swift.common.storage import is_hash, is_suffix
@@ -88,6 +86,7 @@ def local_addresses(conf: dict[str, str]) -> set[str]:
     bind_ip = conf.get("bind_ip", "0.0.0.0")
     if bind_ip not in ("", "0.0.0.0", "::", "*"):
         return {bind_ip}
+    import psutil  # much to load for whom one address is bound
     return {address.address.partition("%")[0] for addresses in psutil.net_if_addrs().values()
             for address in addresses}
 

@@ -10,8 +10,6 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from swift.common.conf import load_app
-
 
 class InternalClient:
     """Requests to an application; paths are real text, /v1/account/container/object."""
@@ -27,6 +25,7 @@ class InternalClient:
         from swift.proxy.server import Application
         path = conf.get("internal_client_conf_path")
         if path and os.path.exists(path):
+            from swift.common.app_conf import load_app
             return cls(load_app(path))
         return cls(Symlink(Application({
             name: conf[name] for name in ("swift_dir", "node_timeout", "conn_timeout")

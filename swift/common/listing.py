@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Listings: a walk along an index that steps over what a delimiter folds, and its three formats."""
+"""Listings: a walk along an index that steps over what a delimiter folds, and its formats (XML is
+written with `swift.common.xml_text`)."""
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr
 
 from swift.common.backend_server import Answer, Request
 from swift.common.conf import config_true
@@ -180,24 +180,6 @@ def _fold(rows: list[Any], query: Query, prefix: str, delimiter: str, path_mode:
         if len(results) >= query.limit:
             return None
     return last, _AFTER
-
-
-def xml_escape(value: str) -> str:
-    """Text for XML; characters XML 1.0 cannot hold become U+FFFD so that it stays well-formed."""
-    return escape(_clean(value))
-
-
-def xml_attribute(value: str) -> str:
-    """A quoted attribute value."""
-    return quoteattr(_clean(value))
-
-
-def _clean(value: str) -> str:
-    if value.isprintable():
-        return value
-    return "".join(
-        char if char in "\t\n\r" or "\x20" <= char <= "\ud7ff" or "\ue000" <= char <= "\ufffd"
-        or char >= "\U00010000" else "\ufffd" for char in value)
 
 
 def json_body(entries: list[dict[str, Any]]) -> bytes:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-import psutil
-
 from swift.common.exceptions import ConfigError
 
 _CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
@@ -40,9 +38,17 @@ def set_own(conf: dict[str, str]) -> None:
         if mine.nice is not None:
             os.setpriority(os.PRIO_PROCESS, 0, mine.nice)
         if mine.disk is not None:
-            psutil.Process().ionice(*mine.disk)
-    except (OSError, psutil.AccessDenied) as exc:
+            _set_disk(*mine.disk)
+    except OSError as exc:
         raise ConfigError(f"nice_priority, ionice_class: {exc}") from exc
+
+
+def _set_disk(kind: int, within: int) -> None:
+    import psutil  # much to load for whom it is nothing
+    try:
+        psutil.Process().ionice(kind, within)
+    except psutil.AccessDenied as exc:
+        raise PermissionError(str(exc)) from exc
 
 
 def _number(conf: dict[str, str], name: str, least: int, most: int) -> int | None:

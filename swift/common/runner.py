@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes of WSGI servers: options, sockets, workers, privileges, signals.
+"""Processes of WSGI servers: sockets, workers, signals.
 
 A server of one worker is one process without a parent. With more, the parent sleeps in waitpid and
 starts a worker anew when one dies. SIGTERM and SIGHUP drain: what is in flight is answered, then
@@ -9,32 +9,30 @@ little as one disk works. Several servers can share a process (`run_servers`): t
 """
 from __future__ import annotations
 
-import argparse
 import gc
-import grp
 import os
-import pwd
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 from swift.common import concurrency, priority, succession, unheeded
+from swift.common.app_conf import load_context
 from swift.common.conf import (
     config_float,
     config_int,
     config_port,
     config_true,
-    load_context,
     read_conf,
     read_swift_conf,
 )
 from swift.common.exceptions import ConfigError
 from swift.common.log import get_logger
 from swift.common.pipeline import complete
+from swift.common.process import child, drop_privileges, keep_loaded
 from swift.common.storage import validate_configuration
 from swift.common.wsgi import Server, raise_limits
 
@@ -49,44 +47,6 @@ class Plan:
     conf_path: str
     app_section: str
     default_port: int
-
-
-def parse_args(name: str, description: str, argv: list[str] | None = None, many: bool = False,
-               more: Callable[[argparse.ArgumentParser], None] = lambda _: None
-               ) -> argparse.Namespace:
-    """CONFIG [once] [verbose], the arguments all daemons have; `more` adds those of one."""
-    parser = argparse.ArgumentParser(prog=name, description=description)
-    more(parser)
-    parser.add_argument("config", nargs="+" if many else None, help="configuration file or folder")
-    if not many:
-        parser.add_argument("words", nargs="*", metavar="once|verbose",
-                            help="once: one pass, then exit; verbose: log to standard error")
-    parser.add_argument("-o", "--once", action="store_true", help="one pass, then exit")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log to standard error")
-    parser.add_argument("-t", "--test-config", action="store_true",
-                        help="load the configuration, say whether it can serve, and end")
-    args = parser.parse_args(argv)
-    words = getattr(args, "words", None) or []
-    if unknown := set(words) - {"once", "verbose"}:
-        parser.error(f"unknown argument {unknown.pop()!r}")
-    args.once = args.once or "once" in words
-    args.verbose = args.verbose or "verbose" in words
-    return args
-
-
-def drop_privileges(user: str) -> None:
-    """Become `user` with just its groups, if we are root; umask 022. ConfigError if unknown."""
-    os.umask(0o022)
-    if os.geteuid() != 0:
-        return
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError:
-        raise ConfigError(f"user: there is no user {user!r} on this system") from None
-    os.setgroups([group.gr_gid for group in grp.getgrall() if user in group.gr_mem])
-    os.setgid(entry.pw_gid)
-    os.setuid(entry.pw_uid)
-    os.environ["HOME"] = entry.pw_dir
 
 
 def worker_count(conf: dict[str, str]) -> int:
@@ -244,10 +204,8 @@ def run_servers(plans: list[Plan], verbose: bool = False, workers: int | None = 
     except ConfigError as exc:
         print(f"Cannot start: {exc}", file=sys.stderr)
         return 1
-    # What was loaded stays: the collector need not look at it again, nor after each few requests.
     gc.collect()
-    gc.freeze()
-    gc.set_threshold(20000, 20, 50)
+    keep_loaded()
     works = [partial(_work_apart, server, servers, drain) for server in servers] if per_port else \
         [partial(_work, servers, drain, extra)]
     if len(works) * count > 1:
@@ -313,8 +271,8 @@ def _parent(works: Sequence[Callable[[], int]], servers: list[Server]) -> int:
                 [server.sock for server in servers], servers[0].logger, False)):
             return
         stopping.append(number)
-        for child in children:
-            os.kill(child, signal.SIGHUP if number in (signal.SIGUSR1, signal.SIGHUP)
+        for pid in children:
+            os.kill(pid, signal.SIGHUP if number in (signal.SIGUSR1, signal.SIGHUP)
                     else signal.SIGTERM)
 
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
@@ -342,20 +300,3 @@ def _parent(works: Sequence[Callable[[], int]], servers: list[Server]) -> int:
         if not stopping and os.waitstatus_to_exitcode(status) != 0:
             time.sleep(1)
     return 0
-
-
-def child(work: Callable[[], int]) -> NoReturn:
-    """What a worker does after the fork: `work`, and end with its exit code."""
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)      # the parent's, even if all are signalled
-    concurrency.after_fork()
-    _die_with_parent()
-    concurrency.exit_now(work())
-
-
-def _die_with_parent() -> None:
-    """Ask Linux for SIGTERM when the parent dies, so that `kill -9` of it leaves no orphans."""
-    import ctypes
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM, 0, 0, 0)

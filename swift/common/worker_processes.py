@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from swift.common.runner import child
+from swift.common.process import child
 
 RESTART_SECONDS = 1.0                 # workers that die at once must not spin
 

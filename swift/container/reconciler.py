@@ -17,8 +17,9 @@ from typing import Any
 from urllib.parse import quote
 
 from swift.common import node_client
+from swift.common.app_conf import load_app
 from swift.common.concurrency import GreenPool, Timeout
-from swift.common.conf import config_float, config_int, load_app, read_sections
+from swift.common.conf import config_float, config_int, read_sections
 from swift.common.daemon import Daemon
 from swift.common.exceptions import ConfigError
 from swift.common.internal_client import InternalClient

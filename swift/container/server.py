@@ -27,11 +27,10 @@ from swift.common.listing import (
     format_of,
     json_body,
     parse_query,
-    xml_attribute,
-    xml_escape,
 )
 from swift.common.storage_policy import policies
 from swift.common.timestamp import Timestamp, decode_timestamps, isoformat
+from swift.common.xml_text import xml_attribute, xml_escape
 from swift.container import shard_requests
 from swift.container.backend import DATADIR, ContainerBroker
 from swift.container.rpc import ContainerRpc

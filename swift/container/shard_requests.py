@@ -13,9 +13,10 @@ from urllib.parse import quote
 from swift.common.backend_server import Answer, Request
 from swift.common.conf import config_true
 from swift.common.db import Row
-from swift.common.listing import json_body, xml_escape
+from swift.common.listing import json_body
 from swift.common.shards import UPDATED, ShardRange, parse_states
 from swift.common.timestamp import Timestamp
+from swift.common.xml_text import xml_escape
 from swift.container.backend import ContainerBroker
 from swift.container.shard_broker import SHARDED, SHARDING
 from swift.container.shard_table import Which

@@ -23,7 +23,7 @@ from s3_client import boto
 from swift_cluster import SwiftCluster
 from wsgi_call import Body
 
-from swift.common.conf import load_app
+from swift.common.app_conf import load_app
 from swift.common.wsgi import parse_head
 
 WRITES = ("PUT", "POST", "DELETE", "UPDATE")

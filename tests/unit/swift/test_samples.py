@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import swift
-from swift.common import conf, storage, storage_policy
+from swift.common import app_conf, conf, storage, storage_policy
 
 ETC = Path(swift.__file__).parents[1] / "etc/swift"
 KINDS = {"object": "obj", "container": "container", "account": "account"}
@@ -43,7 +43,7 @@ def test_the_sample_loads(kind, monkeypatch):
     monkeypatch.setattr(storage, "_secrets", (b"prefix", b"suffix"))
     monkeypatch.setattr(storage_policy, "_policies", storage_policy.parse_policies({}))
     monkeypatch.setattr(conf, "SWIFT_DIR", "/nonexistent")
-    app = conf.load_context(str(ETC / f"{kind}-server.conf-sample")).create()
+    app = app_conf.load_context(str(ETC / f"{kind}-server.conf-sample")).create()
     while hasattr(app, "app"):
         app = app.app
     assert app.server_type == kind

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from swift.common.conf import load_context
+from swift.common.app_conf import load_context
 from swift.common.pipeline import complete, names_of
 
 WHOLE = "catch_errors gatekeeper listing_formats copy dlo versioned_writes"

@@ -196,7 +196,7 @@ def test_x8_ordinary_ranges_are_served():
 
 def test_r12_privileges_are_dropped_with_their_groups():
     """R12: uid, gid and supplementary groups, from /proc."""
-    program = ("from swift.common.runner import drop_privileges; drop_privileges('nobody');"
+    program = ("from swift.common.process import drop_privileges; drop_privileges('nobody');"
                "print(open('/proc/self/status').read())")
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True,
                           text=True, timeout=60, check=True)

@@ -3,7 +3,7 @@
 import pytest
 from wsgi_call import environ
 
-from swift.common import conf
+from swift.common import app_conf
 from swift.common.exceptions import ConfigError
 from swift.common.middleware import read_only
 from swift.common.request import Response
@@ -53,5 +53,5 @@ def test_a_filter_that_is_not_there_is_said_by_name(tmp_path, name, words):
     path.write_text(f"[pipeline:main]\npipeline = f proxy-server\n[filter:f]\n"
                     f"use = egg:swift#{name}\n[app:proxy-server]\nuse = egg:swift#proxy\n")
     with pytest.raises(ConfigError, match=words) as caught:
-        conf.load_context(str(path))
+        app_conf.load_context(str(path))
     assert name in str(caught.value)
