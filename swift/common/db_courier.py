@@ -10,17 +10,21 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from swift.common.concurrency import Event, spawn_n
+from swift.common.concurrency import Event, Semaphore, spawn_n
 from swift.common.devices import Rsync
 
 SMALL = 1 << 20               # bytes; a larger one goes at once and alone, and keeps nobody waiting
 
 
 class Courier:
-    """Brings databases into the tmp directories of devices."""
+    """Brings databases into the tmp directories of devices.
 
-    def __init__(self, rsync: Rsync) -> None:
+    Who calls holds one of `turns`, which somebody else may have while a small one waits and goes.
+    """
+
+    def __init__(self, rsync: Rsync, turns: Semaphore) -> None:
         self.rsync = rsync
+        self.turns = turns
         self._waiting: dict[str, list[tuple[str, Event]]] = {}    # by target, while one is at work
 
     def bring(self, copy: str, node: dict[str, Any]) -> bool:
@@ -36,7 +40,11 @@ class Courier:
             self._waiting[target] = []
             spawn_n(self._go, target)
         self._waiting[target].append((copy, arrived))
-        return arrived.wait()
+        self.turns.release()
+        try:
+            return arrived.wait()
+        finally:
+            self.turns.acquire()
 
     def _go(self, target: str) -> None:
         while together := self._waiting[target]:

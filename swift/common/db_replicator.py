@@ -20,7 +20,7 @@ from functools import partial
 from typing import Any
 
 from swift.common import db_connection, db_files, durable, node_client
-from swift.common.concurrency import GreenPool, Timeout, run_in_thread
+from swift.common.concurrency import GreenPool, Semaphore, Timeout, run_in_thread
 from swift.common.conf import config_float, config_int, config_true
 from swift.common.daemon import DEVICES, PARTITIONS, Daemon, Option
 from swift.common.db import Broker, Row, device_of
@@ -39,6 +39,7 @@ from swift.common.ring import Ring
 from swift.common.timestamp import Timestamp
 
 FULL_EVERY = 10
+WAITING = 24                  # databases that may wait for an rsync beside those being worked on
 Node = dict[str, Any]
 Call = Callable[..., node_client.NodeAnswer]
 _SYNC_ARGS = ("max_row", "hash", "id", "created_at", "put_timestamp", "delete_timestamp",
@@ -79,7 +80,8 @@ class DbReplicator(Daemon):
         self.conn_timeout = config_float(conf, "conn_timeout", 0.5)
         self.addresses = local_addresses(conf)
         self.port = config_int(conf, "bind_port", self.default_port)
-        self.courier = Courier(Rsync(conf, self.kind, self.default_port, self.logger))
+        self.courier = Courier(Rsync(conf, self.kind, self.default_port, self.logger),
+                               Semaphore(self.concurrency))
         self.selection = Selection(conf)
         self.handoffs_only = config_true(conf.get("handoffs_only", "no"))
         delete = conf.get("handoff_delete", "auto")
@@ -103,7 +105,7 @@ class DbReplicator(Daemon):
                                      "removed", "failures"), 0)
         local = {dev["device"]: dev["id"] for dev in self.ring.devs
                  if dev and is_local(dev, self.addresses, self.port)}
-        pool = GreenPool(self.concurrency)
+        pool = GreenPool(self.concurrency + WAITING)
         progress = Progress(self.logger, HOUR)
         for db_file, device, partition in databases(self.devices, self.datadir, self.mount_check,
                                                     self.logger):
@@ -132,16 +134,17 @@ class DbReplicator(Daemon):
             "rsync": counts["rsyncs"], "remove": counts["removed"]}}
 
     def _replicate_logged(self, db_file: str, partition: str, device_id: int) -> None:
-        self.counts["databases"] += 1
-        began = time.monotonic()
-        try:
-            self.replicate(db_file, partition, device_id)
-        except (OSError, sqlite3.Error, ValueError, KeyError, TypeError, DatabaseConnectionError,
-                LockTimeout) as exc:
-            self.counts["failures"] += 1
-            self.logger.error("ERROR replicating %s: %s", db_file, exc)
-        finally:
-            self.took("timing", began)
+        with self.courier.turns:
+            self.counts["databases"] += 1
+            began = time.monotonic()
+            try:
+                self.replicate(db_file, partition, device_id)
+            except (OSError, sqlite3.Error, ValueError, KeyError, TypeError,
+                    DatabaseConnectionError, LockTimeout) as exc:
+                self.counts["failures"] += 1
+                self.logger.error("ERROR replicating %s: %s", db_file, exc)
+            finally:
+                self.took("timing", began)
 
     def replicate(self, db_file: str, partition: str, device_id: int) -> None:
         """Bring one database in step with its peers."""

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from swift.common.concurrency import Event, GreenPool, Timeout
+from swift.common.concurrency import Event, GreenPool, Semaphore, Timeout
 from swift.common.db_courier import SMALL, Courier
 
 HERE, THERE = {"device": "here"}, {"device": "there"}
@@ -36,13 +36,14 @@ def rsync():
 @pytest.fixture
 def bring(rsync, tmp_path):
     """A function: bring files of these names, all at a time; their results by name."""
-    courier = Courier(rsync)
+    courier = Courier(rsync, Semaphore())             # one turn: who waits lets the next have it
 
     def one(name, node, size, results):
         path = tmp_path / name
         path.write_bytes(b"x" * size)
         try:
-            results[name] = courier.bring(str(path), node)
+            with courier.turns:
+                results[name] = courier.bring(str(path), node)
         except OSError as exc:
             results[name] = str(exc)
 
