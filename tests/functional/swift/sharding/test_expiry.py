@@ -51,7 +51,8 @@ def expiring(store, monkeypatch):
     store.get_count("a")
     shard(store, ("a", "c"), (".expiring_objects", "1000000000"))
     assert store.ranges()[1] == "sharded" and len(queue(store)["1000000000"]) == len(NAMES)
-    monkeypatch.setattr("swift.obj.expirer.time", SimpleNamespace(time=lambda: int(at) + 1))
+    monkeypatch.setattr("swift.obj.expirer.time", SimpleNamespace(
+        time=lambda: int(at) + 1, monotonic=time.monotonic))
     return store
 
 
