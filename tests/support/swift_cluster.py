@@ -261,7 +261,7 @@ def main():
     port = int(sys.argv[2]) if len(sys.argv) > 2 else None
     with SwiftCluster(root, proxy_port=port, part_power=10, policies=2,
                       proxy_options="allow_open_expired = true",
-                      s3_options='s3_acl = yes') as cluster:
+                      s3_options='s3_acl = yes\ncheck_bucket_owner = yes') as cluster:
         for (kind, n), process in cluster.processes.items():
             (cluster.root / f'{kind}-{n}.pid').write_text(str(process.pid))
         print(f'up: {cluster.url}', flush=True)

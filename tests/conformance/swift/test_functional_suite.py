@@ -16,6 +16,7 @@ from swift_suite import holds_metadata
 HERE = Path(__file__).parent
 WHOLE_TIMEOUT = 3600
 QUICK_TIMEOUT = 600
+S3_OPTIONS = 's3_acl = yes\ncheck_bucket_owner = yes'      # as the suite's own cluster has them
 
 
 @pytest.fixture(scope='module')
@@ -30,7 +31,7 @@ def store(tmp_path_factory):
                         'attributes: set TMPDIR to a folder on XFS')
     try:
         with SwiftCluster(root, policies=2, part_power=6,
-                          proxy_options='allow_open_expired = true', s3_options='s3_acl = yes',
+                          proxy_options='allow_open_expired = true', s3_options=S3_OPTIONS,
                           storage_options='disable_fallocate = yes') as cluster:
             yield cluster
     finally:
@@ -46,7 +47,7 @@ def coded_store():
         pytest.fail('/dev/shm does not hold large extended attributes')
     try:
         with SwiftCluster(root, policies=2, part_power=6, coded={0: (2, 1)},
-                          proxy_options='allow_open_expired = true', s3_options='s3_acl = yes',
+                          proxy_options='allow_open_expired = true', s3_options=S3_OPTIONS,
                           storage_options='disable_fallocate = yes') as cluster:
             yield cluster
     finally:
