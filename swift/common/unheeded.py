@@ -9,14 +9,15 @@ import logging
 
 from swift.common.conf import read_sections
 
-# (names, what holds instead); section/name where the name means something elsewhere
+# (names, what holds instead); section/name where the name means something elsewhere, * for whatever
+# begins so
 GROUPS = (
     ("rebalance_missing_suppression_count", "each node's 404 counts"),
     ("namespace_cache_tokens_per_session namespace_avg_backend_fetch_time",
      "each request that finds no shards in the cache asks for them"),
     ("log_custom_handlers log_format", "logs have one form and go to syslog"),
     ("statsd_label_mode statsd_emit_legacy statsd_emit_buffer_xfer_bytes_seconds "
-     "statsd_user_label_reqctx",
+     "statsd_user_label_*",
      "metrics have their dotted names, without labels, sent when a request is over"),
     ("eventlet_debug eventlet_tpool_num_threads cooperative_period splice slow",
      "how processes wait for disks is not to be tuned"),
@@ -43,10 +44,11 @@ GROUPS = (
     ("pool_timeout", "a connection to memcached is made when none is free"),
     ("filter:s3token/delay_auth_decision",
      "whose a signature is that Keystone does not know, the other auth filters are asked"),
-    ("active_fernet_key_id", "tokens are signed with token_secret"),
+    ("active_fernet_key_id fernet_key_*", "tokens are signed with token_secret"),
     ("auth_pipeline_check", "a pipeline that cannot work is refused"),
 )
 IGNORED = {name: instead for names, instead in GROUPS for name in names.split()}
+_BEGINNINGS = tuple(name[:-1] for name in IGNORED if name.endswith("*"))
 
 
 def check(path: str, section: str, logger: logging.Logger) -> None:
@@ -58,5 +60,7 @@ def check(path: str, section: str, logger: logging.Logger) -> None:
                 not name.startswith(section + ":"):
             continue
         found |= IGNORED.keys() & {*options, *(f"{name}/{option}" for option in options)}
+        found |= {f"{start}*" for option in options for start in _BEGINNINGS
+                  if option.startswith(start)}
     for option in sorted(found):
         logger.warning("%s changes nothing: %s", option, IGNORED[option])

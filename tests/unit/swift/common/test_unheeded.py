@@ -43,6 +43,14 @@ def test_a_name_may_mean_something_elsewhere(conf, caplog):
     assert [line.split()[0] for line in caplog.messages] == ["object-expirer/reclaim_age"]
 
 
+def test_a_name_may_end_as_it_likes(conf, caplog):
+    path = conf("[DEFAULT]\nstatsd_user_label_site = a\nstatsd_user_label_b = c\n"
+                "[app:proxy-server]\n[filter:tempauth]\nfernet_key_mine = x\n")
+    unheeded.check(path, "proxy-server", LOGGER)
+    assert [line.split()[0] for line in caplog.messages] == ["fernet_key_*",
+                                                             "statsd_user_label_*"]
+
+
 def test_a_daemon_tells_at_its_start(conf, caplog, monkeypatch):
     path = conf("[object-updater]\nrequest_tries = 3\nlog_address = /none\n")
     monkeypatch.setattr(daemon, "get_logger", lambda *_: logging.getLogger("updater"))
