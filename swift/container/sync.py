@@ -14,6 +14,7 @@ import os
 import sqlite3
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -27,6 +28,7 @@ from swift.common.db_files import Idle, look
 from swift.common.devices import databases, is_local, local_addresses
 from swift.common.exceptions import DatabaseConnectionError, LockTimeout
 from swift.common.internal_client import InternalClient
+from swift.common.progress import HOUR, Progress
 from swift.common.ring import Ring
 from swift.common.storage import hash_path
 from swift.common.timestamp import Timestamp, decode_timestamps
@@ -35,6 +37,7 @@ from swift.container.shard_broker import SHARDED, SHARDING
 from swift.container.sync_target import check_sync_to
 
 VERSIONS = "x-container-sysmeta-versions-container"
+COUNTED = ("syncs", "puts", "deletes", "skips", "failures")       # syncs are containers
 _PAGE = 100
 _NOT_SENT = ("content-length", "etag", "x-timestamp", "date", "x-trans-id", "accept-ranges",
              "x-openstack-request-id", "last-modified", "connection", "x-symlink-target-bytes")
@@ -70,6 +73,7 @@ class ContainerSync(Daemon):
                              self.logger)
         self.port = int(conf.get("bind_port", 6201))
         self.addresses = local_addresses(conf)
+        self.counts: Counter[str] = Counter()
         self._client = client
         self._ring: Ring | None = None
         self._idle = Idle()
@@ -91,13 +95,27 @@ class ContainerSync(Daemon):
     def run_once(self) -> None:
         """One pass over the containers of this node."""
         self._idle.begin()
+        start = time.monotonic()
+        self.counts = Counter(dict.fromkeys(COUNTED, 0))
+        progress = Progress(self.logger, HOUR)
         for db_file, device, partition in databases(self.devices, DATADIR, self.mount_check,
                                                     self.logger):
+            progress.tell("Containers sent from in this pass", self.counts["syncs"])
             try:
                 if not self._idle.has(db_file):
                     self.sync(db_file, device, int(partition))
             except (OSError, sqlite3.Error, DatabaseConnectionError, LockTimeout) as exc:
+                self._note("failures")
                 self.logger.error("ERROR container sync of %s: %s", db_file, exc)
+        counts = self.counts
+        self.logger.log(
+            logging.INFO if counts["puts"] + counts["deletes"] + counts["failures"]
+            else logging.DEBUG, "Container sync pass: %s in %.2f s",
+            ", ".join(f"{counts[what]} {what}" for what in COUNTED), time.monotonic() - start)
+
+    def _note(self, what: str) -> None:
+        self.counts[what] += 1
+        self.measure(**{what: 1})
 
     # -- one container ---------------------------------------------------
 
@@ -123,18 +141,18 @@ class ContainerSync(Daemon):
         why = "it keeps versions of its objects" if metadata.get(VERSIONS) else \
             "it is divided among shards" if stat["db_state"] in (SHARDING, SHARDED) else None
         if why is not None:
-            self.measure(skips=1)
+            self._note("skips")
             self.logger.warning("Container sync skips %s/%s: %s", stat["account"],
                                 stat["container"], why)
             return
         problem = check_sync_to(target, self.allowed_hosts)
         if problem is not None:
-            self.measure(failures=1)
+            self._note("failures")
             self.logger.error("ERROR container sync of %s: %s", db_file, problem)
             return
         self._send_rows(Peer(self, stat["account"], stat["container"], target, key), broker, stat,
                         mine[0], len(nodes))
-        self.measure(syncs=1)
+        self._note("syncs")
 
     def _send_rows(self, peer: Peer, broker: ContainerBroker, stat: Row, ordinal: int,
                    count: int) -> None:
@@ -173,13 +191,13 @@ class ContainerSync(Daemon):
         try:
             peer.send(row)
             what = "deletes" if row["deleted"] else "puts"
-            self.measure(**{what: 1})
+            self._note(what)
             self.took(f"{what}.timing", began)
             return True
         except (SyncFailed, OSError, http.client.HTTPException) as exc:
             self.logger.error("ERROR container sync of %s/%s/%s to %s: %s", peer.account,
                               peer.container, row["name"], peer.target, exc)
-            self.measure(failures=1)
+            self._note("failures")
             return False
 
 
