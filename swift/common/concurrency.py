@@ -77,6 +77,19 @@ def _resolve(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
     return run_in_thread(_original_socket.getaddrinfo, host, port, *args, **kwargs)
 
 
+def datagram_address(host: str, port: int) -> tuple[int, Any]:
+    """(family, address) of where datagrams to a host go; a name that cannot be looked up stays one.
+
+    Blocks, for it is called before a process forks: it may have no threads then.
+    """
+    try:
+        family, _, _, _, address = _original_socket.getaddrinfo(
+            host, port, 0, socket.SOCK_DGRAM)[0]
+    except OSError:
+        return socket.AF_INET, (host, port)
+    return family, address
+
+
 def is_patched() -> bool:
     """Whether `patch()` was called in this process."""
     return bool(eventlet.patcher.is_monkey_patched("socket"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from swift.common.concurrency import socket
+from swift.common.concurrency import datagram_address, socket
 from swift.common.conf import config_float, config_int
 
 
@@ -12,11 +12,11 @@ class Statsd:
     """A sender of metrics. Nothing it does can fail a request: what cannot be sent is lost."""
 
     def __init__(self, host: str, port: int = 8125, prefix: str = "", rate: float = 1.0) -> None:
-        self.address = (host, port)
+        # Looked up once: it would take longer than all else, for each datagram.
+        family, self.address = datagram_address(host, port)
         self.prefix = prefix + "." if prefix and not prefix.endswith(".") else prefix
         self.rate = rate
-        self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET,
-                                  socket.SOCK_DGRAM)
+        self.sock = socket.socket(family, socket.SOCK_DGRAM)
         self.sock.setblocking(False)
 
     @classmethod

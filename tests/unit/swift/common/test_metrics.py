@@ -10,9 +10,10 @@ from wsgi_call import call, environ
 from swift.account.auditor import AccountAuditor
 from swift.account.replicator import AccountReplicator
 from swift.account.server import AccountApp
-from swift.common import storage, storage_policy
+from swift.common import concurrency, storage, storage_policy
 from swift.common.backend_server import BackendApp
 from swift.common.ring import RingBuilder
+from swift.common.statsd import Statsd
 from swift.container.server import ContainerApp
 from swift.container.updater import ContainerUpdater
 from swift.obj.auditor import ObjectAuditor
@@ -92,6 +93,23 @@ def test_who_has_no_statsd_does_not_pay_for_it(statsd):
     app = ObjectApp({**statsd.conf, "log_statsd_host": ""})
     assert app.access_log.__func__ is BackendApp.access_log
     assert app.statsd is None and app.manager.statsd is None
+
+
+def test_a_name_is_looked_up_once(monkeypatch):
+    asked = []
+
+    def look_up(host, port, *more):
+        asked.append(host)
+        if host != "statsd.test":
+            raise OSError("no such name")
+        return [(socket.AF_INET, 0, 0, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(concurrency._original_socket, "getaddrinfo", look_up)
+    client = Statsd("statsd.test", 8125)
+    assert client.address == ("127.0.0.1", 8125)
+    client.count("things", 1)
+    assert asked == ["statsd.test"]
+    assert Statsd("later.invalid", 8125).address == ("later.invalid", 8125)
 
 
 def test_the_object_server_tells_what_was_left_and_what_is_broken(statsd, tmp_path):
