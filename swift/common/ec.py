@@ -11,8 +11,10 @@ fragment archive; it is what one device stores.
 """
 from __future__ import annotations
 
+import os
 from typing import Any
 
+from swift.common.conf import config_true
 from swift.common.exceptions import ConfigError, SwiftException
 
 SEGMENT_SIZE = 1048576
@@ -23,6 +25,17 @@ FRAG_INDEX = "X-Object-Sysmeta-Ec-Frag-Index"
 SCHEME = "X-Object-Sysmeta-Ec-Scheme"
 SEGMENT = "X-Object-Sysmeta-Ec-Segment-Size"
 PREFIX = "x-object-sysmeta-ec-"
+LEGACY_CRC = "LIBERASURECODE_WRITE_LEGACY_CRC"      # the library looks at it for each fragment
+
+
+def set_checksum(conf: dict[str, str]) -> None:
+    """Have new fragments carry the checksum that write_legacy_ec_crc asks for: true for nodes whose
+    liberasurecode is older than 1.6, false for zlib's; without it the environment decides."""
+    wanted = conf.get("write_legacy_ec_crc", "").strip()
+    if wanted and config_true(wanted):
+        os.environ[LEGACY_CRC] = "1"
+    elif wanted:
+        os.environ.pop(LEGACY_CRC, None)
 
 
 class BadFragment(SwiftException):

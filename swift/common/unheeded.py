@@ -28,7 +28,6 @@ GROUPS = (
      "daemons stay in front of their init system; rings are read anew when they change"),
     ("app:proxy-server/servers_per_port app:account-server/servers_per_port "
      "app:container-server/servers_per_port", "only object servers have several ports"),
-    ("write_legacy_ec_crc", "fragments carry zlib's crc32"),
     ("periodic_warnings_interval", "the log has no warning again and again"),
     ("request_tries", "what failed is tried again in the next pass"),
     ("db_preallocation", "databases grow as they fill"),

@@ -18,7 +18,7 @@ from typing import Any
 from swift.common import durable
 from swift.common.concurrency import Timeout
 from swift.common.conf import config_float, config_int, config_node_count, config_true
-from swift.common.ec import Coding
+from swift.common.ec import Coding, set_checksum
 from swift.common.storage_policy import StoragePolicy
 from swift.obj.ec_backend import EcDiskFile
 from swift.obj.ec_ssync import FragmentSender
@@ -66,6 +66,7 @@ class ObjectReconstructor(PartitionSweep):
 
     def __init__(self, conf: dict[str, str], logger: logging.Logger | None = None) -> None:
         super().__init__(conf, logger)
+        set_checksum(conf)
         self.handoffs_only = config_true(conf.get("handoffs_only", "false"))
         self.handoff_count = config_int(conf, "rebuild_handoff_node_count", 2)
         self.max_objects = config_int(conf, "max_objects_per_revert", 0)

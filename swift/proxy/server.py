@@ -18,6 +18,7 @@ from swift.common.conf import (
     config_true,
 )
 from swift.common.constraints import Constraints
+from swift.common.ec import set_checksum
 from swift.common.exceptions import ChunkReadError, ChunkReadTimeout
 from swift.common.http_client import Pool
 from swift.common.log import get_logger
@@ -84,6 +85,7 @@ class Application:
         else:
             self.limiter = MeasuredLimiter(self.statsd, *limits)
             cached_info.measure(self.statsd)
+        set_checksum(conf)
         self.pool = Pool(config_float(conf, 'conn_timeout', 0.5))
         self.info_cache = InfoCache(self)
         self.agent = f'User-Agent: proxy-server {os.getpid()}\r\n'
