@@ -39,7 +39,7 @@ class Settings:
         # Of what has no owner; None: the store's own rights hold.
         self.ownerless = Ownerless(config_true(conf['allow_no_owner'])) \
             if 'allow_no_owner' in conf else None
-        self.only_readable = config_true(conf.get('check_bucket_owner', 'no'))
+        self.only_own = self.s3_acl and config_true(conf.get('check_bucket_owner', 'no'))
         self.log_twice = config_true(conf.get('force_swift_request_proxy_log', 'no'))
         self.dns_compliant = config_true(conf.get('dns_compliant_bucket_names', 'yes'))
         self.domains = [d.lstrip('.').lower()

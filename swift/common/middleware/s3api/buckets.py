@@ -17,7 +17,7 @@ SWIFT_LISTS = {
 
 
 def list_buckets(call):
-    """GET Service: the buckets of the account; with check_bucket_owner those who asks may read."""
+    """GET Service: the buckets of the account; with check_bucket_owner those of who asks."""
     req, store = call.req, call.store
     most = req.number('max-buckets', MAX_BUCKETS, MAX_BUCKETS)
     if 'max-buckets' in req.params and most < 1:
@@ -28,7 +28,7 @@ def list_buckets(call):
     more = False
     for row in _rows(store, prefix, marker):
         if 'name' not in row or not valid_bucket(row['name'], call.settings.dns_compliant) or \
-                call.settings.only_readable and not _is_readable(call, row['name']):
+                call.settings.only_own and not _is_mine(call, row['name']):
             continue
         if len(found) == most:
             more = True
@@ -57,19 +57,13 @@ def _rows(store, prefix, marker):
         marker = page[-1].get('name', '')
 
 
-def _is_readable(call, name):
-    """Whether HEAD Bucket would be a success."""
-    if not call.settings.s3_acl:
-        return True                    # who may list an account may read what is in it
+def _is_mine(call, name):
+    """Whether lists decide, and the bucket's says that it belongs to who asks."""
     try:
         found = call.list_of(call.store.bucket_info(name))
     except S3Error:
         return False
-    if found is not None:
-        return found.allows(call.req.user, 'READ')
-    answer = call.store.ask('HEAD', name, trusted=False)
-    answer.discard()
-    return answer.ok
+    return found is not None and found.allows(call.req.user, 'OWNER')
 
 
 def create(call):

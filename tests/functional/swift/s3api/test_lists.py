@@ -64,6 +64,18 @@ def test_private_is_private(owner, guest, acl_clients, acl_bucket):
     assert code(owner.get_object, **where) is None
 
 
+def test_only_one_s_own_buckets_are_listed(owner, guest, acl_bucket, user):
+    """Whatever else one may read: check_bucket_owner."""
+    owner.put_bucket_acl(Bucket=acl_bucket, ACL="public-read")
+    user("PUT", "/of-no-owner", {"X-Container-Read": "test:tester3"})
+    assert code(guest.list_objects_v2, Bucket=acl_bucket) is None
+    assert code(guest.list_objects_v2, Bucket="of-no-owner") is None
+    assert not {"of-no-owner", acl_bucket} & {
+        bucket["Name"] for bucket in guest.list_buckets()["Buckets"]}
+    listed = {bucket["Name"] for bucket in owner.list_buckets()["Buckets"]}
+    assert acl_bucket in listed and "of-no-owner" not in listed
+
+
 def test_other_accounts_have_other_buckets(acl_clients, acl_bucket):
     assert code(acl_clients["other"].list_objects, Bucket=acl_bucket) == "NoSuchBucket"
 
