@@ -52,7 +52,7 @@ def parse_names(words: list[str], quoted: bool = False) -> list[str]:
 
 def find_ring(args: argparse.Namespace, names: list[str]) -> tuple[Ring, str, int | None]:
     """(ring, kind, policy index to tell) out of the arguments; ValueError when they contradict."""
-    path = args.words.pop(0) if args.words and args.words[0].endswith(".ring.gz") else None
+    path = given = args.words.pop(0) if args.words and args.words[0].endswith(".ring.gz") else None
     index = None
     if args.policy_name:
         policy = policies().by_name(args.policy_name)
@@ -63,6 +63,9 @@ def find_ring(args: argparse.Namespace, names: list[str]) -> tuple[Ring, str, in
     names += parse_names(args.words, args.quoted)
     if path is None:
         raise ValueError("Need to specify policy_name or <ring.gz>")
+    if len(names) in (1, 2) and not given:           # accounts and containers have no policy
+        return Ring(f"{args.swift_dir}/{whereabouts.kind_of(names)}.ring.gz"), \
+            whereabouts.kind_of(names), None
     kind, ring_index = whereabouts.split_ring_name(path)
     if index is not None and (kind, ring_index) != ("object", index):
         raise ValueError(f"{path} is not the ring of policy {args.policy_name!r}")
@@ -87,6 +90,7 @@ def main(argv: list[str] | None = None) -> int:
             print(("\n" if label == _LABELS[0] else "") + f"{label}\t{shown}")
         if names and whereabouts.kind_of(names) != kind:
             print(f"Attention! mismatch between ring and item: this is a ring of {kind}s")
+            kind = whereabouts.kind_of(names)        # where a server of its kind would have it
         if len(names) > 2:
             print("\n")
         whereabouts.show(ring, kind, names, args.partition, index, args.all)

@@ -81,20 +81,21 @@ def print_body(path: str, metadata: dict[str, str], check_etag: bool) -> None:
 
 
 def policy_of(path: str, wanted: str | None) -> StoragePolicy | None:
-    """The policy whose directory the file is in, or the one named; ValueError for an unknown."""
+    """The policy whose directory the file is in; for a file elsewhere the one named, or the first.
+
+    A name that contradicts is told, and does not count: the file is where it is.
+    """
     found = None
     for part in os.path.abspath(path).split("/"):
         base, _, index = part.partition("-")
         if base == "objects" and (not index or index.isdigit()):
             found = policies().by_index(index)
-    if wanted is None:
-        return found or policies().by_index(0)
-    policy = policies().by_name(wanted)
+    policy = policies().by_index(0) if wanted is None else policies().by_name(wanted)
     if policy is None:
-        raise ValueError(f"No policy named {wanted!r}")
-    if found is not None and found != policy:
+        print(f"Warning: there is no policy named {wanted!r}")
+    elif found is not None and wanted is not None and found != policy:
         print(f"Warning: the file is stored in policy {found.name!r}, not {policy.name!r}")
-    return policy
+    return found or policy
 
 
 def make_parser() -> argparse.ArgumentParser:

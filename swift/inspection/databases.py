@@ -1,24 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What swift-account-info and swift-container-info print of a database. Nothing is changed: the
-file is opened for reading only, and rows that still wait in its .pending are counted apart."""
+"""What swift-account-info and swift-container-info print of a database.
+
+Nothing is changed: the file is opened for reading only. Rows that still wait in its .pending count,
+as they do for everyone who asks the server: they are merged into a copy.
+"""
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import shutil
 import sqlite3
 import sys
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
+from swift.account.backend import AccountBroker
 from swift.common.conf import SWIFT_DIR
-from swift.common.exceptions import ConfigError
+from swift.common.exceptions import ConfigError, DatabaseConnectionError
 from swift.common.ring.format import RingFileError
 from swift.common.shards import State
 from swift.common.storage import hash_path
 from swift.common.storage_policy import policies
 from swift.common.timestamp import Timestamp
+from swift.container.backend import ContainerBroker
 from swift.container.shard_broker import COLLAPSED, SHARDED, SHARDING, SYSMETA, UNSHARDED
 from swift.inspection import whereabouts
 from swift.inspection.whereabouts import moment
@@ -29,17 +38,50 @@ _COUNTS = {"account": ("container_count", "object_count", "bytes_used"),
            "container": ("object_count", "bytes_used")}
 
 
+def _open(path: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{os.path.abspath(path).replace('?', '%3f')}?mode=ro", uri=True)
+
+
+@contextlib.contextmanager
+def settled(path: str, kind: str) -> Iterator[str]:
+    """The database to read: the file itself, or when rows wait beside it a copy with these in it.
+
+    The rows are taken first: what a server merges meanwhile is in both, which is no harm.
+    """
+    pending = path + ".pending"
+    if not os.path.exists(pending) or not os.stat(pending).st_size:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="swift-info-") as folder:
+        copy = f"{folder}/copy.db"
+        shutil.copyfile(pending, copy + ".pending")
+        with contextlib.closing(_open(path)) as source, \
+                contextlib.closing(sqlite3.connect(copy)) as target:
+            if f"{kind}_stat" in _tables(source):       # else it is none of them: see `read`
+                source.backup(target)
+                broker = (AccountBroker if kind == "account" else ContainerBroker)(
+                    copy, keep=False)
+                target.close()
+                broker.commit_pending()
+                path = copy
+        yield path
+
+
+def _tables(conn: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in conn.execute("SELECT name FROM sqlite_master")}
+
+
 def read(path: str, kind: str) -> tuple[Row, dict[str, list[Row]]]:
     """(stat row, rows of policy_stat, incoming_sync and outgoing_sync); sqlite3.Error, or
     ValueError when it is another kind of database."""
-    conn = sqlite3.connect(f"file:{os.path.abspath(path).replace('?', '%3f')}?mode=ro", uri=True)
-    conn.row_factory = sqlite3.Row
+    conn = _open(path)
     try:
-        tables = {row[0] for row in conn.execute("SELECT name FROM sqlite_master")}
+        tables = _tables(conn)
+        conn.row_factory = sqlite3.Row
         if f"{kind}_stat" not in tables:
             raise ValueError(f"it is not the database of {kind}s")
         stat = dict(conn.execute(f"SELECT * FROM {kind}_stat").fetchone() or {})
-        more = {table: [dict(row) for row in conn.execute(f"SELECT * FROM {table}")]
+        more: dict[str, list[Row]] = {table: [dict(row) for row in conn.execute(f"SELECT * FROM {table}")]
                 for table in ("policy_stat", "incoming_sync", "outgoing_sync") if table in tables}
         if "shard_range" in tables:
             more["shard_range"] = [dict(row) for row in conn.execute(
@@ -135,20 +177,20 @@ def print_shards(path: str, stat: Row, ranges: list[Row], verbose: bool) -> None
 
 
 def _print_metadata(kind: str, metadata: dict[str, list[str]], drop_prefixes: bool) -> None:
-    groups: dict[str, dict[str, str]] = {"System": {}, "User": {}, "Other": {}}
+    groups: dict[str, dict[str, str]] = {"System": {}, "User": {}}
     for key, (value, _) in sorted(metadata.items()):
         for group, prefix in (("System", f"x-{kind}-sysmeta-"), ("User", f"x-{kind}-meta-")):
             if key.lower().startswith(prefix):
                 groups[group][key[len(prefix):] if drop_prefixes else key] = value
                 break
         else:
-            groups["Other"][key] = value
+            print(f"  {key.title()}: {value}")
     for group, values in groups.items():
         if values:
             print(f"  {group} Metadata:")
             for key, value in values.items():
                 print(f"    {key}: {value}")
-        elif group != "Other":
+        else:
             print(f"No {group.lower()} metadata found in db file")
 
 
@@ -182,7 +224,8 @@ def run(kind: str, argv: list[str] | None = None) -> int:
         print("DB file doesn't exist")
         return 1
     try:
-        stat, more = read(args.file, kind)
+        with settled(args.file, kind) as database:
+            stat, more = read(database, kind)
         if not stat:
             raise ValueError("it holds nothing")
         print_info(kind, stat, more, args.drop_prefixes)
@@ -190,17 +233,12 @@ def run(kind: str, argv: list[str] | None = None) -> int:
             print_shards(args.file, stat, more.get("shard_range", []), args.verbose)
         if args.sync:
             _print_syncs(more)
-        try:
-            waiting = os.stat(args.file + ".pending").st_size
-        except FileNotFoundError:
-            waiting = 0
-        if waiting:
-            print(f"Not counted yet: {waiting} bytes of rows that wait in {args.file}.pending")
         ring = whereabouts.open_ring(args.swift_dir, kind)
         if ring is not None:
             whereabouts.show(ring, kind, [stat[key] for key in ("account", "container")
                                           if key in stat])
-    except (sqlite3.Error, ValueError, KeyError, ConfigError, RingFileError) as exc:
+    except (sqlite3.Error, ValueError, KeyError, OSError, ConfigError, RingFileError,
+            DatabaseConnectionError) as exc:
         print(f"ERROR: {args.file}: {exc}", file=sys.stderr)
         return 1
     return 0

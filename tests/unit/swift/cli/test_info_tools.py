@@ -79,7 +79,14 @@ def test_get_nodes_of_a_policy_and_of_a_partition(etc, capsys):
     assert out.count('-H "X-Backend-Storage-Policy-Index: 1"') == 4
     assert run(get_nodes.main, capsys, etc / "object-1.ring.gz", "-p", 3)[1] == out
     out = run(get_nodes.main, capsys, etc / "container.ring.gz", "a", "c", "o")[1]
-    assert "mismatch between ring and item" in out
+    assert "mismatch between ring and item" in out and "/objects/" in out
+
+
+@pytest.mark.parametrize("names, kind", [(["a"], "account"), (["a", "c"], "container")])
+def test_get_nodes_of_a_policy_takes_the_ring_of_what_has_none(etc, capsys, names, kind):
+    code, out, _ = run(get_nodes.main, capsys, "-P", "gold", *names)
+    assert code == 0 and "Policy-Index" not in out
+    assert out == run(get_nodes.main, capsys, etc / f"{kind}.ring.gz", *names)[1]
 
 
 @pytest.mark.parametrize("arguments, says", [
@@ -123,8 +130,10 @@ def test_object_info_checks_the_body(etc, tmp_path, capsys):
     assert "doesn't match file hash" in out and "doesn't match file length of 6" in out
     assert "  Two: 2" in out
     assert "(not checked)" in run(object_info.main, capsys, path, "-n")[1]
-    assert "not 'plain'" in run(object_info.main, capsys, path, "-P", "plain")[1]
-    assert run(object_info.main, capsys, path, "-P", "nix")[0] == 1
+    plain = run(object_info.main, capsys, path, "-P", "plain")[1]
+    assert "not 'plain'" in plain and "/objects-1/" in plain
+    code, out, _ = run(object_info.main, capsys, path, "-P", "nix")
+    assert code == 0 and "no policy named 'nix'" in out and "/objects-1/" in out
     os.removexattr(path, "user.swift.metadata")
     code, _, err = run(object_info.main, capsys, path)
     assert code == 1 and "no metadata" in err
@@ -139,16 +148,17 @@ def test_database_info_reads_and_changes_nothing(etc, tmp_path, capsys):
     broker.put_object("o", "1700000001.00000", 4, "t/p", "e", 0, 1)
     broker.commit_pending()
     broker.update_metadata({"X-Container-Meta-A": ("b", "1700000000.00000"),
+                            "X-Container-Read": (".r:*", "1700000000.00000"),
                             "X-Container-Sysmeta-S": ("s", "1700000000.00000")})
     broker.put_object("p", "1700000002.00000", 4, "t/p", "e", 0, 1)
     before = contents(path)
     code, out, _ = run(lambda argv: databases.run("container", argv), capsys, path, "-s")
     assert code == 0
-    for line in ("Path: /AUTH_a/c", "  Deleted: False", "  Object Count: 1", "  Bytes Used: 4",
+    for line in ("Path: /AUTH_a/c", "  Deleted: False", "  Object Count: 2", "  Bytes Used: 8",
                  "  Storage Policy: gold (1)", "    X-Container-Meta-A: b",
-                 "    X-Container-Sysmeta-S: s", "Incoming Syncs:"):
+                 "    X-Container-Sysmeta-S: s", "  X-Container-Read: .r:*", "Incoming Syncs:"):
         assert line in out.splitlines(), line
-    assert "Not counted yet" in out and "  Type: root\n  State: unsharded\nIncoming" in out
+    assert "  Type: root\n  State: unsharded\nIncoming" in out
     assert contents(path) == before
     code, _, err = run(lambda argv: databases.run("account", argv), capsys, path)
     assert code == 1 and "not the database of accounts" in err
