@@ -81,8 +81,9 @@ def read(path: str, kind: str) -> tuple[Row, dict[str, list[Row]]]:
         if f"{kind}_stat" not in tables:
             raise ValueError(f"it is not the database of {kind}s")
         stat = dict(conn.execute(f"SELECT * FROM {kind}_stat").fetchone() or {})
-        more: dict[str, list[Row]] = {table: [dict(row) for row in conn.execute(f"SELECT * FROM {table}")]
-                for table in ("policy_stat", "incoming_sync", "outgoing_sync") if table in tables}
+        more: dict[str, list[Row]] = {
+            table: [dict(row) for row in conn.execute(f"SELECT * FROM {table}")]
+            for table in ("policy_stat", "incoming_sync", "outgoing_sync") if table in tables}
         if "shard_range" in tables:
             more["shard_range"] = [dict(row) for row in conn.execute(
                 "SELECT * FROM shard_range WHERE deleted = 0 ORDER BY lower, upper")]

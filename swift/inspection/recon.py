@@ -11,21 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from swift.common import node_client
-from swift.common.concurrency import GreenPool
+from swift.common.concurrency import GreenPool, Timeout
 from swift.common.ring import Ring
 from swift.common.ring.devices import bracket
 
 Host = tuple[str, int]
 Say = Callable[[str], None]
 CONCURRENCY = 30
-_STATS = ("attempted", "failure", "success")
+_STATS = ("failure", "success", "attempted")
+_PASSES = ("audit_time", "bytes_processed", "passes", "errors", "quarantined")
 
 # check -> (what it says first, path under /recon/ with {kind}, [(label, keys to the number)])
 FIGURES: dict[str, tuple[str, str, list[tuple[str, tuple[str, ...]]]]] = {
     "async": ("Checking async pendings", "async", [("async_pending", ("async_pending",))]),
     "replication": ("Checking on replication", "replication/{kind}", [
         ("replication_time", ("replication_time",)),
-        *((name, ("replication_stats", name)) for name in _STATS)]),
+        *((f"replication_{name}", ("replication_stats", name)) for name in _STATS)]),
     "reconstruction": ("Checking on reconstructors", "reconstruction/{kind}", [
         ("object_reconstruction_time", ("object_reconstruction_time",))]),
     "sharding": ("Checking on sharders", "sharding/{kind}", [
@@ -37,21 +38,25 @@ FIGURES: dict[str, tuple[str, str, list[tuple[str, tuple[str, ...]]]]] = {
         ("object_expiration_pass", ("object_expiration_pass",)),
         ("expired_last_pass", ("expired_last_pass",))]),
     "auditor": ("Checking auditor stats", "auditor/{kind}", [
-        (f"{{kind}}_{name}", (f"{{kind}}_{name}",)) for name in (
-            "auditor_pass_completed", "audits_failed", "audits_passed", "audits_since")]),
+        *((f"{{kind}}_{name}", (f"{{kind}}_{name}",)) for name in (
+            "auditor_pass_completed", "audits_failed", "audits_passed")),
+        ("last_pass", ("{kind}_audits_since",))]),
     "object_auditor": ("Checking auditor stats", "auditor/object", [
-        (f"{mode}_{name}", (f"object_auditor_stats_{mode}", name)) for mode in ("ALL", "ZBF")
-        for name in ("audit_time", "passes", "quarantined", "errors", "bytes_processed")]),
+        (f"{mode}_{name}_last_path", (f"object_auditor_stats_{mode}", name))
+        for mode in ("ALL", "ZBF") for name in _PASSES]),
     "loadstats": ("Checking load averages", "load", [
         (f"{name}_load_avg", (name,)) for name in ("1m", "5m", "15m")]),
     "quarantined": ("Checking quarantine", "quarantined", [
         (f"quarantined_{name}", (name,)) for name in ("objects", "containers", "accounts")]),
     "sockstat": ("Checking socket usage", "sockstat", [
-        (name, (name,)) for name in ("tcp_in_use", "tcp_mem_allocated_bytes", "time_wait",
-                                     "orphan")]),
+        (name, (name,)) for name in ("tcp_in_use", "tcp_mem_allocated_bytes", "tcp6_in_use",
+                                     "time_wait", "orphan")]),
     "driveaudit": ("Checking drive-audit errors", "driveaudit",
                    [("drive_audit_errors", ("drive_audit_errors",))]),
 }
+# Of these a host without a number has not had a pass yet, which is no failure to answer.
+_AFTER_A_PASS = ("_stats", "_updater_sweep", "_auditor_pass_completed", "_audits_")
+_MOMENTS = ("last_pass",)                     # told as times, not as numbers
 OF_OBJECTS = ("async", "expirer", "reconstruction")
 OF_CONTAINERS = ("sharding",)
 # check -> when a pass ended
@@ -91,7 +96,7 @@ class Recon:
             if answer.status != 200:
                 raise ValueError(f"HTTP {answer.status}")
             found[host] = json.loads(answer.body)
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, Timeout) as exc:
             if not self.suppress:
                 self.say(f"-> {url}: {exc or type(exc).__name__}")
             return
@@ -108,22 +113,29 @@ class Recon:
         self.say(title)
         answers = self.ask(path.format(kind=self.kind))
         for label, keys in numbers:
-            values = [_dig(answer, [key.format(kind=self.kind) for key in keys])
-                      for answer in answers.values()]
-            self._sum_up(label.format(kind=self.kind), values)
+            path_of = [key.format(kind=self.kind) for key in keys]
+            values = [_dig(answer, path_of) for answer in answers.values()]
+            if any(part in path_of[0] for part in _AFTER_A_PASS):
+                values = [value for value in values if value is not None]
+            (self._tell_moments if label in _MOMENTS else self._sum_up)(
+                label.format(kind=self.kind), values)
         if check in _ENDED:
             self._tell_ends({host: _dig(answer, [_ENDED[check]])
                              for host, answer in answers.items()})
 
     def _tell_ends(self, ends: dict[Host, Any]) -> None:
-        """Who ended a pass first and last; one that never did is first."""
-        known = sorted((end if isinstance(end, (int, float)) else 0, host)
-                       for host, end in ends.items())
+        """Who ended a pass first and last, of those that tell."""
+        known = sorted((end, host) for host, end in ends.items() if isinstance(end, (int, float)))
         for which, (end, host) in zip(("Oldest", "Most recent"), known[:1] + known[-1:],
                                       strict=False):
-            when = "NEVER" if not end else time.strftime(
-                "%Y-%m-%d %H:%M:%S", time.localtime(end)) + f" ({_ago(time.time() - end)})"
+            when = "NEVER" if not end else f"{_moment(end)} ({_ago(time.time() - end)})"
             self.say(f"{which} completion was {when} by {bracket(host[0])}:{host[1]}.")
+
+    def _tell_moments(self, label: str, values: list[Any]) -> None:
+        moments = [value for value in values if isinstance(value, (int, float))]
+        if moments:
+            self.say(f"[{label}] oldest: {_moment(min(moments))}, newest: {_moment(max(moments))}, "
+                     f"avg: {_moment(sum(moments) / len(moments))}")
 
     def _sum_up(self, label: str, values: list[Any]) -> None:
         numbers = [value for value in values if isinstance(value, (int, float))]
@@ -131,8 +143,8 @@ class Recon:
             self.say(f"[{label}] - No hosts returned valid data.")
             return
         missing = len(values) - len(numbers)
-        self.say(f"[{label}] low: {min(numbers):.0f}, high: {max(numbers):.0f}, "
-                 f"avg: {sum(numbers) / len(numbers):.1f}, total: {sum(numbers):.0f}, "
+        self.say(f"[{label}] low: {int(min(numbers))}, high: {int(max(numbers))}, "
+                 f"avg: {sum(numbers) / len(numbers):.1f}, total: {int(sum(numbers))}, "
                  f"Failed: {100 * missing / len(values):.1f}%, no_result: {missing}, "
                  f"reported: {len(numbers)}")
 
@@ -199,10 +211,10 @@ class Recon:
             try:
                 answer = node_client.request(*host, "OPTIONS", "/", {}, b"", self.timeout,
                                              self.timeout)
-            except OSError:
+            except (OSError, Timeout):
                 failed += 1
                 continue
-            found = answer.headers.get("server", "")
+            found = answer.headers.get("server", "").partition("/")[0]      # without a release
             if found != f"{self.kind}-server":
                 wrong += 1
                 self.say(f"!! {bracket(host[0])}:{host[1]} is a {found or 'server of no name'}")
@@ -217,9 +229,11 @@ class Recon:
     def versions(self) -> None:
         """Whether all hosts run the same release."""
         self.say("Checking versions")
-        found = {answer.get("version") for answer in self.ask("version").values()}
-        self.say(f"Versions matched ({found.pop()})" if len(found) == 1 else
-                 f"Versions not matched ({', '.join(sorted(map(str, found)))})")
+        answers = self.ask("version")
+        found = sorted({str(answer.get("version")) for answer in answers.values()})
+        self.say(f"Versions {'matched' if len(found) == 1 else 'not matched'} "
+                 f"({', '.join(found)}), {len(self.hosts) - len(answers)} error[s] while checking "
+                 "hosts.")
 
     def _compare(self, path: str, problems_of: Callable[[Any], list[str]]) -> None:
         answers = self.ask(path)
@@ -244,12 +258,16 @@ def size_for_people(size: int) -> str:
     return f"{size} YB"
 
 
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
 def _ago(seconds: float) -> str:
     """A length of time in the largest unit there is at least one of."""
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= length:
-            return f"{seconds / length:.0f} {unit} ago"
-    return f"{max(0, seconds):.0f} seconds ago"
+            return f"{int(seconds / length)} {unit} ago"
+    return f"{max(0, int(seconds))} seconds ago"
 
 
 def _dig(answer: Any, keys: list[str]) -> Any:

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """swift-recon's sums, from answers that servers might give."""
+import socket
 import time
 
 import pytest
 
+from swift.common import node_client
+from swift.common.node_client import NodeAnswer
 from swift.inspection.recon import Recon, size_for_people
 
 HOSTS = [("10.0.0.1", 6200), ("10.0.0.1", 6201), ("10.0.0.2", 6200)]
@@ -56,13 +59,70 @@ def test_who_ended_a_pass_first_and_last(recon):
     stats = {"attempted": 3, "failure": 1, "success": 2}
     made = recon("container", {host: {
         "sharding_time": 2.0, "sharding_last": now - ago, "sharding_stats": stats}
-        for host, ago in zip(HOSTS, (7200, 5, 86400 * 3), strict=True)})
+        for host, ago in zip(HOSTS, (7200, 119, 86400 * 4 - 60), strict=True)})
     made.figures("sharding")
     assert "[attempted] low: 3, high: 3, avg: 3.0, total: 9, Failed: 0.0%, no_result: 0, " \
            "reported: 3" in made.said
     oldest, newest = made.said[-2:]
     assert oldest.startswith("Oldest") and oldest.endswith("(3 days ago) by 10.0.0.2:6200.")
-    assert newest.startswith("Most recent") and "(5 seconds ago) by 10.0.0.1:6201." in newest
+    assert newest.startswith("Most recent") and "(1 minutes ago) by 10.0.0.1:6201." in newest
+
+
+def test_who_has_had_no_pass_yet_is_no_failure(recon):
+    stats = {"attempted": 3, "failure": 1, "success": 2}
+    made = recon("container", {
+        HOSTS[0]: {"replication_time": 2.9, "replication_last": 1e9, "replication_stats": stats},
+        HOSTS[1]: {"replication_time": None, "replication_last": None, "replication_stats": None},
+        HOSTS[2]: {"replication_time": 1.9, "replication_last": 0, "replication_stats": stats}})
+    made.figures("replication")
+    assert "[replication_failure] low: 1, high: 1, avg: 1.0, total: 2, Failed: 0.0%, " \
+           "no_result: 0, reported: 2" in made.said
+    # as OpenStack Swift counts: whole seconds, those begun left away
+    assert "[replication_time] low: 1, high: 2, avg: 2.4, total: 4, Failed: 33.3%, " \
+           "no_result: 1, reported: 2" in made.said
+    assert made.said[-2] == "Oldest completion was NEVER by 10.0.0.2:6200."
+    assert made.said[-1].endswith("by 10.0.0.1:6200.")
+
+
+def test_auditors_figures_are_named_as_scripts_know_them(recon):
+    passes = {name: 1 for name in ("audit_time", "bytes_processed", "passes", "errors",
+                                   "quarantined")}
+    made = recon("object", dict.fromkeys(HOSTS, {"object_auditor_stats_ALL": passes}))
+    made.figures("auditor")
+    assert [line.partition("]")[0] for line in made.said[1:6]] == [
+        f"[ALL_{name}_last_path" for name in passes]
+    assert made.said[6] == "[ZBF_audit_time_last_path] - No hosts returned valid data."
+    made = recon("account", {host: {"account_audits_since": 1e9 + n}
+                             for n, host in enumerate(HOSTS)})
+    made.figures("auditor")
+    oldest, middle, newest = (time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1e9 + n))
+                              for n in range(3))
+    assert made.said[-1] == f"[last_pass] oldest: {oldest}, newest: {newest}, avg: {middle}"
+
+
+def test_a_server_may_tell_its_release(monkeypatch):
+    names = iter(["object-server/2.38.3", "object-server", "container-server/2.38.3"])
+    monkeypatch.setattr(node_client, "request", lambda *_: NodeAnswer(
+        200, {"server": next(names)}, b""))
+    said: list[str] = []
+    Recon("object", HOSTS, said.append, 1).server_type()
+    assert said[1:] == ["!! 10.0.0.2:6200 is a container-server",
+                        "2/3 hosts ok, 0 error[s] while checking hosts."]
+
+
+def test_a_host_that_does_not_answer_is_told():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        said: list[str] = []
+        made = Recon("object", [silent.getsockname()], said.append, 0.2)
+        made.versions()
+        made.server_type()
+    assert said[1].startswith(f"-> http://127.0.0.1:{silent_port(said)}/recon/version: ")
+    assert said[2] == "Versions not matched (), 1 error[s] while checking hosts."
+    assert said[4] == "0/1 hosts ok, 1 error[s] while checking hosts."
+
+
+def silent_port(said):
+    return said[1].split(":")[2].partition("/")[0]
 
 
 @pytest.mark.parametrize("size, text", [(0, "0 bytes"), (999, "999 bytes"), (12_345, "12 kB"),
