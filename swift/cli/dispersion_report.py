@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """swift-dispersion-report [CONFIG]: how many copies are where the rings say, by samples.
 
-The samples are those of swift-dispersion-populate. Exit codes: 0 reported (whatever was found), 1
-there is nothing to ask for, or it could not be asked.
+The samples are those of swift-dispersion-populate. Exit codes: 0 reported, whatever was found, even
+nothing; 1 it could not be asked.
 """
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from swift.common import concurrency
 concurrency.patch()
 
 import argparse
-import json
 import os
 import sys
 from typing import Any
@@ -22,9 +21,7 @@ from swift.common.ring import Ring
 from swift.common.ring.format import RingFileError
 from swift.operations import dispersion_options
 from swift.operations.account_client import AccountClient, ClientError
-from swift.operations.dispersion import Report, policy_named, sentences
-
-SHOWN = ("retries", "overlapping", "pct_found", "copies_found", "copies_expected")
+from swift.operations.dispersion import Report, policy_named, show
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -62,22 +59,6 @@ def main(argv: list[str] | None = None) -> int:
         print(f"ERROR: {exc}", file=sys.stderr)
         return 1
     return show(results, as_json)
-
-
-def show(results: dict[str, Any], as_json: bool) -> int:
-    """Print what was found; the exit code."""
-    for kind, (result, ring) in results.items():
-        if result is None:
-            print(f"No {kind}s to query. Has swift-dispersion-populate been run?",
-                  file=sys.stderr)
-        elif not as_json:
-            print("\n".join(sentences(kind, result, ring)))
-    if as_json:
-        print(json.dumps({kind: result and {
-            name: value for name, value in result.items()
-            if name in SHOWN or name.startswith("missing_")}
-            for kind, (result, _) in results.items()}))
-    return 0 if results and all(result for result, _ in results.values()) else 1
 
 
 if __name__ == "__main__":

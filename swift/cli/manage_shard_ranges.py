@@ -133,9 +133,8 @@ def _prompt_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-n", "--dry-run", action="store_true", help="only say what would be done")
 
 
-def _complete(args: argparse.Namespace) -> None:
+def _complete(args: argparse.Namespace, conf: dict[str, str]) -> None:
     """Fill in sizes that were not given; ConfigError when they contradict each other."""
-    conf = read_conf(args.conf_file, "container-sharder") if args.conf_file else {}
     given = {name: str(getattr(args, name)) for name in _FROM_CONF
              if getattr(args, name, None) is not None}
     sizes = SharderConf.of({**conf, **given}, {name for name in _FROM_CONF
@@ -149,7 +148,12 @@ def main(argv: list[str] | None = None) -> int:
     """Run one sub-command; the exit code."""
     args = _parser().parse_args(argv)
     try:
-        _complete(args)
+        conf = read_conf(args.conf_file, "container-sharder") if args.conf_file else {}
+    except ConfigError as exc:
+        say(f"ERROR: {exc}")
+        return FAILED
+    try:
+        _complete(args, conf)
     except ConfigError as exc:
         say(f"Invalid configuration: {exc}")
         return BAD_ARGUMENTS

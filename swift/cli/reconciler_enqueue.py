@@ -10,6 +10,7 @@ import os
 import sys
 
 from swift.common import node_client
+from swift.common.concurrency import Timeout
 from swift.common.conf import SWIFT_DIR
 from swift.common.exceptions import ConfigError
 from swift.common.ring import Ring
@@ -30,7 +31,7 @@ def enqueue(ring: Ring, name: str, container: str, headers: dict[str, str]) -> b
                 node.get("replication_port") or node["port"], "PUT",
                 node_client.path_of(node["device"], part, ACCOUNT, container, name), headers, b"",
                 5, 15).status // 100 == 2
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, Timeout) as exc:
             print(f"{node['ip']}:{node['port']}/{node['device']}: {exc}", file=sys.stderr)
     return taken > len(nodes) // 2
 

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from swift.common import node_client
-from swift.common.concurrency import Event, GreenPool
+from swift.common.concurrency import Event, GreenPool, Timeout
 from swift.common.ring import Ring
 from swift.common.storage_policy import policies
 
@@ -93,7 +93,7 @@ class AccountAudit:
             except Refused as exc:
                 self._bad(names, f"{kind} missing replicas", f"{_place(node)} {exc}")
                 continue
-            except (OSError, ValueError) as exc:
+            except (OSError, ValueError, Timeout) as exc:
                 self._bad(names, f"{kind} exceptions", f"{_place(node)}: {exc!r}")
                 continue
             heads.append(head)
@@ -159,7 +159,7 @@ class AccountAudit:
                 found += 1
             except Refused as exc:
                 self._bad(names, "object missing replicas", f"{_place(node)} {exc}")
-            except (OSError, ValueError) as exc:
+            except (OSError, ValueError, Timeout) as exc:
                 self._bad(names, "object exceptions", f"{_place(node)}: {exc!r}")
         if not found:
             self._bad(names, "object not found", "no server has it")

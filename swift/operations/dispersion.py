@@ -7,6 +7,8 @@ other's samples.
 """
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from swift.common import node_client
-from swift.common.concurrency import GreenPool, sleep
+from swift.common.concurrency import GreenPool, Timeout, sleep
 from swift.common.conf import SWIFT_DIR
 from swift.common.exceptions import ConfigError
 from swift.common.ring import Ring
@@ -22,6 +24,7 @@ from swift.common.storage_policy import StoragePolicy, policies
 from swift.operations.account_client import AccountClient
 
 Say = Callable[[str], None]
+_SHOWN = ("retries", "overlapping", "pct_found", "copies_found", "copies_expected")
 DEFAULT_CONFIG = f"{SWIFT_DIR}/dispersion.conf"
 
 
@@ -169,16 +172,17 @@ class Report:
                 "pct_found": 100 * self.found / expected, "copies_found": self.found,
                 "copies_expected": expected, "queried": len(names),
                 "seconds": time.monotonic() - start, "parts": len(by_part),
-                **{f"missing_{count}": parts for count, parts in sorted(self.missing.items())}}
+                # of objects OpenStack Swift's counts also those that miss none
+                **{f"missing_{count}": parts for count, parts in sorted(self.missing.items())
+                   if count or kind == "object"}}
 
     def _ask(self, kind: str, part: int, nodes: list[dict], names: tuple[str, ...]) -> None:
         found = sum(self._has(node, kind, part, names) for node in nodes)
         self.found += found
-        if found < len(nodes):
-            self.missing[len(nodes) - found] += 1
-            if self.tell_partitions:
-                self.tell(f"# {kind.capitalize()} partition {part} missing {len(nodes) - found} "
-                          f"cop{'y' if len(nodes) - found == 1 else 'ies'}")
+        self.missing[len(nodes) - found] += 1
+        if found < len(nodes) and self.tell_partitions:
+            self.tell(f"# {kind.capitalize()} partition {part} missing {len(nodes) - found} "
+                      f"cop{'y' if len(nodes) - found == 1 else 'ies'}")
 
     def _has(self, node: dict[str, Any], kind: str, part: int, names: tuple[str, ...]) -> bool:
         headers = {"X-Backend-Storage-Policy-Index": str(self.policy.index)} \
@@ -190,7 +194,7 @@ class Report:
             try:
                 answer = node_client.request(node["ip"], node["port"], "HEAD", path, headers,
                                              conn_timeout=5, node_timeout=15)
-            except (OSError, ValueError) as exc:
+            except (OSError, ValueError, Timeout) as exc:
                 why = str(exc) or type(exc).__name__
                 sleep(min(0.1 * 2 ** number, 5))
                 continue
@@ -213,7 +217,7 @@ def sentences(kind: str, result: dict[str, Any], ring: Ring) -> list[str]:
         lines.append(f"There were {result['overlapping']} overlapping partitions")
     copies = round(ring.replica_count)
     for name, parts in result.items():
-        if not name.startswith("missing_"):
+        if not name.startswith("missing_") or name == "missing_0":
             continue
         count = int(name.removeprefix("missing_"))
         left = copies - count
@@ -226,6 +230,22 @@ def sentences(kind: str, result: dict[str, Any], ring: Ring) -> list[str]:
     lines.append(f"Sample represents {100 * result['parts'] / ring.partition_count:.2f}% of the "
                  f"{kind} partition space")
     return lines
+
+
+def show(results: dict[str, Any], as_json: bool) -> int:
+    """Print what was found; the exit code."""
+    for kind, (result, ring) in results.items():
+        if result is None:
+            print(f"No {kind}s to query. Has swift-dispersion-populate been run?",
+                  file=sys.stderr)
+        elif not as_json:
+            print("\n".join(sentences(kind, result, ring)))
+    if as_json:
+        print(json.dumps({kind: result and {
+            name: value for name, value in result.items()
+            if name in _SHOWN or name.startswith("missing_")}
+            for kind, (result, _) in results.items()}))
+    return 0 if results else 1
 
 
 def duration(seconds: float) -> str:
