@@ -8,7 +8,7 @@ import pytest
 
 from swift.cli import reconciler_enqueue
 from swift.common import node_client, storage_policy
-from swift.common.exceptions import ConnectionTimeout, ResponseTimeout
+from swift.common.exceptions import ConnectionTimeout, ResponseTimeout, expired
 from swift.common.node_client import NodeAnswer
 from swift.common.ring import Ring, RingBuilder
 from swift.operations import dispersion
@@ -40,7 +40,7 @@ def silent(monkeypatch):
     def request(host, port, *_args, **_kwargs):
         if port == 6200:
             return NodeAnswer(201, {"etag": "e"}, b"")
-        raise ResponseTimeout(15) if port == 6201 else ConnectionTimeout(5)
+        raise expired(ResponseTimeout if port == 6201 else ConnectionTimeout, 5)
     monkeypatch.setattr(node_client, "request", request)
     monkeypatch.setattr(dispersion, "sleep", lambda seconds: None)
 
