@@ -170,7 +170,8 @@ def delete(call):
 def _delete_uploads(call, container, left, bucket):
     """Delete a container of parts and what is in it; if the expirer will do so, all but the parts
     if they are many, or an object may be there yet whose row came too late for the deletion."""
-    store, parts = call.store, list[str]()
+    store = call.store
+    parts: list[str] = []
     for row in store.all(container):
         if not left or not row['name'].rpartition('/')[2].isdigit():
             store.ask('DELETE', container, row['name']).body()
