@@ -44,6 +44,14 @@ def connect(monkeypatch):
     monkeypatch.setattr(broker_module, "_broker", None)
 
 
+@pytest.fixture
+def patient_senders():
+    """A broker that is starting is waited for as long as a busy machine takes for it."""
+    broker_module.CONF.set_override("publish_timeout", CALL_TIMEOUT, "rpc")
+    yield
+    broker_module.CONF.clear_override("publish_timeout", "rpc")
+
+
 def eventually(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
@@ -67,7 +75,8 @@ def in_background(function, *args, **kwargs):
 
 
 @pytest.mark.timeout(400)
-def test_broker_killed_and_restarted_in_the_middle_of_a_call(private_rabbit, connect, table):
+def test_broker_killed_and_restarted_in_the_middle_of_a_call(
+        private_rabbit, connect, table, patient_senders):
     """P5: kill -9 of the broker; the call still gets its answer and the work was done once."""
     connect(private_rabbit.url)
     worker = Worker()
