@@ -29,6 +29,7 @@ class Input:
         self._done = length == 0
         self._expect = expect
         self._continue_headers: list[tuple[str, str]] = []
+        self.received = 0                                 # bytes of it that were read so far
         self.started = False                              # whether the client was told to go on
         self._line = b""                                  # readahead of readline
 
@@ -75,6 +76,7 @@ class Input:
         if not data:
             raise ChunkReadError("the client closed the connection in the middle of the body")
         self._left -= len(data)
+        self.received += len(data)
         if self._left == 0:
             if self._chunked:
                 self._expect_crlf()

@@ -70,6 +70,8 @@ class Work(abc.ABC):
 
     def __init__(self, bulk, env):
         self.bulk, self.env, self.req = bulk, env, Request(env)
+        env.setdefault('swift.infocache', {})        # what one of many asks, the others know
+        self.inner = {**env, 'swift.source': self.source}
         self.version, self.account, self.container, self.obj = split_path(env)
         self.tokens = {n: v for n in TOKENS if (v := self.req.get(n)) is not None}
         self.errors: list = []
@@ -102,7 +104,7 @@ class Work(abc.ABC):
         facts = {**self.counts, 'Response Body': text, 'Response Status': STATUS_LINES[status]}
         yield begun + render(kind, facts, self.errors, self.root)
 
-    nothing = 'Invalid bulk delete.'
+    source, nothing = 'BD', 'Invalid bulk delete.'
 
     @abc.abstractmethod
     def steps(self):
@@ -111,7 +113,7 @@ class Work(abc.ABC):
     def ask(self, method, name, headers=None, body=None):
         """The status of a request for ``name`` (container/object) with the client's token."""
         status, _, pieces = subrequest(
-            self.env, self.bulk.app, method, f'/{self.version}/{self.account}/{name}',
+            self.inner, self.bulk.app, method, f'/{self.version}/{self.account}/{name}',
             {**self.tokens, **(headers or {})}, authorized=False, body=body)
         for _ in pieces:
             pass
@@ -204,7 +206,8 @@ def _is_object(name):
 class Extract(Work):
     """PUT with ?extract-archive=tar, tar.gz or tar.bz2."""
 
-    root, good, nothing = 'extract', 201, 'Invalid Tar File: No Valid Files'
+    source, root, good = 'EA', 'extract', 201
+    nothing = 'Invalid Tar File: No Valid Files'
 
     def steps(self):
         self.counts = {'Number Files Created': 0}

@@ -215,7 +215,7 @@ class Copy:
                 passed['If-' + key.replace('_', '-').title()] = value
         passed.setdefault('X-Newest', 'true')
         new = dict(env)
-        new['swift.source'] = 'COPY'
+        new['swift.source'] = 'SSC'
         return subrequest(new, self.app, 'GET', path, passed,
                           query=self._source_query(Request(env).params), authorized=False)
 

@@ -2,6 +2,8 @@
 """One line for each request: who asked what, what was answered, how long it took.
 
 The server calls `access_log` when a request is over; the filter itself is no layer for the data.
+What is answered before it, by a healthcheck say, has no line. Fields are quoted as OpenStack
+Swift's are, so that what reads its logs reads these: a path that was quoted is so twice.
 Where it also stands right before the proxy, it logs the requests that other filters make.
 """
 
@@ -21,6 +23,8 @@ VERSIONS = ('v1', 'v1.0')
 METHODS = 'GET,HEAD,POST,PUT,DELETE,COPY,OPTIONS,UPDATE'
 SECRET = ('token', 'key', 'authorization', 'cookie')         # in names of headers
 FIRST_BYTE = 'swift.first_byte'        # when a GET's answer began
+SEEN = 'swift.access_log'               # the request came to the filter
+BEFORE = 'swift.received_before'        # bytes of the client's that were read for others
 STORE_PATH = 'swift.store_path'        # what a request of the S3 API is about, as split_path has it
 _stamp = (0, '')
 
@@ -37,12 +41,19 @@ def _field(text):
     """A value as one word: what could end the field or the line is quoted."""
     if not text:
         return '-'
-    return text if text.isalnum() else quote(text, '/:=,;@!+*()\'$&~?%')
+    return text if text.isalnum() else quote(text, '/:')
 
 
 def _word(value):
     """As `_field`, of a value of any type."""
-    return '-' if value is None or value == '' else _field(str(value))
+    return '-' if not value else _field(str(value))
+
+
+def _received(env):
+    """Bytes that were read of the client's body; of another body, what was to be sent."""
+    received = getattr(env.get('wsgi.input'), 'received', None)
+    return int(env.get('CONTENT_LENGTH') or 0) if received is None else \
+        received - env.get(BEFORE, 0)
 
 
 class ProxyLogging:
@@ -76,6 +87,7 @@ class ProxyLogging:
         self.inner = app is not None and not hasattr(app, 'app')
 
     def __call__(self, env, start_response):
+        env[SEEN] = True
         if self.inner and 'swift.source' in env and \
                 (env['swift.source'] != 'S3' or env.get('swift.log_twice')):
             return self._log_inner(env, start_response)
@@ -86,6 +98,7 @@ class ProxyLogging:
     def _log_inner(self, env, start_response):
         """Log a request that another filter makes, when its body is read or let go."""
         begun = time.time()
+        env[BEFORE] = getattr(env.get('wsgi.input'), 'received', 0)
         got: list = []
 
         def start(status, headers, exc_info=None):
@@ -99,12 +112,14 @@ class ProxyLogging:
     def access_log(self, env, status, bytes_out, start, end):
         """Write the line; ``status`` is the status line, times are seconds since 1970."""
         get = env.get
+        if SEEN not in env:
+            return
         code = '499' if get('swift.client_disconnect') else status[:3]
         if self.statsd is not None:
             self._measure(self.statsd, env, code, bytes_out, start, end)
         if not self.logger.isEnabledFor(20):
             return
-        path = env['RAW_PATH_INFO']
+        path = quote(env['PATH_INFO'].encode('latin-1'))
         if env['QUERY_STRING']:
             path += '?' + self._without_secrets(env['QUERY_STRING'])
         token = get('swift.token') or get('HTTP_X_AUTH_TOKEN') or get('HTTP_X_STORAGE_TOKEN')
@@ -123,11 +138,11 @@ class ProxyLogging:
         log_line(self.logger, logging.INFO, ' '.join((
             _field(client), get('REMOTE_ADDR', '-'), _date(end), env['REQUEST_METHOD'],
             _field(path), env['SERVER_PROTOCOL'], str(code), _field(get('HTTP_REFERER')),
-            _field(get('HTTP_USER_AGENT')), _field(token), _field(get('CONTENT_LENGTH')),
-            str(bytes_out), _field(get('HTTP_ETAG')), get('swift.trans_id', '-'), shown,
+            _field(get('HTTP_USER_AGENT')), _field(token), str(_received(env) or '-'),
+            str(bytes_out or '-'), _field(get('HTTP_ETAG')), get('swift.trans_id', '-'), shown,
             f'{end - start:.4f}', get('swift.source') or '-',
             _field(','.join(get('swift.log_info', ()))), f'{start:.9f}', f'{end:.9f}',
-            str(self._policy(env)), _field(user))))
+            self._policy(env), _field(user))))
 
     @staticmethod
     def _policy(env):
@@ -137,7 +152,7 @@ class ProxyLogging:
         if not names or not infos or names[3] is None:
             return '-'
         info = infos.get(cache_key(names[1], names[2]))
-        return info['storage_policy'] if info is not None and 'storage_policy' in info else '-'
+        return str(info['storage_policy']) if info is not None and 'storage_policy' in info else '-'
 
     def _by_template(self, template, env, status, bytes_out, start, end, fields):
         get = env.get
@@ -149,7 +164,7 @@ class ProxyLogging:
             'remote_addr': get('REMOTE_ADDR'), 'end_time': end, 'start_time': start,
             'method': env['REQUEST_METHOD'], 'domain': get('HTTP_HOST', '').partition(':')[0],
             'protocol': env['SERVER_PROTOCOL'], 'referer': get('HTTP_REFERER'),
-            'user_agent': get('HTTP_USER_AGENT'), 'bytes_recvd': get('CONTENT_LENGTH'),
+            'user_agent': get('HTTP_USER_AGENT'), 'bytes_recvd': _received(env),
             'bytes_sent': bytes_out, 'client_etag': get('HTTP_ETAG'),
             'transaction_id': get('swift.trans_id'), 'request_time': f'{end - start:.4f}',
             'source': get('swift.source'), 'log_info': ','.join(get('swift.log_info', ())),
@@ -192,7 +207,7 @@ class ProxyLogging:
         method = env['REQUEST_METHOD']
         if method not in self.methods:
             method = 'BAD_METHOD'
-        moved = int(env.get('CONTENT_LENGTH') or 0) + bytes_out
+        moved = _received(env) + bytes_out
         names = [f'{kind}.{method}.{code}']
         index = self._policy(env)
         # Who was refused, and what is put together of other requests, was no storage policy's.

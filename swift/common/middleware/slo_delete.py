@@ -19,7 +19,7 @@ class ManifestDelete:
 
     def __init__(self, slo, env):
         self.slo, self.env = slo, env
-        self.segments = Segments(slo.app, env, env.get('swift.authorize'), 'SLOD', slo.limits)
+        self.segments = Segments(slo.app, env, env.get('swift.authorize'), 'SLO', slo.limits)
         self.deleted = self.missing = 0
         self.errors = []
         self.done = set()
@@ -121,7 +121,7 @@ class DeleteLater:
 
     def _parts(self):
         """The manifest's Parts, or the Response that says why there are none."""
-        segments = Segments(self.slo.app, self.env, self.env.get('swift.authorize'), 'SLOD',
+        segments = Segments(self.slo.app, self.env, self.env.get('swift.authorize'), 'SLO',
                             self.slo.limits)
         status, headers, pieces = segments.ask('GET', self._path(self.container, self.obj),
                                                query=version_query(self.env))
@@ -151,7 +151,7 @@ class DeleteLater:
 
     def _queue(self, container, names):
         status, _, pieces = subrequest(
-            {**self.env, DELETE_LATER: Later(self.timestamp, names), 'swift.source': 'SLOD'},
+            {**self.env, DELETE_LATER: Later(self.timestamp, names), 'swift.source': 'SLO'},
             self.slo.app, 'UPDATE', self._path(container))
         discard(pieces)
         return None if status // 100 == 2 else answer(status)

@@ -294,6 +294,7 @@ class TempAuth:
             user, key = real_text(user), real_text(key)
         except UnicodeDecodeError:
             return answer(401, headers=realm)
+        env['swift.access_logging'] = {'user_id': user}          # whether it is let in or not
         found = self.users.get(user)
         right = found.key if found is not None else '\0 never a key'
         if not hmac.compare_digest(right.encode(), key.encode()) or found is None:

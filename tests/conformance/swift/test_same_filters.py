@@ -26,7 +26,7 @@ from swift_cluster import PIPELINE, TYPES
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(900)]      # a fixture starts 24 processes
 ROOT = "/v1/AUTH_test"
 END = 4000000000
-MISC, RATES, LOCKED, DOMAINS, OTHER_DOMAINS, SHORT = range(1, 7)
+MISC, RATES, LOCKED, DOMAINS, OTHER_DOMAINS, SHORT, LOGGED = range(1, 8)
 CNAMES = {"a.cust.com.": "AUTH-test.example.com.", "c.cust.com.": "con.auth-test.example.com.",
           "two.cust.com.": "a.cust.com.",
           "other.cust.com.": "x.other.org.", "loop.cust.com.": "loop.cust.com."}
@@ -60,7 +60,9 @@ PROXIES = {
     OTHER_DOMAINS: ("catch_errors gatekeeper healthcheck proxy-logging cache domain_remap "
                     "listing_formats tempauth copy slo dlo versioned_writes symlink proxy-logging "
                     "proxy-server", "", {"domain_remap": "storage_domain = example.com"}),
-    SHORT: ("healthcheck cache tempauth proxy-server", "expose_info = no\n", {})}
+    SHORT: ("healthcheck cache tempauth proxy-server", "expose_info = no\n", {}),
+    LOGGED: (PIPELINE, "", {"proxy-logging": "access_log_udp_host = 127.0.0.1\n"
+                            "access_log_udp_port = {log}"})}
 
 
 def name_server():
@@ -96,14 +98,18 @@ class Filtered(MixedCluster):
                 f"use = egg:swift#recon\nrecon_cache_path = {self.root}/cache0\n")
 
     def proxies(self, dns_port):
+        self.log = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.log.bind(("127.0.0.1", 0))
+        self.log.settimeout(60)
+        log_port = self.log.getsockname()[1]
         base = (self.etc / "proxy-server.conf").read_text()
         for number, (pipeline, options, filters) in PROXIES.items():
             text = re.sub(r"pipeline = .*", f"pipeline = {pipeline}", base).replace(
                 "use = egg:swift#proxy\n", "use = egg:swift#proxy\n" + options)
             for name, more in filters.items():
                 text = re.sub(rf"\[filter:{name}\]\n(?:[^\[].*\n)*", "", text)
-                text += f"\n[filter:{name}]\nuse = egg:swift#{name}\n" \
-                    f"{more.format(root=self.root, dns=dns_port)}\n"
+                text += f"\n[filter:{name}]\nuse = egg:swift#{name.replace('-', '_')}\n" \
+                    f"{more.format(root=self.root, dns=dns_port, log=log_port)}\n"
             (self.etc / "proxy-server.conf").write_text(text)
             self.another_proxy(number)
         (self.etc / "proxy-server.conf").write_text(base)
@@ -275,6 +281,8 @@ def test_rates(pair):
         for method, path in product(("PUT", "POST", "GET", "HEAD", "OPTIONS"), ("", "/c", "/c/o")):
             pair.ask(method, f"/v1/{account}{path}", {}, b"" if method == "PUT" else None,
                      user=user, proxy=RATES)
+    # An empty container has no rate in a real one: what is remembered of this one is forgotten.
+    pair.ask("POST", ROOT + "/con")
     for method, path in (("PUT", "/r1"), ("PUT", "/r2"), ("PUT", "/con/a"), ("PUT", "/con/b"),
                          ("DELETE", "/con/o"), ("GET", "/con"), ("GET", "/con"), ("HEAD", "/con"),
                          ("GET", "/con/o"), ("POST", "/con"), ("GET", ""), ("GET", "/no")):
@@ -317,6 +325,45 @@ def test_facts_of_storage_servers(pair):
     # On purpose: with mount_check = false no folder has to be a mount, so none is missed.
     answers = pair.answers("GET", "/recon/unmounted", user=None, proxy="object")
     assert answers["ours"][2] == "[]" != answers["real"][2]
+
+
+def lines(side, last):
+    """Fields of the lines of the access log, up to that of a client's request for `last`."""
+    found = []
+    while True:
+        words = side.log.recv(65536).decode().rstrip("\0\n").split(" ")
+        words = words[next(n for n, word in enumerate(words) if word.count("/") == 5):]
+        _, method, path, _, status, referer, agent, token, came, went = words[:10]
+        source, user = words[14], words[19]
+        if source == "-" and path == last:
+            return found
+        if source == "-":
+            found.append((method, path, status, referer, agent, token[:7], came, went, user))
+        elif source in ("BD", "SSC"):
+            found.append((method, path, status, token[:7], came, source))
+
+
+def test_lines_of_the_access_log(pair):
+    """As OpenStack Swift's, for whoever counts and bills by them."""
+    root, me = "/v1/AUTH_test/log", {"X-Auth-User": "test:tester"}
+    pair.ask("PUT", root)
+    for number, (method, path, headers, body) in enumerate((
+            ("PUT", root + "/o", {}, b"abc"), ("GET", root + "/o", {}, None),
+            ("PUT", root + "/none", {}, b""), ("HEAD", root + "/o", {}, None),
+            ("GET", root + "/o", {"Range": "bytes=0-1", "Referer": "http://x/a%20b?c"}, None),
+            ("GET", root + "/ü &x", {"User-Agent": "a (b; c=100%)/d,~'\"!*+$@[]"}, None),
+            ("GET", root + "/o", {"If-None-Match": "*"}, None), ("GET", "/healthcheck", {}, None),
+            ("PUT", root + "/big", {"Content-Length": "5368709123"}, b""),
+            ("PUT", root + "/chunked", {}, [b"12", b"345"]),
+            ("GET", "/auth/v1.0", {**me, "X-Auth-Key": "testing"}, None),
+            ("GET", "/auth/v1.0", {**me, "X-Auth-Key": "wrong"}, None),
+            ("PUT", root + "/copy", {"X-Copy-From": "log/o"}, None),
+            ("DELETE", root + "/copy", {}, None), ("FOO", root, {}, None),
+            ("POST", "/v1/AUTH_test?bulk-delete", {}, b"log/chunked"))):
+        pair.ask(method, path, headers, body, proxy=LOGGED)
+        pair.ask("GET", f"{root}/mark{number}", proxy=LOGGED)
+        ours, real = (lines(pair.sides[name], f"{root}/mark{number}") for name in ("ours", "real"))
+        assert ours == real
 
 
 def sync_words(method, path, stamp="1800000000.00000", realm_key="realm key", key="ck", realm="R"):

@@ -6,7 +6,7 @@ import pytest
 
 from swift.common import memcached, storage, storage_policy
 from swift.common.memcached import LocalCache, MeasuredCache, make_cache
-from swift.common.middleware.proxy_logging import FIRST_BYTE, STORE_PATH, ProxyLogging
+from swift.common.middleware.proxy_logging import FIRST_BYTE, SEEN, STORE_PATH, ProxyLogging
 from swift.common.middleware.s3api.app import S3Api
 from swift.common.middleware.s3api.errors import S3Error
 from swift.common.middleware.tempauth import TempAuth
@@ -123,7 +123,8 @@ def test_how_long_memcached_takes(statsd, monkeypatch):
 
 def environ(method, path, **more):
     return {"REQUEST_METHOD": method, "PATH_INFO": path, "RAW_PATH_INFO": path,
-            "QUERY_STRING": "", "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "h", **more}
+            "QUERY_STRING": "", "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "h",
+            SEEN: True, **more}
 
 
 def test_when_an_answer_began(statsd):

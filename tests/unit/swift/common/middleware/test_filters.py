@@ -4,6 +4,7 @@
 import json
 import logging
 import time
+import types
 from xml.etree import ElementTree
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from swift.common.exceptions import ChunkReadTimeout
 from swift.common.middleware import catch_errors, gatekeeper, healthcheck, listing_formats
-from swift.common.middleware.proxy_logging import ProxyLogging
+from swift.common.middleware.proxy_logging import SEEN, ProxyLogging
 from swift.common.request import Response
 
 
@@ -79,10 +80,52 @@ def test_access_log_line(caplog):
     with caplog.at_level(logging.INFO):
         env = run(lambda e, s: s('200 OK', []) or [b''], path='/v1/a/c o', query='temp_url_sig='
                   + 'a' * 40 + '&x=1', HTTP_X_AUTH_TOKEN='AUTH_tk' + 'b' * 40,
-                  HTTP_USER_AGENT='a "b"\nc')['env']
-        app.access_log(env, '200 OK', 5, 1.0, 2.0)
+                  HTTP_USER_AGENT='a "b"\nc=100%')['env']
+        app.access_log({**env, SEEN: True}, '200 OK', 5, 1.0, 2.0)
     line = caplog.messages[0]
-    assert '\n' not in line and 'GET /v1/a/c%20o?temp_url_sig=' in line
+    assert '\n' not in line and 'GET /v1/a/c%2520o%3Ftemp_url_sig%3D' in line
+    assert line.split(' ')[8] == 'a%20%22b%22%0Ac%3D100%25'
+
+
+def test_what_is_answered_before_the_log_has_no_line(caplog):
+    """A load balancer asks for /healthcheck every second."""
+    log = ProxyLogging(lambda env, start: start('200 OK', []) or [b''], {})
+    log.logger.propagate = True
+    app = healthcheck.HealthCheck(log, {})
+    with caplog.at_level(logging.INFO):
+        for path in ('/healthcheck', '/v1/a'):
+            env = run(app, path=path)['env']
+            log.access_log(env, '200 OK', 0, 1.0, 2.0)
+    assert [line.split(' ')[4] for line in caplog.messages] == ['/v1/a']
+
+
+@pytest.mark.parametrize('length, read, told', [('5', 3, '3'), ('5', 0, '-'), (None, 5, '5'),
+                                                ('0', 0, '-')])
+def test_bytes_are_those_that_were_read(caplog, length, read, told):
+    app = ProxyLogging(None, {})
+    app.logger.propagate = True
+    body = types.SimpleNamespace(received=read)
+    with caplog.at_level(logging.INFO):
+        env = run(lambda e, s: s('200 OK', []) or [b''], path='/v1/a/c/o')['env']
+        env.update({SEEN: True, 'wsgi.input': body})
+        if length is not None:
+            env['CONTENT_LENGTH'] = length
+        app.access_log(env, '200 OK', 0, 1.0, 2.0)
+    assert caplog.messages[0].split(' ')[10:12] == [told, '-']
+
+
+def test_bytes_of_another_filters_request_are_those_read_for_it(caplog):
+    body = types.SimpleNamespace(received=7)
+
+    def proxy(env, start):
+        body.received += 4
+        start('200 OK', [])
+        return [b'']
+    app = ProxyLogging(proxy, {})
+    app.logger.propagate = True
+    with caplog.at_level(logging.INFO):
+        run(app, **{'swift.source': 'BD', 'wsgi.input': body})
+    assert caplog.messages[0].split(' ')[10] == '4'
 
 
 def test_security_no_whole_token_or_signature_in_the_log(caplog):
@@ -91,9 +134,9 @@ def test_security_no_whole_token_or_signature_in_the_log(caplog):
     app.logger.propagate = True
     with caplog.at_level(logging.INFO):
         for name in ('temp_url_sig', 'Signature', 'X-Amz-Signature', 'swiftinfo_sig', '%73ig'):
-            env = {'REQUEST_METHOD': 'GET', 'RAW_PATH_INFO': '/', 'QUERY_STRING':
+            env = {'REQUEST_METHOD': 'GET', 'PATH_INFO': '/', 'QUERY_STRING':
                    f'a=b&{name}=' + 'f' * 40, 'SERVER_PROTOCOL': 'HTTP/1.1',
-                   'HTTP_X_AUTH_TOKEN': 'AUTH_tk' + 'b' * 40}
+                   'HTTP_X_AUTH_TOKEN': 'AUTH_tk' + 'b' * 40, SEEN: True}
             app.access_log(env, '200 OK', 0, 0, 0)
     assert 'f' * 17 not in caplog.text and 'b' * 12 not in caplog.text
 

@@ -29,7 +29,7 @@ from swift.common.middleware import (
 from swift.common.middleware import recon as recon_filter
 from swift.common.middleware.log_template import Template
 from swift.common.middleware.multipart_form import Form, FormError, boundary_of
-from swift.common.middleware.proxy_logging import ProxyLogging
+from swift.common.middleware.proxy_logging import SEEN, ProxyLogging
 from swift.common.middleware.versioned_containers import public_location, split_place, version_name
 from swift.common.middleware.versions_listing import VersionListing
 from swift.common.request import Response
@@ -331,7 +331,8 @@ def test_lines_by_a_template(caplog):
                               'log_anonymization_salt': 's'})
     app.logger.propagate = True
     with caplog.at_level(logging.INFO):
-        env = {**environ('GET', '/v1/a b/c'), 'swift.access_logging': {'user_id': 'me:you'}}
+        env = {**environ('GET', '/v1/a b/c'), 'swift.access_logging': {'user_id': 'me:you'},
+               SEEN: True}
         app.access_log(env, '200 OK', 5, 1.0, 2.0)
     words = caplog.messages[0].split(' ')
     assert words[0] == 'GET' and words[1].startswith('%7BSMD5%7D') and len(words[1]) == 42
@@ -350,7 +351,7 @@ def test_security_headers_in_the_log_open_no_doors(caplog):
         env = environ('GET', '/', dict.fromkeys(
             ('X-Auth-Token', 'Authorization', 'Cookie', 'X-Account-Meta-Temp-Url-Key',
              'X-Service-Token', 'X-Container-Sync-Key'), secret) | {'X-Color': 'blue'})
-        app.access_log(env, '200 OK', 0, 0, 0)
+        app.access_log({**env, SEEN: True}, '200 OK', 0, 0, 0)
     assert secret not in caplog.text and 'X-Color%3A%20blue' in caplog.text
 
 
@@ -364,7 +365,8 @@ def test_metrics_for_statsd():
             'access_log_statsd_valid_http_methods': 'GET,PUT',
             'log_statsd_valid_http_methods': 'HACK'})
         for method in ('GET', 'HACK'):
-            app.access_log(environ(method, '/v1/a/c/o', body=b'123'), '200 OK', 7, 1.0, 1.5)
+            app.access_log({**environ(method, '/v1/a/c/o', body=b'123'), SEEN: True},
+                           '200 OK', 7, 1.0, 1.5)
         got = [sock.recv(1000).decode() for _ in range(4)]
     assert got == ['here.proxy-server.object.GET.200.timing:500|ms',
                    'here.proxy-server.object.GET.200.xfer:10|c',
