@@ -69,7 +69,7 @@ def later(monkeypatch):
     """When all rows are due."""
     now = time.time
     monkeypatch.setattr("swift.obj.expirer.time",
-                        SimpleNamespace(time=lambda: now() + 3 * 86400))
+                        SimpleNamespace(time=lambda: now() + 3 * 86400, monotonic=time.monotonic))
 
 
 @pytest.fixture

@@ -278,7 +278,8 @@ def test_killed_when_all_of_a_body_was_read(proxy, user, in_process, size):
 
 def later(monkeypatch, seconds=86500):
     now = time.time
-    monkeypatch.setattr("swift.obj.expirer.time", SimpleNamespace(time=lambda: now() + seconds))
+    monkeypatch.setattr("swift.obj.expirer.time", SimpleNamespace(
+        time=lambda: now() + seconds, monotonic=time.monotonic))
 
 
 def test_what_came_too_late_or_too_early_for_the_first_look(proxy, user, in_process, monkeypatch):
