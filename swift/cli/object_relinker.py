@@ -144,6 +144,8 @@ class News:
                                            {"policies": {}})
             device["policies"][str(policy.index)] = entry
             entries = device["policies"].values()
+            device["start_time"] = min(each["start_time"] for each in entries)
+            device["timestamp"] = max(each["timestamp"] for each in entries)
             for name in ("parts_done", "total_parts", "total_time"):
                 device[name] = sum(each[name] for each in entries)
             device["stats"] = {name: sum(each["stats"][name] for each in entries)

@@ -3,14 +3,16 @@
 import datetime
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import pytest
 
-from swift.cli import config, drive_audit, form_signature, recon_cron
+from swift.cli import config, drive_audit, form_signature, object_relinker, recon_cron
 from swift.common.middleware.signatures import parse_signature
 from swift.operations import drives
 
@@ -33,7 +35,6 @@ def test_errors_of_the_last_minutes_by_device(tmp_path):
               "not a line of syslog with error on sdd",
               "Jan  1 00:06:00 host kernel: error on sdb, says nothing more",
               "Jan  1 00:07:00 host kernel: all is well with sde")
-    import os
     os.utime(old, (1, 1))
     assert drives.errors_in([old, new], PATTERNS, 60, now=NOW) == {"sda1": 1, "sdb": 2}
     assert drives.errors_in([old, new], PATTERNS, 8, now=NOW) == {"sdb": 2}
@@ -166,3 +167,21 @@ def test_form_signature_is_one_that_formpost_takes(capsys):
     assert "&lt;b&gt;" in out and out.count('type="file"') == 2
     with pytest.raises(SystemExit):
         form_signature.main(["/v1/AUTH_a", "", "1", "1", "1", "key"])
+
+
+def test_a_relinkers_progress_by_device_and_policy(tmp_path):
+    """/recon/relinker: of a device the times of the first and the last of its policies."""
+    news = object_relinker.News(SimpleNamespace(cache=str(tmp_path), interval=0), ["d1"])
+    task = SimpleNamespace(cleanup=False, part_power=4, next_part_power=5)
+    for index, started in ((0, 1000.5), (1, 990.5)):
+        news.of(SimpleNamespace(index=index))(SimpleNamespace(
+            task=task, state={1: True, 2: index == 0}, started=started,
+            device_path="/srv/node/d1", counts={"files": 2, "errors": 0}))
+    news.write(0)
+    told = json.loads((tmp_path / "relinker.recon").read_text())
+    device = told["devices"]["d1"]
+    assert (device["parts_done"], device["total_parts"], device["stats"]) == \
+        (3, 4, {"files": 4, "errors": 0})
+    assert device["start_time"] == 990.5
+    assert device["timestamp"] == device["policies"]["1"]["timestamp"]
+    assert told["workers"][str(os.getpid())]["return_code"] == 0
