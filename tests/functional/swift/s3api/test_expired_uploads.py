@@ -15,6 +15,14 @@ from swift.common.ring import Ring
 from swift.obj.expirer import ObjectExpirer
 
 DATA = (b"first part ", b"second part")
+SOON = 4                 # seconds ahead: a POST of an end that has passed is refused
+
+
+def end(user, path, seconds=SOON):
+    """Have an object end in so many seconds; when that is."""
+    at = int(time.time()) + seconds
+    assert user("POST", path, {"X-Delete-At": str(at)})[0] == 202
+    return at
 
 
 class Killed(BaseException):
@@ -38,8 +46,9 @@ class Bucket:
         self.s3.complete_multipart_upload(Bucket=self.name, Key=key, UploadId=made,
                                           MultipartUpload={"Parts": parts})
 
-    def set_end(self, at):
-        assert self.user("POST", f"/{self.name}/goes", {"X-Delete-At": str(at)})[0] == 202
+    def set_end(self, seconds=SOON):
+        """Have it end in so many seconds; when that is."""
+        return end(self.user, f"/{self.name}/goes", seconds)
 
     def parts_of(self, key):
         rows = json.loads(self.user("GET", f"/{self.name}+segments?format=json")[2])
@@ -79,11 +88,10 @@ def s3(acl_clients):
 
 def test_the_parts_go_with_the_object(s3, user, in_process, monkeypatch):
     bucket = Bucket(s3, user, "expires")
-    end = int(time.time()) + 2
-    bucket.set_end(end)
+    bucket.set_end(1000)
     expire(in_process)
     assert bucket.parts_of("goes") == 2
-    wait_for(end + 1)
+    wait_for(bucket.set_end() + 1)
     expire(in_process)
     assert set(statuses(in_process, user, bucket)) == {404}
     assert bucket.parts_of("goes") == 0 and bucket.parts_of("stays") == 2 and bucket.is_whole()
@@ -100,10 +108,7 @@ WRITES = [0, 1, 2, 3, 4, 5, 6, 9, 12, 14, 99]
 
 def test_killed_at_any_point(s3, user, in_process, monkeypatch):
     buckets = [Bucket(s3, user, f"expires-at-{writes}") for writes in WRITES]
-    end = int(time.time()) + 2
-    for bucket in buckets:
-        bucket.set_end(end)
-    wait_for(end + 1)
+    wait_for(max(bucket.set_end() for bucket in buckets) + 1)
     deliver(in_process)
     tell_account(in_process)
     asked, done = ObjectExpirer.request, []
@@ -161,13 +166,12 @@ def test_what_may_still_be_opened_keeps_its_parts(user, in_process, monkeypatch)
     """Somebody was to delete it and did not come to it; then it expired, and reaping is delayed."""
     proxy = MortalProxy(in_process, monkeypatch)
     bucket = Bucket(proxy.s3, user, "not-reaped")
-    end = int(time.time()) + 2
-    bucket.set_end(end)
+    until = bucket.set_end()
     proxy.live(1)
     with proxy.death():
         proxy.s3.delete_object(Bucket=bucket.name, Key="goes")
     proxy.live()
-    wait_for(end + 1)
+    wait_for(until + 1)
     assert len(queued(in_process, f"{bucket.name}+segments")) == 2
     account = user.base.split("/")[2]
     ObjectExpirer({"swift_dir": str(in_process.etc), "tasks_per_second": "0",
@@ -182,9 +186,7 @@ def test_what_may_still_be_opened_keeps_its_parts(user, in_process, monkeypatch)
 def test_what_expired_and_is_still_there_goes_with_its_parts(s3, user, in_process, monkeypatch,
                                                              what):
     bucket = Bucket(s3, user, f"expired-and-{what}")
-    end = int(time.time()) + 1
-    bucket.set_end(end)
-    wait_for(end + 1)
+    wait_for(bucket.set_end() + 1)
     if what == "deleted":
         s3.delete_object(Bucket=bucket.name, Key="goes")
     else:
@@ -202,10 +204,7 @@ def test_a_node_that_is_out_keeps_only_what_may_be_made_of_an_upload(s3, user, i
     bucket = Bucket(s3, user, "expires-later")
     user("PUT", "/plain-and-expired")
     user("PUT", "/plain-and-expired/o", body=b"x")
-    end = int(time.time()) + 1
-    bucket.set_end(end)
-    user("POST", "/plain-and-expired/o", {"X-Delete-At": str(end)})
-    wait_for(end + 1)
+    wait_for(max(bucket.set_end(), end(user, "/plain-and-expired/o")) + 1)
     asked = ObjectExpirer.request
 
     def request(self, node, method, path, headers):

@@ -293,7 +293,7 @@ def test_a_pending_row_survives_kill_9(node):
 def test_expired_objects_leave_the_listing(node):
     """The queue's servers the proxy names are down, the updater delivers; the expirer deletes."""
     node.make_container("a", "c")
-    soon = str(int(time.time()) + 1)
+    soon = str(int(time.time()) + 4)
     statuses = node.everywhere("object", "PUT", ("a", "c", "brief"),
                                {"Content-Type": "t/p", "X-Delete-At": soon,
                                 "X-Delete-At-Host": "127.0.0.1:1", "X-Delete-At-Device": "d0",

@@ -110,7 +110,7 @@ def test_post_may_change_the_content_type(app):
 
 
 def test_expired_objects_are_gone(app):
-    soon = int(time.time()) + 2
+    soon = int(time.time()) + 3
     assert put(app, X_Delete_At=str(soon))[0] == 201
     assert get(app)[0] == 200
     assert put(app, "past", X_Delete_At="100")[0] == 400
