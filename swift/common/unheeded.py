@@ -12,7 +12,6 @@ from swift.common.conf import read_sections
 # (names, what holds instead); section/name where the name means something elsewhere, * for whatever
 # begins so
 GROUPS = (
-    ("rebalance_missing_suppression_count", "each node's 404 counts"),
     ("namespace_cache_tokens_per_session namespace_avg_backend_fetch_time",
      "each request that finds no shards in the cache asks for them"),
     ("log_custom_handlers log_format", "logs have one form and go to syslog"),

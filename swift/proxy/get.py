@@ -129,7 +129,18 @@ class Getter:
                     and 'x-backend-timestamp' in a.headers]
             if gone and quorum_size(self.replicas) <= 1:
                 best = gone[0]
-        return best
+        return None if best is not None and self._may_be_on_the_way(best) else best
+
+    def _may_be_on_the_way(self, best):
+        """Whether the only places that lack an object, and know of no deletion, may just have got
+        its partition by a rebalance: others, who may have it, did not answer."""
+        if best.status != 404 or self.kind != 'Object':
+            return False
+        heard = [a for a in self.rejected if a.status < 500]
+        if len(heard) >= self.replicas or \
+                any('x-backend-timestamp' in a.headers for a in heard):
+            return False
+        return len(heard) <= min(self.app.missing_suppression, self.replicas - 1)
 
     # -- the response --------------------------------------------------------
     def response(self):

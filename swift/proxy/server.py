@@ -118,6 +118,7 @@ class Application:
         self.expiring_account = (conf.get('auto_create_account_prefix', '.')
                                  + conf.get('expiring_objects_account_name', 'expiring_objects'))
         self._node_count = config_node_count(conf)
+        self.missing_suppression = config_int(conf, 'rebalance_missing_suppression_count', 1)
 
     def _cors(self, conf):
         self.cors_allow_origin = config_list(conf.get('cors_allow_origin', ''))

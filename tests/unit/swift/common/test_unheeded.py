@@ -29,10 +29,10 @@ def test_what_changes_nothing_is_told(conf, caplog):
     path = conf("[DEFAULT]\nbroker_timeout = 5\n[app:proxy-server]\nallow_versions = on\n"
                 "[filter:catch_errors]\nlog_format = x\n[filter:slo]\nconcurrency = 2\n"
                 "[object-updater]\nrequest_tries = 1\n"
-                "[proxy-server:policy:1]\nrebalance_missing_suppression_count = 1\n")
+                "[proxy-server:policy:1]\ncooperative_period = 1\n")
     unheeded.check(path, "proxy-server", LOGGER)
     assert [line.split(" changes nothing: ")[0] for line in caplog.messages] == [
-        "allow_versions", "broker_timeout", "log_format", "rebalance_missing_suppression_count"]
+        "allow_versions", "broker_timeout", "cooperative_period", "log_format"]
 
 
 def test_a_name_may_mean_something_elsewhere(conf, caplog):

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Error limiting, the order of nodes, verdicts from several answers, dealing out updates."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from swift.proxy.backend import Answer, choose, decided, quorum_size, respond
 from swift.proxy.controllers.base import spread
-from swift.proxy.get import Position
+from swift.proxy.get import Getter, Position
 from swift.proxy.nodes import ErrorLimiter, NodeIter
 
 
@@ -50,6 +52,30 @@ def test_primaries_then_handoffs_without_the_limited():
     nodes = NodeIter(limiter, FakeRing([3, 4, 5, 6, 7, 8]), 0, [node(0), node(1), node(2)], 6)
     assert [n['id'] for n in nodes] == [0, 2, 3, 5, 6, 7]
     assert next(nodes, None) is None
+
+
+def lacking(status=404, **headers):
+    return Answer(status, SimpleNamespace(headers={
+        name.replace('_', '-'): value for name, value in headers.items()}))
+
+
+@pytest.mark.parametrize(('replicas', 'suppressed', 'answers', 'status'), [
+    (2, 1, [lacking(), lacking(503)], None), (2, 1, [lacking()], None),
+    (2, 0, [lacking(), lacking(503)], 404), (2, 1, [lacking(), lacking()], 404),
+    (2, 1, [lacking(x_backend_timestamp='1.0'), lacking(503)], 404),
+    (3, 1, [lacking(), lacking(), lacking(503)], 404),
+    (3, 2, [lacking(), lacking(), lacking(503)], None), (1, 1, [lacking()], 404),
+    (3, 9, [lacking(), lacking(), lacking()], 404),
+    (2, 1, [lacking(412), lacking(503)], 412)])
+def test_a_place_that_may_just_have_got_its_partition(replicas, suppressed, answers, status):
+    app = SimpleNamespace(recoverable_node_timeout=1, missing_suppression=suppressed)
+    getter = Getter(app, 'GET', 'Object', iter(()), replicas, 0, '/a/c/o', '')
+    getter.rejected = list(answers)
+    best = getter.verdict()
+    assert (best and best.status) == status
+    getter = Getter(app, 'GET', 'Container', iter(()), replicas, 0, '/a/c', '')
+    getter.rejected = list(answers)
+    assert getter.verdict() is not None
 
 
 @pytest.mark.parametrize(('n', 'quorum'), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3)])
