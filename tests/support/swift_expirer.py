@@ -12,6 +12,9 @@ from swift.container.updater import ContainerUpdater
 from swift.obj.expirer import ObjectExpirer
 from swift.obj.updater import ObjectUpdater
 
+# No limit, and all the time a machine may need that has much else to do.
+AT_EASE = {"tasks_per_second": "0", "conn_timeout": "20", "node_timeout": "60"}
+
 
 def tell_account(cluster: SwiftCluster) -> None:
     """Of the queue's containers."""
@@ -24,14 +27,15 @@ def deliver(cluster: SwiftCluster) -> None:
     """What object servers could not tell container servers in time: rows of the queue, say."""
     for n in range(cluster.nodes):
         ObjectUpdater({"devices": f"{cluster.root}/n{n}", "swift_dir": str(cluster.etc),
-                       "mount_check": "no", "objects_per_second": "0"}).run_once()
+                       "mount_check": "no", "objects_per_second": "0", "conn_timeout": "20",
+                       "node_timeout": "60"}).run_once()
 
 
 def expire(cluster: SwiftCluster) -> None:
     """Bring the queue up to date, then one pass of the expirer."""
     deliver(cluster)
     tell_account(cluster)
-    ObjectExpirer({"swift_dir": str(cluster.etc), "tasks_per_second": "0"}).run_once()
+    ObjectExpirer({"swift_dir": str(cluster.etc), **AT_EASE}).run_once()
 
 
 def queued(cluster: SwiftCluster, container: str) -> list[str]:

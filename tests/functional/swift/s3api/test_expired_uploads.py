@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from mortal_proxy import MortalProxy
-from swift_expirer import deliver, expire, queued, tell_account
+from swift_expirer import AT_EASE, deliver, expire, queued, tell_account
 
 from swift.common import node_client
 from swift.common.ring import Ring
@@ -126,7 +126,7 @@ def test_killed_at_any_point(s3, user, in_process, monkeypatch):
             patch.setattr(ObjectExpirer, "request", request)
             patch.setattr(ObjectExpirer, "_mine",
                           lambda self, row, name=bucket.name: f"/{name}/" in row)
-            daemon = ObjectExpirer({"swift_dir": str(in_process.etc), "tasks_per_second": "0"})
+            daemon = ObjectExpirer({"swift_dir": str(in_process.etc), **AT_EASE})
             patch.setattr(daemon, "brake", SimpleNamespace(spend=lambda: None))
             patch.setattr("swift.obj.expirer.GreenPool", AtOnce)
             try:
@@ -174,7 +174,7 @@ def test_what_may_still_be_opened_keeps_its_parts(user, in_process, monkeypatch)
     wait_for(until + 1)
     assert len(queued(in_process, f"{bucket.name}+segments")) == 2
     account = user.base.split("/")[2]
-    ObjectExpirer({"swift_dir": str(in_process.etc), "tasks_per_second": "0",
+    ObjectExpirer({"swift_dir": str(in_process.etc), **AT_EASE,
                    f"delay_reaping_{account}": "86400"}).run_once()
     assert len(queued(in_process, f"{bucket.name}+segments")) == 1      # the first look was had
     assert bucket.parts_of("goes") == 2
