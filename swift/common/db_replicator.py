@@ -19,7 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from swift.common import db_connection, db_files, durable, node_client
+from swift.common import db_connection, db_files, durable, left_over, node_client
 from swift.common.concurrency import GreenPool, Semaphore, Timeout, run_in_thread
 from swift.common.conf import config_float, config_int, config_true
 from swift.common.daemon import DEVICES, PARTITIONS, Daemon, Option
@@ -32,6 +32,7 @@ from swift.common.devices import (
     databases,
     is_local,
     local_addresses,
+    mounted_devices,
 )
 from swift.common.exceptions import DatabaseConnectionError, LockTimeout
 from swift.common.progress import HOUR, Progress
@@ -116,6 +117,9 @@ class DbReplicator(Daemon):
                 progress.tell(f"Databases in this pass of {self.section}",
                               self.counts["databases"])
         pool.waitall()
+        for device, path in mounted_devices(self.devices, self.mount_check, self.logger):
+            if device in local:
+                left_over.remove(f"{path}/tmp")
         self.pass_number += 1
         self.measure(attempts=self.counts["databases"], failures=self.counts["failures"],
                      no_changes=self.counts["unchanged"] + self.counts["in_step"],

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pickle import UnpicklingError
 from typing import Any
 
-from swift.common import durable, node_client, recon, safe_pickle
+from swift.common import durable, left_over, node_client, recon, safe_pickle
 from swift.common.concurrency import GreenPool, Timeout, run_in_thread
 from swift.common.conf import config_float, config_int, config_port
 from swift.common.daemon import DEVICES, PARTITIONS, Daemon, Option
@@ -32,7 +32,6 @@ from swift.common.storage_policy import StoragePolicy, policies
 from swift.obj import hashes
 from swift.obj.backend import Manager
 
-LEFT_OVER_SECONDS = 86400
 Node = dict[str, Any]
 
 
@@ -106,7 +105,7 @@ class PartitionSweep(Daemon):
             jobs += self._jobs(policy, mounted)
         for policy in policies():
             for path in mounted.values():
-                _remove_left_over(f"{path}/{policy.tmpdir}")
+                left_over.remove(f"{path}/{policy.tmpdir}")
         random.shuffle(jobs)
         pool = GreenPool(self.concurrency)
         progress = Progress(self.logger, self.stats_interval)
@@ -265,18 +264,6 @@ class PartitionSweep(Daemon):
 def address(node: Node) -> tuple[str, int]:
     """Where a peer takes replication."""
     return node.get("replication_ip") or node["ip"], node.get("replication_port") or node["port"]
-
-
-def _remove_left_over(directory: str) -> None:
-    """Remove temporary files that whoever made them has been dead for a day to miss."""
-    try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if entry.is_file(follow_symlinks=False) and \
-                        time.time() - entry.stat().st_mtime > LEFT_OVER_SECONDS:
-                    durable.unlink_quietly(entry.path)
-    except FileNotFoundError:
-        pass
 
 
 def _remove_tree(part_dir: str) -> None:

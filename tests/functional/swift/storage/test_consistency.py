@@ -86,6 +86,22 @@ def test_database_replicators_heal_an_emptied_device(node):
     assert [status for status, _ in node.get_all("account", "a")] == [200] * 3
 
 
+@pytest.mark.parametrize("daemon, kind", [("container_replicator", "container"),
+                                          ("object_replicator", "object")])
+def test_replicators_sweep_what_the_dead_left(node, daemon, kind):
+    """A copy of a database whose sender was killed, and a file."""
+    tmp = node.devices / "d1" / "tmp"
+    copy = tmp / f"{kind}.copy" / "db"
+    copy.parent.mkdir(parents=True)
+    for path in (copy, tmp / f"{kind}.db", copy.parent):
+        if path != copy.parent:
+            path.write_text("x")
+        os.utime(path, (1, 1))
+    (tmp / "young").write_text("x")
+    node.once(daemon, kind)
+    assert os.listdir(tmp) == ["young"]
+
+
 @pytest.mark.parametrize("rows", [3, 60])
 def test_container_replicator_sends_missing_rows(tmp_path, rows):
     """A few rows are sent, many as a file (rsync_then_merge); either way all have all."""
