@@ -101,6 +101,26 @@ class Daemon(abc.ABC):
             concurrency.sleep(max(0.1, self.interval - (time.monotonic() - start)))
 
 
+class DeviceDaemon(Daemon):
+    """One whose processes divide the node's devices among themselves."""
+
+    @abc.abstractmethod
+    def local_devices(self) -> list[str]:
+        """The devices of this node it is to look after, always in the same order."""
+
+    def shared_devices(self) -> list[str]:
+        """Those of them that are this process's."""
+        number, count = self.share
+        return self.local_devices()[number::count]
+
+    def note_pass(self, seconds: float) -> None:
+        if self.share[1] == 1:
+            super().note_pass(seconds)
+        else:
+            recon.note_share(self.conf, self.section, seconds, self.logger, self.facts(),
+                             self.shared_devices(), self.local_devices())
+
+
 def make(cls: type[Daemon], conf_path: str, verbose: bool = False,
          given: dict[str, str] | None = None) -> Daemon:
     """The daemon as its section of `conf_path` describes it, and before it `given`."""

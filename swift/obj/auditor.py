@@ -15,10 +15,10 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from swift.common import durable, recon
+from swift.common import durable
 from swift.common.concurrency import GreenPool
 from swift.common.conf import config_float, config_int, config_list, read_conf
-from swift.common.daemon import DEVICES, Daemon, Option
+from swift.common.daemon import DEVICES, DeviceDaemon, Option
 from swift.common.devices import Brake, Selection, hash_dirs, mounted_devices
 from swift.common.exceptions import (
     ConfigError,
@@ -56,7 +56,7 @@ def read_sizes(conf: dict[str, str]) -> list[int]:
                           f"{conf['object_size_stats']!r}") from None
 
 
-class ObjectAuditor(Daemon):
+class ObjectAuditor(DeviceDaemon):
     """Reads stored objects over and over and quarantines what is broken.
 
     Options: files_per_second, bytes_per_second, zero_byte_files_per_second, zero_byte_fps,
@@ -107,20 +107,8 @@ class ObjectAuditor(Daemon):
         return sorted(name for name, _ in mounted_devices(self.manager.devices, False, self.logger)
                       if self.selection.device(name))
 
-    def shared_devices(self) -> list[str]:
-        """Those of them that are this process's."""
-        number, count = self.share
-        return self.local_devices()[number::count]
-
     def worker_count(self) -> int:
         return max(1, min(self.concurrency, len(self.local_devices())))
-
-    def note_pass(self, seconds: float) -> None:
-        if self.share[1] == 1:
-            super().note_pass(seconds)
-        else:
-            recon.note_share(self.conf, self.section, seconds, self.logger, self.facts(),
-                             self.shared_devices(), self.local_devices())
 
     # -- a pass ----------------------------------------------------------
 

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pickle import UnpicklingError
 from typing import Any
 
-from swift.common import durable, left_over, node_client, recon, safe_pickle
+from swift.common import durable, left_over, node_client, safe_pickle
 from swift.common.concurrency import GreenPool, Timeout, run_in_thread
 from swift.common.conf import config_float, config_int, config_port
-from swift.common.daemon import DEVICES, PARTITIONS, Daemon, Option
+from swift.common.daemon import DEVICES, PARTITIONS, DeviceDaemon, Option
 from swift.common.devices import (
     Selection,
     is_local,
@@ -35,7 +35,7 @@ from swift.obj.backend import Manager
 Node = dict[str, Any]
 
 
-class PartitionSweep(Daemon):
+class PartitionSweep(DeviceDaemon):
     """Works on every partition of every local device, some at the same time.
 
     Options: interval, stats_interval, concurrency, swift_dir, bind_ip, ring_ip, bind_port
@@ -134,21 +134,9 @@ class PartitionSweep(Daemon):
                        if dev and is_local(dev, self.addresses, self.port)
                        and self.selection.device(dev["device"])})
 
-    def shared_devices(self) -> list[str]:
-        """Those of them that are this process's."""
-        number, count = self.share
-        return self.local_devices()[number::count]
-
     def worker_count(self) -> int:
         wanted = config_int(self.conf, self.workers_option, 0) if self.workers_option else 0
         return max(1, min(wanted, len(self.local_devices())))
-
-    def note_pass(self, seconds: float) -> None:
-        if self.share[1] == 1:
-            super().note_pass(seconds)
-        else:
-            recon.note_share(self.conf, self.section, seconds, self.logger, self.facts(),
-                             self.shared_devices(), self.local_devices())
 
     def _jobs(self, policy: StoragePolicy, mounted: dict[str, str]) -> Iterator[tuple]:
         ring = self.ring(policy)

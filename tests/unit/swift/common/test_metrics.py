@@ -5,6 +5,7 @@ import socket
 from collections import Counter
 
 import pytest
+from statsd_server import StatsdServer
 from wsgi_call import call, environ
 
 from swift.account.auditor import AccountAuditor
@@ -25,26 +26,13 @@ STAMP = {"X-Timestamp": "1600000000.00000", "Content-Type": "t/p"}
 
 @pytest.fixture
 def statsd(tmp_path, monkeypatch):
-    """Options of a node with one device and a statsd server; `said()` is what that one was told."""
+    """A statsd server, and the options of a node with one device that tell of it."""
     monkeypatch.setattr(storage, "_secrets", (b"prefix", b"suffix"))
     monkeypatch.setattr(storage_policy, "_policies", storage_policy.parse_policies({}))
     (tmp_path / "sda").mkdir()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        sock.settimeout(0)
-
-        def said():
-            got = []
-            while True:                       # over loopback what was sent is there
-                try:
-                    got.append(sock.recv(1000).decode())
-                except BlockingIOError:
-                    return got
-        said.conf = {"devices": str(tmp_path), "mount_check": "false", "log_address": "/none",
-                     "swift_dir": str(tmp_path), "log_level": "CRITICAL",
-                     "log_statsd_host": "127.0.0.1", "log_statsd_metric_prefix": "n1",
-                     "log_statsd_port": str(sock.getsockname()[1])}
-        yield said
+    with StatsdServer(devices=str(tmp_path), mount_check="false", swift_dir=str(tmp_path),
+                      log_level="CRITICAL", log_statsd_metric_prefix="n1") as server:
+        yield server
 
 
 def names(said):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What proxies and their filters tell a statsd server, by OpenStack Swift's names."""
-import socket
 
 import pytest
+from statsd_server import StatsdServer
 
 from swift.common import memcached, storage, storage_policy
 from swift.common.memcached import LocalCache, MeasuredCache, make_cache
@@ -19,26 +19,13 @@ from swift.proxy.server import Application
 
 @pytest.fixture
 def statsd(monkeypatch):
-    """`said()` is what a statsd server was told, without values; `said.conf` tells of it."""
+    """A statsd server that is told without values, and the options that tell of it."""
     monkeypatch.setattr(storage, "_secrets", (b"prefix", b"suffix"))
     monkeypatch.setattr(storage_policy, "_policies", storage_policy.parse_policies({}))
     for name in ("_known", "_missed", "_skip_chances"):
         monkeypatch.setattr(cached_info, name, getattr(cached_info, name))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        sock.settimeout(0)
-
-        def said():
-            got = []
-            while True:                       # over loopback what was sent is there
-                try:
-                    name, _, value = sock.recv(1000).decode().partition(":")
-                    got.append(f"{name}|{value.split('|')[1]}")
-                except BlockingIOError:
-                    return got
-        said.conf = {"log_address": "/none", "log_statsd_host": "127.0.0.1",
-                     "log_statsd_port": str(sock.getsockname()[1])}
-        yield said
+    with StatsdServer(values=False) as server:
+        yield server
 
 
 class OneRing(Ring):
