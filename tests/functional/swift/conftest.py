@@ -23,6 +23,7 @@ def in_process(cluster, monkeypatch):
     """The cluster; daemons that run in this process belong to it."""
     monkeypatch.setenv('SWIFT_DIR', str(cluster.etc))
     monkeypatch.setattr('swift.common.storage._secrets', (b'changeme', b'tests'))
+    monkeypatch.setattr('swift.common.storage_policy._policies', None)    # to be read from there
     return cluster
 
 

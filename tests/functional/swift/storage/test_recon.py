@@ -43,19 +43,20 @@ def test_what_daemons_did_is_told(node):
         node.once(module, kind)
     said = recon(node, "object", "--all")
     assert "on 1 hosts (object)" in said
-    for line in (r"\[attempted\] low: 3, high: 3, avg: 3.0, total: 3, Failed: 0.0%, "
-                 r"no_result: 0, reported: 1", r"\[failure\] low: 0", r"\[success\] low: 3",
-                 r"\[object_reconstruction_time\] low: \d", r"\[ALL_passes\] low: 3",
-                 r"\[ZBF_passes\] low: 3",
-                 r"\[ALL_bytes_processed\] low: 12",
+    for line in (r"\[replication_attempted\] low: 3, high: 3, avg: 3.0, total: 3, Failed: 0.0%, "
+                 r"no_result: 0, reported: 1",
+                 r"\[replication_failure\] low: 0", r"\[replication_success\] low: 3",
+                 r"\[object_reconstruction_time\] low: \d", r"\[ALL_passes_last_path\] low: 3",
+                 r"\[ZBF_passes_last_path\] low: 3",
+                 r"\[ALL_bytes_processed_last_path\] low: 12",
                  r"\[expired_last_pass\] low: 0", r"\[async_pending\] low: 0",
                  r"\[quarantined_objects\] low: 0", r"Disk usage: lowest: ",
                  r"1/1 hosts matched, 0 error", r"1/1 hosts ok, 0 error", r"Versions matched \("):
         assert re.search(line, said), (line, said)
     said = recon(node, "container", "-r", "--auditor", "--updater", "--sharding", "-v")
     for line in (r"Oldest completion was \d.* \(\d+ \w+ ago\) by 127", "Checking on sharders",
-                 r"\[sharding_time\] - No hosts", r"Oldest completion was NEVER by 127",
-                 r"\[attempted\] low: 3", r"\[container_audits_passed\] low: 3",
+                 r"\[sharding_time\] - No hosts",
+                 r"\[replication_attempted\] low: 3", r"\[container_audits_passed\] low: 3",
                  r"\[updater_last_sweep\] low: \d", r"-> http://127.0.0.1:\d+/recon/auditor/"):
         assert re.search(line, said), (line, said)
     assert "no updater of accounts" in recon(node, "account", "--updater")

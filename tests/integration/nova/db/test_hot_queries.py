@@ -12,6 +12,7 @@ from nova import db
 from nova.api.openstack.auth import NoAuth
 from nova.api.openstack.compute.app import make_app
 from nova.compute.states import TaskState
+from nova.config import CONF
 from nova.db import actions, hosts, instances, ports
 from nova.db import session as db_session
 from nova.db.models import InstanceAction, InstanceFault, utcnow
@@ -52,6 +53,12 @@ def fill_logs():
             connection.execute(text(f"ANALYZE {name}" if db.engine().dialect.name == "postgresql"
                                     else f"ANALYZE TABLE {name}"))
         connection.commit()
+
+
+@pytest.fixture(autouse=True)
+def configured():
+    """Rules of who may what are looked for in a file that the configuration may name."""
+    CONF([], project="nova", default_config_files=[], default_config_dirs=[])
 
 
 @contextlib.contextmanager
