@@ -315,7 +315,9 @@ def test_facts_of_storage_servers(pair):
         (status, _, body), real = answers["ours"], answers["real"]
         assert status == real[0], what
         if status == 200:
-            ours, theirs = (shape(json.loads(text)) for text in (body, real[2]))
+            # A number that may be a point in time was taken out.
+            ours, theirs = (shape(json.loads(text.replace("...", "0.5")))
+                            for text in (body, real[2]))
             if what == "async":      # on purpose: counted, without a cron job
                 theirs = {"async_pending": "int", "async_pending_last": "float"}
             assert ours == theirs, what
