@@ -20,6 +20,8 @@ UNUSED_PARTS = "application/x-parts-unless-used"
 BUCKET_GONE = "application/x-parts-of-deleted-bucket"
 # In the environ of an UPDATE of a container, for the proxy: a Later.
 DELETE_LATER = "swift.delete_later"
+# Asks for an object that has expired, too: it has its parts until it is deleted or replaced.
+EXPIRED_TOO = {"X-Backend-Open-Expired": "true"}
 EMPTY = md5(usedforsecurity=False).hexdigest()
 
 

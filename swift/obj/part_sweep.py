@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from swift.common import node_client
-from swift.common.expiry import UNUSED_PARTS, Task
+from swift.common.expiry import EXPIRED_TOO, UNUSED_PARTS, Task
 from swift.common.middleware.versioned_containers import version_name
 from swift.common.reserved import RESERVED, is_reserved, split_reserved
 from swift.common.ring import Ring
@@ -43,7 +43,6 @@ SEGMENTS = "+segments"
 UPLOAD_ID = "x-object-sysmeta-s3api-upload-id"
 _VERSIONS = "x-container-sysmeta-versions-container"
 _LEGACY_VERSIONS = "x-container-sysmeta-versions-location"
-EXPIRED_TOO = {"X-Backend-Open-Expired": "true"}
 MOST_KNOWN = 10_000                        # buckets remembered in a pass
 _PLAIN = re.compile(r"[0-9a-f]{32}\Z")     # in a listing: the ETag of what is no upload
 

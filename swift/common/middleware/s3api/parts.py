@@ -9,6 +9,9 @@ an object is made of the upload, or the upload goes on, and only if neither is s
 (swift.obj.part_sweep). So nothing depends on what became of the request that entered the row. A row
 that came too early is followed by a second one a day later.
 
+Those of an upload that is aborted, or of a deleted bucket, are deleted by the request as well if
+they are few: who looks right after it finds them gone.
+
 A body that takes long is no reason for a row to come too early: it is entered when the last byte
 was read, before the store is given it.
 
@@ -16,7 +19,7 @@ Where the expirer cannot be used - the filter slo forbids it, the queue takes no
 deleted while the client waits, after the object is gone; who is killed then leaves parts behind.
 """
 
-from swift.common.expiry import BUCKET_GONE, DELETE_LATER, UNUSED_PARTS, Later
+from swift.common.expiry import BUCKET_GONE, DELETE_LATER, EXPIRED_TOO, UNUSED_PARTS, Later
 from swift.common.middleware.s3api.errors import S3Error
 from swift.common.middleware.s3api.listing import etag_of
 from swift.common.middleware.s3api.names import segments_of
@@ -31,8 +34,6 @@ from swift.proxy.controllers.info import fact
 AGAIN = 86400                  # seconds until the expirer looks a second time
 AT_ONCE = 10                   # parts no client minds waiting for, and OpenStack's tests expect it
 UPLOAD = UPLOAD_SYSMETA.lower()
-# What has expired has its parts until it is deleted or replaced.
-EXPIRED_TOO = {'X-Backend-Open-Expired': 'true'}
 
 
 class Parts:

@@ -5,9 +5,10 @@ Parts go when the last version that is made of them goes: a version is a manifes
 may have been copied. The client does not wait for it where the object expirer can do it (`parts`).
 """
 
+from swift.common.expiry import EXPIRED_TOO
 from swift.common.middleware.s3api.errors import S3Error, not_implemented
 from swift.common.middleware.s3api.objects import ETAG_SYSMETA, VERSION, is_large
-from swift.common.middleware.s3api.parts import EXPIRED_TOO, Parts
+from swift.common.middleware.s3api.parts import Parts
 from swift.common.middleware.s3api.versions import (
     DELETED,
     is_marker,

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a write leaves behind: the parts of the multipart upload that was there before."""
 
+from swift.common.expiry import EXPIRED_TOO
 from swift.common.middleware.s3api.names import segments_of
 from swift.common.middleware.s3api.objects import VERSION
-from swift.common.middleware.s3api.parts import EXPIRED_TOO, Parts
+from swift.common.middleware.s3api.parts import Parts
 
 
 class Replaced:
